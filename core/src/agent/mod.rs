@@ -1,0 +1,1 @@
+//! The device: MQTT client, CoAP endpoint and update as one machine.

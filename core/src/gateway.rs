@@ -1,0 +1,1 @@
+//! The gateway: serves over CoAP what it fetched once from a provider.

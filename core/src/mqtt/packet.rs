@@ -1,0 +1,1 @@
+//! The 14 control packets.

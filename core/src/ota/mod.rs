@@ -1,0 +1,12 @@
+//! Signed firmware updates: the manifest, its author and its verifier, and the machine that takes a device through one.
+
+#[cfg(feature = "author")]
+pub mod author;
+pub mod boot;
+pub mod cose;
+pub mod digest;
+pub mod event;
+pub mod journal;
+pub mod manifest;
+pub mod policy;
+pub mod update;

@@ -1,0 +1,158 @@
+//! Cursors over bytes: [`Reader`] borrows what it reads, [`Writer`] remembers an overflow instead of failing at each
+//! step. Integers are in network byte order, as MQTT and CoAP have them.
+
+/// Reads from the front of a slice. A read that would go past the end gives `None` and moves nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the front of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// How many bytes have not been read.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether all has been read.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next byte, left where it is.
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// The next byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(byte)
+    }
+
+    /// The next two bytes as an integer.
+    pub fn u16(&mut self) -> Option<u16> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u16::from_be_bytes(*bytes))
+    }
+
+    /// The next four bytes as an integer.
+    pub fn u32(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
+    /// The next `n` bytes.
+    pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(n)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
+/// Writes to the front of a slice. What does not fit is counted and dropped, so that a caller checks once, at the end,
+/// and then knows how much room it would have taken.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buf: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts at the front of `buf`.
+    #[must_use]
+    pub const fn new(buf: &'a mut [u8]) -> Self {
+        Self { buf, len: 0 }
+    }
+
+    /// Bytes written so far, those that did not fit included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Writes one byte.
+    pub fn u8(&mut self, byte: u8) {
+        if let Some(place) = self.buf.get_mut(self.len) {
+            *place = byte;
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Writes two bytes.
+    pub fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    /// Writes four bytes.
+    pub fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    /// Writes `bytes`: all of them or, where they do not fit, none.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.len.saturating_add(bytes.len());
+        if let Some(place) = self.buf.get_mut(self.len..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.len = end;
+    }
+
+    /// What was written.
+    ///
+    /// # Errors
+    /// The number of bytes it would have taken, where the slice is shorter.
+    pub fn finish(self) -> Result<&'a [u8], usize> {
+        let Self { buf, len } = self;
+        let buf: &'a [u8] = buf;
+        buf.get(..len).ok_or(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_read_moves_nothing() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert_eq!(reader.u32(), None);
+        assert_eq!(reader.u16(), Some(0x0102));
+        assert_eq!(reader.take(2), None);
+        assert_eq!(reader.rest(), &[3]);
+    }
+
+    #[test]
+    fn an_overflow_tells_how_much_it_would_have_taken() {
+        let mut buf = [0; 3];
+        let mut writer = Writer::new(&mut buf);
+        writer.u16(0x0102);
+        writer.u32(7);
+        writer.u8(9);
+        assert_eq!(writer.finish(), Err(7));
+        assert_eq!(buf, [1, 2, 0]);
+    }
+}
