@@ -1,7 +1,14 @@
 //! MQTT 3.1.1, client and server side.
+//!
+//! Citations like `[MQTT-3.3.1-2]` and `§4.6` are of the OASIS Standard *MQTT Version 3.1.1*, 29 October 2014.
 
 #[cfg(feature = "alloc")]
 pub mod broker;
 pub mod client;
 pub mod packet;
 pub mod topic;
+
+pub use packet::{Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, Violation, Will};
+
+/// What a command or input of the MQTT machines is refused with.
+pub type Error = crate::Error<Violation>;

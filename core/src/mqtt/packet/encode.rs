@@ -1,0 +1,226 @@
+//! Packets to bytes.
+//!
+//! What is given is taken to be valid ([`Connect::check`], [`topic::valid_name`](crate::mqtt::topic::valid_name)):
+//! encoding checks nothing but that lengths do not wrap. The [`Writer`] remembers if there was no room.
+
+use super::{Connect, Packet, PacketId, Publish, QoS};
+use crate::wire::Writer;
+
+/// Bytes of a whole packet whose remaining length is `remaining`: with its fixed header (§2.2.3).
+const fn framed(remaining: usize) -> usize {
+    let header = match remaining {
+        0..0x80 => 2,
+        0x80..0x4000 => 3,
+        0x4000..0x20_0000 => 4,
+        _ => 5,
+    };
+    remaining.saturating_add(header)
+}
+
+/// Writes a fixed header.
+fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
+    w.u8(first);
+    let mut left = remaining;
+    loop {
+        let [low, ..] = left.to_le_bytes();
+        left >>= 7;
+        if left == 0 {
+            return w.u8(low & 0x7F);
+        }
+        w.u8(low | 0x80);
+    }
+}
+
+/// Writes a length and bytes; what is past 65,535 of them is left out.
+fn binary(w: &mut Writer<'_>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    w.u16(len);
+    w.bytes(bytes.get(..len.into()).unwrap_or(bytes));
+}
+
+/// Bytes a string or binary takes.
+const fn binary_len(bytes: &[u8]) -> usize {
+    bytes.len().saturating_add(2)
+}
+
+impl Connect<'_> {
+    /// Bytes of the packet.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        framed(self.remaining())
+    }
+
+    fn remaining(&self) -> usize {
+        // Name, level, flags, keep-alive: 10 bytes.
+        let mut n = binary_len(self.client_id.as_bytes()).saturating_add(10);
+        if let Some(will) = &self.will {
+            n = n.saturating_add(binary_len(will.topic.as_bytes())).saturating_add(binary_len(will.payload));
+        }
+        for field in [self.username.map(str::as_bytes), self.password].into_iter().flatten() {
+            n = n.saturating_add(binary_len(field));
+        }
+        n
+    }
+
+    /// Writes the packet (§3.1); the fields in the order of `[MQTT-3.1.3-1]`.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        header(w, 0x10, self.remaining());
+        binary(w, b"MQTT");
+        w.u8(4);
+        let mut flags = 0;
+        if self.clean_session {
+            flags |= 0x02;
+        }
+        if let Some(will) = &self.will {
+            flags |= 0x04 | ((will.qos as u8) << 3);
+            if will.retain {
+                flags |= 0x20;
+            }
+        }
+        if self.password.is_some() {
+            flags |= 0x40;
+        }
+        if self.username.is_some() {
+            flags |= 0x80;
+        }
+        w.u8(flags);
+        w.u16(self.keep_alive);
+        binary(w, self.client_id.as_bytes());
+        if let Some(will) = &self.will {
+            binary(w, will.topic.as_bytes());
+            binary(w, will.payload);
+        }
+        for field in [self.username.map(str::as_bytes), self.password].into_iter().flatten() {
+            binary(w, field);
+        }
+    }
+}
+
+impl Publish<'_> {
+    /// Bytes of the packet up to its payload.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let payload = self.payload();
+        framed(self.variable_header().saturating_add(payload)).saturating_sub(payload)
+    }
+
+    fn payload(&self) -> usize {
+        usize::try_from(self.payload_len).unwrap_or(usize::MAX)
+    }
+
+    fn variable_header(&self) -> usize {
+        binary_len(self.topic.as_bytes()).saturating_add(if self.id.is_some() { 2 } else { 0 })
+    }
+
+    /// The remaining length: variable header and payload. A packet can have at most
+    /// [`MAX_REMAINING`](super::MAX_REMAINING).
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.variable_header().saturating_add(self.payload())
+    }
+
+    /// Writes the packet (§3.3) up to its payload.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        let mut first = 0x30 | ((self.qos as u8) << 1);
+        if self.dup {
+            first |= 0x08;
+        }
+        if self.retain {
+            first |= 0x01;
+        }
+        header(w, first, self.remaining());
+        binary(w, self.topic.as_bytes());
+        if let Some(id) = self.id {
+            w.u16(id.get());
+        }
+    }
+}
+
+/// Writes a packet that holds a packet identifier and nothing else; `first` is the first byte of its fixed header:
+/// 0x40 PUBACK, 0x50 PUBREC, 0x62 PUBREL, 0x70 PUBCOMP, 0xB0 UNSUBACK.
+pub fn encode_ack(w: &mut Writer<'_>, first: u8, id: PacketId) {
+    header(w, first, 2);
+    w.u16(id.get());
+}
+
+fn filters_len<'f>(filters: impl Iterator<Item = &'f str>, each: usize) -> usize {
+    filters.fold(2, |n, filter| n.saturating_add(binary_len(filter.as_bytes())).saturating_add(each))
+}
+
+/// Bytes of a SUBSCRIBE.
+#[must_use]
+pub fn subscribe_len(filters: &[(&str, QoS)]) -> usize {
+    framed(filters_len(filters.iter().map(|(filter, _)| *filter), 1))
+}
+
+/// Writes a SUBSCRIBE (§3.8).
+pub fn encode_subscribe(w: &mut Writer<'_>, id: PacketId, filters: &[(&str, QoS)]) {
+    header(w, 0x82, filters_len(filters.iter().map(|(filter, _)| *filter), 1));
+    w.u16(id.get());
+    for (filter, qos) in filters {
+        binary(w, filter.as_bytes());
+        w.u8(*qos as u8);
+    }
+}
+
+/// Bytes of an UNSUBSCRIBE.
+#[must_use]
+pub fn unsubscribe_len(filters: &[&str]) -> usize {
+    framed(filters_len(filters.iter().copied(), 0))
+}
+
+/// Writes an UNSUBSCRIBE (§3.10).
+pub fn encode_unsubscribe(w: &mut Writer<'_>, id: PacketId, filters: &[&str]) {
+    header(w, 0xA2, filters_len(filters.iter().copied(), 0));
+    w.u16(id.get());
+    for filter in filters {
+        binary(w, filter.as_bytes());
+    }
+}
+
+impl Packet<'_> {
+    /// Bytes of the packet; of a PUBLISH, without its payload.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Self::Connect(connect) => connect.encoded_len(),
+            Self::Publish(publish) => publish.encoded_len(),
+            Self::Subscribe { filters, .. } | Self::Unsubscribe { filters, .. } => {
+                framed(filters.bytes.len().saturating_add(2))
+            }
+            Self::SubAck { codes, .. } => framed(codes.len().saturating_add(2)),
+            Self::PingReq | Self::PingResp | Self::Disconnect => 2,
+            _ => 4,
+        }
+    }
+
+    /// Writes the packet; a PUBLISH without its payload.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        match *self {
+            Self::Connect(connect) => connect.encode(w),
+            Self::ConnAck { session_present, code } => {
+                header(w, 0x20, 2);
+                w.u8(session_present.into());
+                w.u8(code as u8);
+            }
+            Self::Publish(publish) => publish.encode(w),
+            Self::PubAck(id) => encode_ack(w, 0x40, id),
+            Self::PubRec(id) => encode_ack(w, 0x50, id),
+            Self::PubRel(id) => encode_ack(w, 0x62, id),
+            Self::PubComp(id) => encode_ack(w, 0x70, id),
+            Self::Subscribe { id, filters } => with_id(w, 0x82, id, filters.bytes),
+            Self::SubAck { id, codes } => with_id(w, 0x90, id, codes),
+            Self::Unsubscribe { id, filters } => with_id(w, 0xA2, id, filters.bytes),
+            Self::UnsubAck(id) => encode_ack(w, 0xB0, id),
+            Self::PingReq => header(w, 0xC0, 0),
+            Self::PingResp => header(w, 0xD0, 0),
+            Self::Disconnect => header(w, 0xE0, 0),
+        }
+    }
+}
+
+fn with_id(w: &mut Writer<'_>, first: u8, id: PacketId, rest: &[u8]) {
+    header(w, first, rest.len().saturating_add(2));
+    w.u16(id.get());
+    w.bytes(rest);
+}
