@@ -46,6 +46,26 @@ macro_rules! numbered {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
+
+            /// The name as C has it.
+            #[must_use]
+            pub const fn c_name(self) -> &'static core::ffi::CStr {
+                match self { $(Self::$variant => const { $crate::error::c_str(concat!(stringify!($variant), "\0")) }),+ }
+            }
+
+            /// What it means, as C has it: what `Display` prints.
+            #[must_use]
+            pub const fn c_message(self) -> &'static core::ffi::CStr {
+                match self {
+                    $(Self::$variant => const { $crate::error::c_str(concat!($($text,)+ "\0").trim_ascii_start()) }),+
+                }
+            }
+
+            /// The error that has this number.
+            #[must_use]
+            pub fn from_code(code: i32) -> Option<Self> {
+                Self::ALL.iter().copied().find(|error| *error as i32 == code)
+            }
         }
 
         impl $crate::error::Code for $name {
@@ -66,6 +86,14 @@ macro_rules! numbered {
     allow(unused_imports, reason = "the protocols use it")
 )]
 pub(crate) use numbered;
+
+/// `text`, which ends in NUL, as C has it.
+pub(crate) const fn c_str(text: &'static str) -> &'static core::ffi::CStr {
+    match core::ffi::CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
+}
 
 numbered! {
     /// The caller broke the rules; the machine's state is unchanged.
@@ -175,5 +203,15 @@ mod tests {
         let error: Error<Misuse> = Capacity::Arena.into();
         assert_eq!(std::format!("{error}"), "no room to keep the packet for retransmission");
         assert_eq!(error.code(), -32);
+    }
+
+    #[test]
+    fn c_reads_the_same_name_and_message() {
+        for error in Misuse::ALL {
+            assert_eq!(error.c_name().to_str(), Ok(error.name()));
+            assert_eq!(error.c_message().to_str(), Ok(&*std::format!("{error}")));
+            assert_eq!(Misuse::from_code(error.code()), Some(*error));
+        }
+        assert_eq!(Misuse::from_code(-32), None);
     }
 }

@@ -1,0 +1,122 @@
+# waft: what one does with this repository. `make` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export CARGO_TARGET_DIR := $(TARGET)
+STAMPS := $(TARGET)/stamps
+VENV   := $(abspath .venv)
+PY     := $(VENV)/bin/python
+export PATH := $(VENV)/bin:$(PATH)
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim -name '*.rs' -o -name Cargo.toml 2>/dev/null)
+PY_SOURCES   := $(shell find python \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) 2>/dev/null)
+# Seconds for all fuzz targets together.
+FUZZ_SECONDS ?= 50
+
+##@ What newcomers run
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: setup firmware c-examples ## a signed update by models A, B and C to devices in Rust, C and Python (FIRMWARE=path for your own image)
+	@cargo build -q --release -p waft --example device --all-features
+	@waft demo $(if $(FIRMWARE),--firmware '$(FIRMWARE)') $(DEMO_FLAGS)
+
+.PHONY: test
+test: setup lint test-rust test-features header-check test-c test-arm test-python stubtest fuzz-smoke ## every check, real peers included; what .ci/run runs
+	@echo '== make test: every step passed'
+
+.PHONY: figures
+figures: setup firmware ## measure; prints a table and writes target/figures.json
+	@$(PY) scripts/figures.py --out $(TARGET)/figures.json
+
+##@ Set-up
+.PHONY: setup
+setup: $(STAMPS)/packages $(STAMPS)/python ## Debian packages, .venv, the Python wheel; quick the second time
+
+$(STAMPS)/packages: scripts/setup.sh
+	@mkdir -p $(STAMPS)
+	@scripts/setup.sh packages
+	@touch $@
+
+$(STAMPS)/venv: scripts/setup.sh $(STAMPS)/packages
+	@scripts/setup.sh venv
+	@touch $@
+
+$(STAMPS)/python: $(STAMPS)/venv $(RUST_SOURCES) $(PY_SOURCES)
+	@echo '== python: building the extension into .venv'
+	@scripts/setup.sh wheel
+	@touch $@
+
+##@ The steps of `make test`
+.PHONY: lint
+lint: ## rustfmt and clippy, with all features and with none that allocate
+	@echo '== lint'
+	@cargo fmt --all --check
+	@cargo clippy -q --workspace --all-features --all-targets -- -D warnings
+	@cargo clippy -q -p waft -- -D warnings
+
+.PHONY: test-rust
+test-rust: ## unit, property and simulator tests
+	@echo '== cargo test'
+	@cargo test -q --workspace --all-features
+
+.PHONY: test-features
+test-features: ## core builds and is warning-free with each feature alone
+	@echo '== features of core, one by one'
+	@scripts/features.sh
+
+.PHONY: header
+header: ## generate c-include/waft.h
+	@WAFT_HEADER=write cargo test -q -p waft-ffi --test header >/dev/null
+	@git --no-pager diff --stat -- c-include/waft.h
+
+.PHONY: header-check
+header-check: ## c-include/waft.h is what the sources say
+	@echo '== header'
+	@cargo test -q -p waft-ffi --test header
+
+.PHONY: test-c
+test-c: ## the C tests against the hosted library, under valgrind too
+	@echo '== C'
+	@$(MAKE) --no-print-directory -s -C tests/c check TARGET=$(TARGET)
+
+.PHONY: firmware
+firmware: $(STAMPS)/packages ## libwaft.a for thumbv7em and the bare-metal images
+	@$(MAKE) --no-print-directory -s -C c-include/examples/cortex-m TARGET=$(TARGET)
+
+.PHONY: c-examples
+c-examples: ## libwaft for this host and the C examples
+	@$(MAKE) --no-print-directory -s -C c-include/examples/posix TARGET=$(TARGET)
+
+.PHONY: test-arm
+test-arm: firmware ## no panic in the firmware, and its sessions in QEMU
+	@echo '== firmware (qemu-system-arm)'
+	@$(MAKE) --no-print-directory -s -C tests/arm check TARGET=$(TARGET)
+
+.PHONY: test-python
+test-python: setup c-examples ## pytest: the Python package, and everything against real peers
+	@echo '== pytest'
+	@cargo build -q --release -p waft --example device --all-features
+	@$(PY) -m pytest -q python tests
+
+.PHONY: stubtest
+stubtest: setup ## the stubs say what the extension does
+	@echo '== stubtest'
+	@$(PY) -m mypy.stubtest waft --ignore-missing-stub
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## each fuzz target for a moment, a minute in all
+	@echo '== fuzz'
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+##@ Tidying
+.PHONY: clean
+clean: ## forget everything that was built
+	@rm -rf $(TARGET) $(VENV)

@@ -1,0 +1,23 @@
+# How the bare-metal images are built and run; ROOT, TARGET and BOARD are set by who includes it.
+OUT   := $(TARGET)/bare
+LIB   := $(OUT)/libwaft.a
+CC    := arm-none-eabi-gcc
+CFLAGS  := -mcpu=cortex-m4 -mthumb -mfloat-abi=soft -std=c99 -Os -g -ffunction-sections -fdata-sections \
+           -Wall -Wextra -Werror -I$(ROOT)/c-include -I$(BOARD)
+LDFLAGS := -nostartfiles -Wl,--gc-sections -Wl,--fatal-warnings -Wl,-z,noexecstack -T $(BOARD)/mps2-an386.ld --specs=nano.specs
+QEMU    := qemu-system-arm -M mps2-an386 -display none -monitor none -serial none -chardev stdio,id=console \
+           -semihosting-config enable=on,target=native,chardev=console -icount shift=0
+BOARD_FILES := $(BOARD)/board.c $(BOARD)/board.h $(BOARD)/mps2-an386.ld $(BOARD)/common.mk
+
+BUILT := $(TARGET)/arm/thumbv7em-none-eabi/firmware/libwaft_ffi.a
+
+# cargo knows best whether the library is new; the copy keeps its date when it is not.
+.PHONY: cargo
+$(LIB): cargo
+	@CARGO_TARGET_DIR=$(TARGET) $(ROOT)/scripts/cargo-arm.sh rustc -q --manifest-path $(ROOT)/Cargo.toml -p waft-ffi \
+	    --no-default-features --features panic-handler --profile firmware --crate-type staticlib
+	@mkdir -p $(OUT)
+	@cmp -s $(BUILT) $(LIB) || cp $(BUILT) $(LIB)
+
+$(OUT)/%.elf: $(BOARD)/%.c $(BOARD_FILES) $(LIB) $(ROOT)/c-include/waft.h
+	@$(CC) $(CFLAGS) $< $(BOARD)/board.c $(LIB) $(LDFLAGS) -Wl,-Map=$(@:.elf=.map) -o $@

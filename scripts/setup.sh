@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Brings a fresh Debian or Ubuntu with a Rust toolchain and Python ≥ 3.11 to where `make test` and `make demo` run.
+# It installs what it may (as root or with sudo); what it may not, it names, with the command, and fails.
+#   setup.sh packages   Debian packages, Rust for the firmware target
+#   setup.sh venv       .venv with maturin
+#   setup.sh wheel      the extension, built into .venv, with what the tests need
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(gcc g++ make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm mosquitto mosquitto-clients libcoap3-bin valgrind)
+arm_rust=(rustc-web cargo-web rust-web-src)
+
+fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif sudo -n true 2>/dev/null; then sudo "$@"; else return 77; fi
+}
+
+# apt NAME...: installs what is missing of these, or says how.
+apt() {
+    local missing=()
+    for name in "$@"; do installed "$name" || missing+=("$name"); done
+    [ ${#missing[@]} = 0 ] && return
+    echo "== setup: apt-get install ${missing[*]}"
+    local log; log=$(mktemp)
+    if ! { as_root apt-get -q update && as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        fail "these Debian packages are missing: ${missing[*]}" "install them with:  sudo apt-get install ${missing[*]}"
+    fi
+}
+
+find_python() {
+    local python
+    for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"; return
+        fi
+    done
+    return 1
+}
+
+setup_packages() {
+    command -v dpkg-query >/dev/null || fail "this is neither Debian nor Ubuntu; provide what these packages bring: ${packages[*]}"
+    command -v cargo >/dev/null || fail "no Rust toolchain: see https://rustup.rs (1.88 or later)"
+    local have; have=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
+    [ "$have" -ge 88 ] || fail "Rust 1.88 or later is needed, this is $(rustc --version):  rustup update stable"
+    for tool in rustfmt:fmt clippy:clippy; do
+        cargo "${tool#*:}" --version >/dev/null 2>&1 || rustup component add "${tool%:*}" >/dev/null 2>&1 ||
+            fail "no cargo ${tool#*:}:  rustup component add ${tool%:*}"
+    done
+    find_python >/dev/null || apt python3 python3-venv
+    find_python >/dev/null || fail "Python 3.11 or later with venv is needed:  sudo apt-get install python3 python3-venv, or set PYTHON"
+    apt "${packages[@]}"
+    if ! scripts/cargo-arm.sh --which >/dev/null 2>&1; then
+        if ! { command -v rustup && timeout 120 rustup target add thumbv7em-none-eabi; } >/dev/null 2>&1; then
+            apt "${arm_rust[@]}"
+        fi
+        scripts/cargo-arm.sh --which >/dev/null
+    fi
+}
+
+setup_venv() {
+    local python; python=$(find_python)
+    if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
+    .venv/bin/python -m pip install -q --disable-pip-version-check 'maturin>=1.9.4,<2' ||
+        fail "pip could not install maturin:  .venv/bin/python -m pip install maturin"
+}
+
+setup_wheel() {
+    local log; log=$(mktemp)
+    VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop -q --release -m python/Cargo.toml --extras test >"$log" 2>&1 ||
+        { tail -n 40 "$log" >&2; fail "the Python extension did not build:  .venv/bin/maturin develop -m python/Cargo.toml --extras test"; }
+}
+
+case "${1:-}" in
+    packages | venv | wheel) "setup_$1" ;;
+    *) fail "packages, venv or wheel?" ;;
+esac

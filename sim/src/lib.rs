@@ -1,0 +1,1 @@
+//! A virtual-time network in which machines meet.
