@@ -1,0 +1,285 @@
+//! Options: numbers, values, and the form they have on the wire (RFC 7252 §3.1, §5.4, §5.10).
+
+use super::Violation;
+use crate::wire::Reader;
+
+/// If-Match, RFC 7252 §5.10.8.1.
+pub const IF_MATCH: u16 = 1;
+/// Uri-Host, RFC 7252 §5.10.1.
+pub const URI_HOST: u16 = 3;
+/// ETag, RFC 7252 §5.10.6.
+pub const ETAG: u16 = 4;
+/// If-None-Match, RFC 7252 §5.10.8.2.
+pub const IF_NONE_MATCH: u16 = 5;
+/// Observe, RFC 7641 §2.
+pub const OBSERVE: u16 = 6;
+/// Uri-Port, RFC 7252 §5.10.1.
+pub const URI_PORT: u16 = 7;
+/// Location-Path, RFC 7252 §5.10.7.
+pub const LOCATION_PATH: u16 = 8;
+/// Uri-Path, RFC 7252 §5.10.1: one per segment.
+pub const URI_PATH: u16 = 11;
+/// Content-Format, RFC 7252 §5.10.3.
+pub const CONTENT_FORMAT: u16 = 12;
+/// Max-Age in seconds, RFC 7252 §5.10.5; 60 where absent.
+pub const MAX_AGE: u16 = 14;
+/// Uri-Query, RFC 7252 §5.10.1: one per argument.
+pub const URI_QUERY: u16 = 15;
+/// Accept, RFC 7252 §5.10.4.
+pub const ACCEPT: u16 = 17;
+/// Location-Query, RFC 7252 §5.10.7.
+pub const LOCATION_QUERY: u16 = 20;
+/// Block2, RFC 7959 §2.1: the block of a response.
+pub const BLOCK2: u16 = 23;
+/// Block1, RFC 7959 §2.1: the block of a request.
+pub const BLOCK1: u16 = 27;
+/// Size2, RFC 7959 §4: bytes of the whole response body.
+pub const SIZE2: u16 = 28;
+/// Proxy-Uri, RFC 7252 §5.10.2.
+pub const PROXY_URI: u16 = 35;
+/// Proxy-Scheme, RFC 7252 §5.10.2.
+pub const PROXY_SCHEME: u16 = 39;
+/// Size1, RFC 7252 §5.10.9, RFC 7959 §4: bytes of the whole request body.
+pub const SIZE1: u16 = 60;
+
+/// Content-Formats (RFC 7252 §12.3 and the registry).
+pub mod format {
+    /// `text/plain; charset=utf-8`
+    pub const TEXT: u16 = 0;
+    /// `application/link-format` (RFC 6690)
+    pub const LINK_FORMAT: u16 = 40;
+    /// `application/octet-stream`
+    pub const OCTET_STREAM: u16 = 42;
+    /// `application/json`
+    pub const JSON: u16 = 50;
+    /// `application/cbor`
+    pub const CBOR: u16 = 60;
+}
+
+/// Whether an option must be understood (RFC 7252 §5.4.1): odd numbers must.
+#[must_use]
+pub const fn is_critical(number: u16) -> bool {
+    number & 1 != 0
+}
+
+/// Whether a proxy that does not know the option may not forward it (RFC 7252 §5.4.2).
+#[must_use]
+pub const fn is_unsafe(number: u16) -> bool {
+    number & 2 != 0
+}
+
+/// Whether the option is no part of the cache key (RFC 7252 §5.4.2, §5.4.6).
+#[must_use]
+pub const fn is_no_cache_key(number: u16) -> bool {
+    number & 0x1E == 0x1C
+}
+
+/// Whether `len` is a length that option `number` may have (RFC 7252 §5.10 table 4, RFC 7641 §2, RFC 7959 §2.1, §4).
+/// Options not named here may have any. One whose length is wrong counts as not understood (§5.4.3).
+#[must_use]
+pub const fn is_length_valid(number: u16, len: usize) -> bool {
+    match number {
+        IF_MATCH => len <= 8,
+        URI_HOST | PROXY_SCHEME => len >= 1 && len <= 255,
+        ETAG => len >= 1 && len <= 8,
+        IF_NONE_MATCH => len == 0,
+        OBSERVE | BLOCK2 | BLOCK1 => len <= 3,
+        URI_PORT | CONTENT_FORMAT | ACCEPT => len <= 2,
+        LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY => len <= 255,
+        MAX_AGE | SIZE2 | SIZE1 => len <= 4,
+        PROXY_URI => len >= 1 && len <= 1034,
+        _ => true,
+    }
+}
+
+/// Whether an option may occur more than once (RFC 7252 §5.4.5, table 4); a further one of the others counts as not
+/// understood.
+#[must_use]
+pub const fn is_repeatable(number: u16) -> bool {
+    matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY)
+}
+
+/// One option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opt<'a> {
+    /// Which.
+    pub number: u16,
+    /// Its value, as it stands on the wire.
+    pub value: &'a [u8],
+}
+
+impl Opt<'_> {
+    /// The value as an unsigned integer (RFC 7252 §3.2): big-endian, leading zeros allowed. `None` past four bytes.
+    #[must_use]
+    pub fn uint(&self) -> Option<u32> {
+        uint(self.value)
+    }
+}
+
+/// Reads an unsigned integer of up to four bytes (RFC 7252 §3.2).
+#[must_use]
+pub fn uint(value: &[u8]) -> Option<u32> {
+    (value.len() <= 4).then(|| value.iter().fold(0_u32, |n, &byte| (n << 8) | u32::from(byte)))
+}
+
+/// An unsigned integer in its shortest form: no leading zero byte, none at all for 0 (RFC 7252 §3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Uint {
+    bytes: [u8; 4],
+    skip: u8,
+}
+
+impl Uint {
+    /// Of `value`.
+    #[must_use]
+    pub const fn new(value: u32) -> Self {
+        Self { bytes: value.to_be_bytes(), skip: (value.leading_zeros() >> 3) as u8 }
+    }
+
+    /// The option's value.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(usize::from(self.skip)..).unwrap_or(&[])
+    }
+}
+
+/// The options of a message, in ascending order of their numbers: an iterator that borrows from the message.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    rest: &'a [u8],
+    number: u16,
+}
+
+impl<'a> Options<'a> {
+    /// None at all.
+    pub const EMPTY: Self = Self { rest: &[], number: 0 };
+
+    /// Checks what follows the token: options, and behind the marker a payload (RFC 7252 §3).
+    ///
+    /// # Errors
+    /// A delta or length that is reserved, too large or runs past the end; a marker without a payload.
+    pub(super) fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Violation> {
+        let mut reader = Reader::new(bytes);
+        let mut number = 0_u16;
+        loop {
+            let before = reader.len();
+            if next(&mut reader, &mut number)?.is_none() {
+                let options = bytes.get(..bytes.len().saturating_sub(before)).unwrap_or(&[]);
+                let options = Self { rest: options, number: 0 };
+                return match reader.rest() {
+                    [] => Ok((options, &[])),
+                    [_marker] => Err(Violation::EmptyPayload),
+                    [_marker, payload @ ..] => Ok((options, payload)),
+                };
+            }
+        }
+    }
+
+    /// The value of the first option with this number.
+    #[must_use]
+    pub fn get(self, number: u16) -> Option<&'a [u8]> {
+        self.all(number).next()
+    }
+
+    /// The first option with this number as an unsigned integer; `None` where it is absent or longer than four bytes.
+    #[must_use]
+    pub fn uint(self, number: u16) -> Option<u32> {
+        self.get(number).and_then(uint)
+    }
+
+    /// The values of all options with this number, in order.
+    pub fn all(self, number: u16) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.filter(move |o| o.number == number).map(|o| o.value)
+    }
+
+    /// Whether the segments of Uri-Path are those of `path`: `/a/b`, with or without the slash in front, not escaped.
+    #[must_use]
+    pub fn path_is(self, path: &str) -> bool {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let mut segments = self.all(URI_PATH);
+        if path.is_empty() {
+            return segments.next().is_none_or(<[u8]>::is_empty) && segments.next().is_none();
+        }
+        segments.eq(path.split('/').map(str::as_bytes))
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Opt<'a>;
+
+    fn next(&mut self) -> Option<Opt<'a>> {
+        let mut reader = Reader::new(self.rest);
+        let found = next(&mut reader, &mut self.number).ok().flatten();
+        self.rest = if found.is_some() { reader.rest() } else { &[] };
+        found
+    }
+}
+
+/// Reads one option behind the one called `number`. None at the end and at the payload marker, which is left.
+fn next<'a>(reader: &mut Reader<'a>, number: &mut u16) -> Result<Option<Opt<'a>>, Violation> {
+    let Some(head) = reader.peek().filter(|head| *head != 0xFF) else { return Ok(None) };
+    reader.u8();
+    let delta = extended(reader, head >> 4).ok_or(Violation::OptionDelta)?;
+    let length = extended(reader, head & 0x0F).ok_or(Violation::OptionLength)?;
+    let next = u32::from(*number).saturating_add(delta);
+    *number = u16::try_from(next).map_err(|_| Violation::OptionDelta)?;
+    let value = usize::try_from(length).ok().and_then(|n| reader.take(n)).ok_or(Violation::OptionLength)?;
+    Ok(Some(Opt { number: *number, value }))
+}
+
+/// A four-bit field with its extension (RFC 7252 §3.1): 13 adds a byte, 14 two, 15 is reserved.
+fn extended(reader: &mut Reader<'_>, nibble: u8) -> Option<u32> {
+    match nibble {
+        13 => Some(u32::from(reader.u8()?).saturating_add(13)),
+        14 => Some(u32::from(reader.u16()?).saturating_add(269)),
+        15 => None,
+        small => Some(u32::from(small)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_from_the_number() {
+        assert!(is_critical(IF_MATCH) && !is_critical(ETAG));
+        assert!(is_unsafe(URI_HOST) && is_unsafe(MAX_AGE) && !is_unsafe(ETAG));
+        assert!(is_no_cache_key(SIZE1) && is_no_cache_key(SIZE2) && !is_no_cache_key(URI_PATH));
+    }
+
+    #[test]
+    fn unsigned_integers_are_as_short_as_they_can_be() {
+        for (value, bytes) in [
+            (0, &[][..]),
+            (1, &[1]),
+            (255, &[255]),
+            (256, &[1, 0]),
+            (0x0102_0304, &[1, 2, 3, 4]),
+            (0x1_0000, &[1, 0, 0]),
+        ] {
+            assert_eq!(Uint::new(value).as_bytes(), bytes);
+            assert_eq!(uint(bytes), Some(value));
+        }
+        assert_eq!(uint(&[0, 0, 0, 7]), Some(7));
+        assert_eq!(uint(&[0; 5]), None);
+    }
+
+    #[test]
+    fn a_path_is_compared_by_segments() {
+        let wire = [0xB1, b'a', 0x02, b'b', b'c'];
+        let (options, payload) = Options::split(&wire).unwrap();
+        assert!(payload.is_empty());
+        assert!(options.path_is("/a/bc") && options.path_is("a/bc"));
+        assert!(!options.path_is("/a") && !options.path_is("/a/bc/") && !options.path_is("/abc"));
+        assert!(Options::EMPTY.path_is("/") && Options::EMPTY.path_is("") && !Options::EMPTY.path_is("/a"));
+    }
+
+    #[test]
+    fn a_number_past_65535_is_refused() {
+        assert_eq!(Options::split(&[0xE0, 0xFF, 0xFF]).err(), Some(Violation::OptionDelta));
+        let (mut options, _) = Options::split(&[0xE0, 0xFE, 0xF2]).unwrap();
+        assert_eq!(options.next(), Some(Opt { number: 65535, value: &[] }));
+        assert_eq!(Options::split(&[0xE0, 0xFE, 0xF2, 0x10]).err(), Some(Violation::OptionDelta));
+    }
+}
