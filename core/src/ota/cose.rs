@@ -1,1 +1,181 @@
-//! (cose)
+//! Signatures: COSE_Sign1 with Ed25519 over a detached payload (RFC 9052 §4, draft-ietf-suit-manifest-37 §8.3).
+
+use super::cbor::Reader;
+use super::digest::Sha256;
+use super::refusal::Refusal;
+use crate::wire::Writer;
+
+/// COSE algorithm Ed25519 (RFC 9864); its predecessor -8, EdDSA, is deprecated and refused.
+pub const ALG_ED25519: i64 = -19;
+
+/// COSE algorithm SHA-256 (RFC 9054).
+pub const ALG_SHA256: i64 = -16;
+
+/// CBOR tag of a SUIT envelope.
+pub(crate) const TAG_ENVELOPE: u64 = 107;
+
+/// CBOR tag of a COSE_Sign1.
+pub(crate) const TAG_SIGN1: u64 = 18;
+
+/// Bytes in an encoded SUIT_Digest with SHA-256: `[-16, h'…']`.
+pub(crate) const DIGEST_LEN: usize = 36;
+
+/// A key that is trusted to sign manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The key identifier: see [`key_id`].
+    pub id: [u8; 8],
+    /// The Ed25519 public key (RFC 8032 §5.1.5).
+    pub public: [u8; 32],
+}
+
+impl Key {
+    /// The key with its identifier.
+    #[must_use]
+    pub fn new(public: [u8; 32]) -> Self {
+        Self { id: key_id(&public), public }
+    }
+}
+
+/// The identifier of a public key: the first 8 bytes of its COSE Key Thumbprint (RFC 9679), which is the SHA-256 of
+/// `{1: 1, -1: 6, -2: public}`.
+#[must_use]
+pub fn key_id(public: &[u8; 32]) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    hash.update(&[0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20]);
+    hash.update(public);
+    hash.finish().first_chunk().copied().unwrap_or_default()
+}
+
+/// Checks Ed25519 signatures: [`Ed25519`], or the device's own hardware.
+pub trait Verifier {
+    /// Whether `signature` is the one of `message` by the holder of `public` (RFC 8032 §5.1.7). It has to refuse what
+    /// is malleable: S not below the group's order, points that are not canonical or of small order.
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
+}
+
+/// Ed25519 in software.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ed25519;
+
+impl Verifier for Ed25519 {
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        use ed25519_compact::{PublicKey, Signature};
+        PublicKey::new(*public).verify(message, &Signature::new(*signature)).is_ok()
+    }
+}
+
+/// What an authentication block says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Authentication<'a> {
+    /// The SUIT_Digest, encoded: what is signed.
+    pub(crate) payload: &'a [u8],
+    /// The digest in it.
+    pub(crate) digest: &'a [u8; 32],
+    /// The protected header, encoded.
+    protected: &'a [u8],
+    /// The key identifier, where the header has one.
+    pub(crate) kid: Option<&'a [u8; 8]>,
+    signature: &'a [u8; 64],
+}
+
+/// Reads a SUIT_Digest that has to be SHA-256.
+pub(crate) fn read_digest<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], Refusal> {
+    if reader.array()? != 2 {
+        return Err(Refusal::Malformed);
+    }
+    if reader.int()? != ALG_SHA256 {
+        return Err(Refusal::Algorithm);
+    }
+    reader.array_of().map_err(|_| Refusal::Malformed)
+}
+
+/// Reads an envelope up to and with its authentication block: how many members it has, and that block.
+pub(crate) fn read_authentication<'a>(
+    reader: &mut Reader<'a>,
+) -> Result<(super::cbor::Map, Authentication<'a>), Refusal> {
+    reader.tag(TAG_ENVELOPE)?;
+    let mut members = reader.map()?;
+    if members.key(reader)? != Some(2) {
+        return Err(Refusal::MissingMember);
+    }
+    let mut block = reader.nested()?;
+    // The digest, and one signature: what is signed twice has two authors, what is not signed none.
+    if block.array()? != 2 {
+        return Err(Refusal::Authentication);
+    }
+    let payload = block.bytes()?;
+    let mut digest = Reader::new(payload);
+    let found = read_digest(&mut digest)?;
+    digest.end()?;
+
+    let mut sign1 = block.nested()?;
+    block.end()?;
+    sign1.tag(TAG_SIGN1)?;
+    if sign1.array()? != 4 {
+        return Err(Refusal::Authentication);
+    }
+    let protected = sign1.bytes()?;
+    let kid = read_protected(protected)?;
+    // Nothing unprotected, nothing attached.
+    if sign1.map()?.left() != 0 || !sign1.skip_null() {
+        return Err(Refusal::Authentication);
+    }
+    let signature = sign1.array_of().map_err(|_| Refusal::Authentication)?;
+    sign1.end()?;
+    Ok((members, Authentication { payload, digest: found, protected, kid, signature }))
+}
+
+/// The protected header: exactly the algorithm, and perhaps the key identifier (RFC 9052 §3.1).
+fn read_protected(bytes: &[u8]) -> Result<Option<&[u8; 8]>, Refusal> {
+    let mut reader = Reader::new(bytes);
+    let mut header = reader.map()?;
+    if header.key(&mut reader)? != Some(1) {
+        return Err(Refusal::Authentication);
+    }
+    if reader.int()? != ALG_ED25519 {
+        return Err(Refusal::Algorithm);
+    }
+    let kid = match header.key(&mut reader)? {
+        None => None,
+        Some(4) => Some(reader.array_of().map_err(|_| Refusal::UnknownKey)?),
+        Some(_) => return Err(Refusal::Authentication),
+    };
+    if header.left() != 0 {
+        return Err(Refusal::Authentication);
+    }
+    reader.end()?;
+    Ok(kid)
+}
+
+/// The longest Sig_structure: its array's head, context, the header with a key identifier, no external data, a digest.
+pub(crate) const SIG_STRUCTURE_MAX: usize = 1 + 11 + 1 + 13 + 1 + 2 + DIGEST_LEN;
+
+/// Writes the Sig_structure, which is what the signature covers (RFC 9052 §4.4).
+pub(crate) fn sig_structure<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [u8; SIG_STRUCTURE_MAX]) -> &'b [u8] {
+    let mut writer = Writer::new(buf);
+    let mut encoder = super::cbor::Encoder(&mut writer);
+    encoder.array(4);
+    encoder.text("Signature1");
+    encoder.bytes(protected);
+    encoder.bytes(&[]);
+    encoder.bytes(payload);
+    writer.finish().unwrap_or_default()
+}
+
+/// Checks the signature of an envelope, and reads no more of it than that takes.
+pub(crate) fn authenticate(envelope: &[u8], keys: &[Key], verifier: &impl Verifier) -> Result<(), Refusal> {
+    let (_, block) = read_authentication(&mut Reader::new(envelope))?;
+    let mut buf = [0; SIG_STRUCTURE_MAX];
+    let message = sig_structure(block.protected, block.payload, &mut buf);
+    let mut refusal = Refusal::UnknownKey;
+    for key in keys {
+        if block.kid.is_none_or(|kid| *kid == key.id) {
+            if verifier.verify(&key.public, message, block.signature) {
+                return Ok(());
+            }
+            refusal = Refusal::Signature;
+        }
+    }
+    Err(refusal)
+}

@@ -1,1 +1,136 @@
-//! (manifest)
+//! The manifest: what a release says about itself (draft-ietf-suit-manifest-37), and the profile of it that a device
+//! takes.
+//!
+//! # The profile
+//! SHA-256 digests, Ed25519 signatures (COSE algorithm -19, draft-ietf-suit-mti), canonical CBOR. It is stricter than
+//! the draft, so that no two readers can disagree about what was signed:
+//!
+//! - only the shortest heads and definite lengths, keys in order and once, nothing after the end: an envelope that is
+//!   accepted is, byte for byte, the one that encoding its content again gives;
+//! - exactly one signature, over the digest in the authentication block, with exactly the protected header `{1: -19}`,
+//!   or `{1: -19, 4: kid}` with the 8 bytes of [`Key::id`];
+//! - a member, command or parameter that is not known is refused, never skipped;
+//! - the shared sequence checks vendor and class, unconditionally;
+//! - one component, [`COMPONENT`], whose image is fetched once and checked against its digest after the fetch and again
+//!   by the validate sequence.
+//!
+//! The order of work: the signature over the digest, then the digest over the manifest, and only then its structure.
+//! Nothing is allocated, nothing recurses; sequences nest [`DEPTH`] deep.
+//!
+//! # The private parameter
+//! One parameter is waft's own, [`PRIVATE`], from the range that the draft leaves to private use (§11). Its value is a
+//! byte string that holds the CBOR array `[update type]` or `[update type, chunk size]`: the
+//! [`UpdateType`]'s number, and the bytes of image in each MQTT chunk of model A.
+
+mod version;
+
+pub use super::cose::{Ed25519, Key, Verifier};
+use super::policy::{Severity, UpdateType};
+use super::refusal::Refusal;
+pub use version::{Comparison, Version, VersionMatch};
+
+/// The one component of the profile, encoded: `[h'00']`, as in the draft's examples.
+pub const COMPONENT: &[u8] = &[0x81, 0x41, 0x00];
+
+/// How deep sequences nest, the outermost included.
+pub const DEPTH: usize = 4;
+
+/// The private parameter's key: see [this module](self#the-private-parameter).
+pub const PRIVATE: i64 = -257;
+
+/// An image as the manifest describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// SHA-256 of the image (suit-parameter-image-digest).
+    pub digest: [u8; 32],
+    /// Its size in bytes (suit-parameter-image-size).
+    pub size: u32,
+}
+
+/// Conditions that only the device can decide, when it is about to install.
+///
+/// A machine that cannot decide one of them refuses the manifest ([`Refusal::Condition`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requires {
+    /// Not to be installed at or after this time, seconds since 1970 (draft-ietf-suit-update-management §4.1).
+    pub use_before: Option<u64>,
+    /// Least charge of the battery, mWh (§4.2).
+    pub battery: Option<u32>,
+    /// The application is to be asked (§5.4).
+    pub authorization: bool,
+    /// Versions that the installed image has to have: both, where there are two (§4.4).
+    pub version: [Option<VersionMatch>; 2],
+    /// The only device it is for (suit-condition-device-identifier).
+    pub device: Option<[u8; 16]>,
+}
+
+impl Requires {
+    /// Whether there is no such condition.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A manifest that the device profile can apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manifest<'a> {
+    /// Rises with each release (suit-manifest-sequence-number).
+    pub sequence: u64,
+    /// SHA-256 of the manifest as its signature covers it: names this manifest and no other.
+    pub digest: [u8; 32],
+    /// The vendor's UUID that the shared sequence checks.
+    pub vendor: [u8; 16],
+    /// The device class's UUID that the shared sequence checks.
+    pub class: [u8; 16],
+    /// The component's identifier, encoded: [`COMPONENT`].
+    pub component: &'a [u8],
+    /// The image.
+    pub image: Image,
+    /// Where it is: `coap://…`, or a reference relative to where the manifest came from (RFC 3986 §5).
+    pub uri: &'a str,
+    /// The release's version (suit-set-version), where it states one.
+    pub version: Option<Version>,
+    /// Software or security.
+    pub kind: UpdateType,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Bytes of image in each MQTT chunk, where it states them; never 0.
+    pub chunk: Option<u32>,
+    /// Where the whole manifest can be had (suit-reference-uri).
+    pub reference_uri: Option<&'a str>,
+    /// What the device has to decide before it installs.
+    pub requires: Requires,
+}
+
+/// Checks an envelope from its signature to its last command and gives what the device profile needs of it.
+///
+/// # Errors
+/// The rule that it breaks. A manifest with alternatives for different slots needs [`verify_for_slot`].
+pub fn verify<'a>(envelope: &'a [u8], keys: &[Key], verifier: &impl Verifier) -> Result<Manifest<'a>, Refusal> {
+    verify_for_slot(envelope, keys, verifier, None)
+}
+
+/// As [`verify`], for a device that installs into this slot (suit-parameter-component-slot): of the alternatives that a
+/// manifest has for different slots, that one's are taken.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn verify_for_slot<'a>(
+    envelope: &'a [u8],
+    keys: &[Key],
+    verifier: &impl Verifier,
+    slot: Option<u32>,
+) -> Result<Manifest<'a>, Refusal> {
+    super::cose::authenticate(envelope, keys, verifier)?;
+    parse_unverified(envelope, slot)
+}
+
+/// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
+/// device's own memory since. It still checks the digest of the manifest and all of its structure.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn parse_unverified(_envelope: &[u8], _slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
+    Err(Refusal::Malformed)
+}

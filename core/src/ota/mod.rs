@@ -3,10 +3,13 @@
 #[cfg(feature = "author")]
 pub mod author;
 pub mod boot;
+mod cbor;
 pub mod cose;
 pub mod digest;
 pub mod event;
 pub mod journal;
 pub mod manifest;
 pub mod policy;
+pub mod refusal;
+pub mod report;
 pub mod update;
