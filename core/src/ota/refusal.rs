@@ -132,12 +132,6 @@ impl Refusal {
     pub const fn fumo(self) -> u16 {
         self.mapping().fumo
     }
-
-    /// The refusal with that number.
-    #[must_use]
-    pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|refusal| *refusal as i32 == code)
-    }
 }
 
 #[cfg(test)]
