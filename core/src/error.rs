@@ -148,6 +148,8 @@ numbered! {
         Queue = -40,
         /// an earlier request has not been answered yet
         Busy = -41,
+        /// the data lie further ahead than is taken now
+        Window = -42,
     }
 }
 

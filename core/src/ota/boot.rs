@@ -1,1 +1,159 @@
-//! (boot)
+//! What a bootloader needs: which slot, which record to write before the jump, when to go back. No cryptography, no
+//! state, no heap; it reads the two journal pages where they lie in memory-mapped flash.
+//!
+//! ```text
+//! let decision = boot::decide([page0, page1], 0);
+//! if let Some(note) = &decision.note {
+//!     if let Some(page) = note.erase { flash_erase(page_address(page)) }
+//!     flash_program(page_address(note.page) + note.offset, &note.bytes)   // if this fails: boot the active slot
+//! }
+//! jump(slot_address(decision.slot))
+//! ```
+//!
+//! A bootloader that wants to check the image before every jump hashes `image.size` bytes of the slot and compares
+//! them with `image.digest`; where they differ it boots the other slot.
+
+use super::journal::{Cursor, Kind, LEN, Record, STEP};
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// The slot to jump to: 0 or 1.
+    pub slot: u8,
+    /// Whether the image in it is on trial.
+    pub trial: bool,
+    /// What is in that slot, where the journal knows: its size in bytes and its SHA-256.
+    pub image: Option<BootImage>,
+    /// A record to write before the jump. Without it the boot would not count, and an image that hangs would be
+    /// booted for ever: where writing it fails, jump to [`active`](Self::active) instead.
+    pub note: Option<Note>,
+    /// The slot of the confirmed image.
+    pub active: u8,
+}
+
+/// What is in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootImage {
+    /// Bytes, from the start of the slot.
+    pub size: u32,
+    /// Their SHA-256.
+    pub digest: [u8; 32],
+}
+
+/// A record, and where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// Erase this journal page (0 or 1) first.
+    pub erase: Option<u8>,
+    /// The journal page (0 or 1) to write to.
+    pub page: u8,
+    /// Where in that page: a multiple of 128.
+    pub offset: u32,
+    /// What to write there.
+    pub bytes: [u8; LEN],
+}
+
+/// Decides from the two journal pages which slot to boot. `factory` is the slot of a device that never took an update.
+///
+/// The same pages give the same decision: a cut before or inside the write of the note changes nothing but, at most,
+/// one place of the journal.
+#[must_use]
+pub fn decide(pages: [&[u8]; 2], factory: u8) -> Decision {
+    let [first, second] = pages;
+    let size = u32::try_from(first.len().min(second.len())).unwrap_or(u32::MAX);
+    let mut cursor = Cursor::NEW;
+    let mut newest = Record::blank(factory);
+    for (page, bytes) in [(0, first), (1, second)] {
+        let mut offset = 0;
+        for place in bytes.chunks_exact(LEN) {
+            if let Some(record) = cursor.look(page, offset, place) {
+                newest = record;
+            }
+            offset = offset.saturating_add(STEP);
+        }
+    }
+    cursor.settle(size);
+    let next = match (newest.kind, newest.left) {
+        (Kind::Ready | Kind::Trial, 0) => Some(Record { kind: Kind::Reverted, ..newest }),
+        (Kind::Ready | Kind::Trial, left) => Some(Record { kind: Kind::Trial, left: left.saturating_sub(1), ..newest }),
+        _ => None,
+    };
+    let kind = next.map_or(newest.kind, |record| record.kind);
+    let trial = kind == Kind::Trial;
+    let note = next.map(|record| {
+        let erase = cursor.to_erase();
+        let bytes = record.encode(cursor.number());
+        let (page, offset) = cursor.place();
+        Note { erase, page, offset, bytes }
+    });
+    Decision {
+        slot: if trial { newest.target() } else { newest.active },
+        trial,
+        image: matches!(kind, Kind::Trial | Kind::Confirmed)
+            .then_some(BootImage { size: newest.offset, digest: newest.hash }),
+        note,
+        active: newest.active,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    fn pages(records: &[Record]) -> [vec::Vec<u8>; 2] {
+        let mut first = vec![0xFF; 512];
+        for (n, record) in records.iter().enumerate() {
+            first[n * LEN..][..LEN].copy_from_slice(&record.encode(u32::try_from(n).unwrap() + 1));
+        }
+        [first, vec![0xFF; 512]]
+    }
+
+    fn write(pages: &mut [vec::Vec<u8>; 2], note: &Note) {
+        if let Some(page) = note.erase {
+            pages[usize::from(page)].fill(0xFF);
+        }
+        let place = &mut pages[usize::from(note.page)][note.offset as usize..][..LEN];
+        assert!(place.iter().all(|byte| *byte == 0xFF), "only what is erased may be written");
+        place.copy_from_slice(&note.bytes);
+    }
+
+    #[test]
+    fn an_empty_or_broken_journal_boots_the_factory_slot() {
+        for junk in [&[0xFFu8; 512][..], &[0; 512], &[0x5A; 100], &[]] {
+            let decision = decide([junk, junk], 1);
+            assert_eq!((decision.slot, decision.trial, decision.note), (1, false, None));
+        }
+    }
+
+    #[test]
+    fn a_new_image_is_tried_as_often_as_allowed_and_then_left() {
+        let ready = Record { kind: Kind::Ready, left: 2, offset: 9, hash: [7; 32], ..Record::blank(0) };
+        let mut pages = pages(&[ready]);
+        for (slot, trial) in [(1, true), (1, true), (0, false), (0, false)] {
+            let decision = decide([&pages[0], &pages[1]], 0);
+            assert_eq!((decision.slot, decision.trial, decision.active), (slot, trial, 0));
+            assert_eq!(decision.image, trial.then_some(BootImage { size: 9, digest: [7; 32] }));
+            if let Some(note) = decision.note {
+                write(&mut pages, &note);
+            }
+        }
+    }
+
+    #[test]
+    fn the_note_goes_to_the_other_page_when_this_one_is_full() {
+        let trial = Record { kind: Kind::Trial, left: 9, ..Record::blank(1) };
+        let mut pages = pages(&[trial; 4]);
+        let note = decide([&pages[0], &pages[1]], 0).note.unwrap();
+        assert_eq!((note.erase, note.page, note.offset), (Some(1), 1, 0));
+        write(&mut pages, &note);
+        assert_eq!(decide([&pages[0], &pages[1]], 0).note.unwrap().offset, STEP);
+    }
+
+    #[test]
+    fn a_confirmed_image_is_booted_without_a_note() {
+        let pages = pages(&[Record { kind: Kind::Confirmed, ..Record::blank(1) }]);
+        let decision = decide([&pages[0], &pages[1]], 0);
+        assert_eq!((decision.slot, decision.trial, decision.note), (1, false, None));
+    }
+}

@@ -1,1 +1,349 @@
-//! (journal)
+//! The journal: what a device remembers of its update over power cuts.
+//!
+//! Two erase blocks ("pages"), filled in turn with records of [`LEN`] bytes. Every record is the **whole** state, so
+//! the valid record with the highest number is all there is to know, and nothing is ever copied from page to page:
+//! when a page is full, the other one, which by then holds only older records, is erased and written from its start.
+//! A cut may fall anywhere:
+//!
+//! - inside a write: the record's CRC does not fit, or its place still reads erased. The record before it stands. The
+//!   place is never written again before an erase, the next record goes to the next place that reads erased;
+//! - inside an erase: the page held nothing that counts, and it will be erased again before it is written.
+//!
+//! Wear: a page is erased once for every `2 × (page / 128)` records. An update writes one record for each erase block
+//! of the image and about five more.
+
+use crate::wire::{Reader, Writer};
+
+/// A saved state of [`Sha256`](super::digest::Sha256).
+pub type Midstate = [u8; 32];
+
+/// Bytes of a record: a multiple of every program unit from 1 to 32 bytes that is a power of two.
+pub const LEN: usize = 128;
+
+/// [`LEN`] as an offset.
+pub const STEP: u32 = 128;
+
+/// The first byte of every record: format 1.
+const FORMAT: u8 = 0xA1;
+
+/// Bytes before the CRC.
+const BODY: usize = 124;
+
+/// What a record says is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Nothing.
+    Idle = 1,
+    /// The image is being fetched; `offset` bytes are in the inactive slot and `hash` is the midstate behind them.
+    Fetching = 2,
+    /// The image is whole in the inactive slot. From here on `offset` is its size and `hash` its digest.
+    Fetched = 3,
+    /// It was found good: boot it next, `left` times at most.
+    Ready = 4,
+    /// It was booted and has not been confirmed; it may be booted `left` times more.
+    Trial = 5,
+    /// It was confirmed: the slot it is in is the active one.
+    Confirmed = 6,
+    /// It was rejected, or its boots are used up: boot the active slot.
+    Reverted = 7,
+    /// The update ended without a trial. `left` is the reason: its code without the sign.
+    Failed = 8,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Fetching,
+        Self::Fetched,
+        Self::Ready,
+        Self::Trial,
+        Self::Confirmed,
+        Self::Reverted,
+        Self::Failed,
+    ];
+
+    fn from_u8(value: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == value)
+    }
+}
+
+/// The whole state of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// What is going on.
+    pub kind: Kind,
+    /// The slot of the confirmed image, 0 or 1. An update is written to the other one.
+    pub active: u8,
+    /// Boots left, or the reason of a failure: see [`Kind`].
+    pub left: u8,
+    /// Its number: one more than the record before it.
+    pub number: u32,
+    /// Sequence number of the manifest of the update.
+    pub sequence: u64,
+    /// The highest sequence number ever confirmed. It rises at [`Kind::Confirmed`] and never sinks.
+    pub floor: u64,
+    /// Bytes stored, or the image's size: see [`Kind`].
+    pub offset: u32,
+    /// SHA-256 of the manifest of the update.
+    pub digest: [u8; 32],
+    /// SHA-256 midstate, or the image's digest: see [`Kind`].
+    pub hash: Midstate,
+    /// SHA-256 of the manifest of the confirmed image; zeros where none was ever confirmed.
+    pub confirmed: [u8; 32],
+}
+
+impl Record {
+    /// What a device knows whose journal holds nothing: it runs from slot `active`.
+    #[must_use]
+    pub const fn blank(active: u8) -> Self {
+        Self {
+            kind: Kind::Idle,
+            active: active & 1,
+            left: 0,
+            number: 0,
+            sequence: 0,
+            floor: 0,
+            offset: 0,
+            digest: [0; 32],
+            hash: [0; 32],
+            confirmed: [0; 32],
+        }
+    }
+
+    /// The slot that is not active.
+    #[must_use]
+    pub const fn target(&self) -> u8 {
+        self.active ^ 1
+    }
+
+    /// The bytes of the record, under number `number`.
+    #[must_use]
+    pub fn encode(&self, number: u32) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        let mut w = Writer::new(&mut bytes);
+        w.u8(FORMAT);
+        w.u8(self.kind as u8);
+        w.u8(self.active);
+        w.u8(self.left);
+        w.u32(number);
+        w.bytes(&self.sequence.to_be_bytes());
+        w.bytes(&self.floor.to_be_bytes());
+        w.u32(self.offset);
+        w.bytes(&self.digest);
+        w.bytes(&self.hash);
+        w.bytes(&self.confirmed);
+        if let Some((body, crc)) = bytes.split_first_chunk_mut::<BODY>() {
+            crc.copy_from_slice(&crc32(body).to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads a record. `None` for anything that is not one, whole and undamaged.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(bytes.get(..LEN)?);
+        let body = r.take(BODY)?;
+        if r.u32()? != crc32(body) {
+            return None;
+        }
+        let mut r = Reader::new(body);
+        if r.u8()? != FORMAT {
+            return None;
+        }
+        let kind = Kind::from_u8(r.u8()?)?;
+        let active = r.u8()?;
+        if active > 1 {
+            return None;
+        }
+        Some(Self {
+            kind,
+            active,
+            left: r.u8()?,
+            number: r.u32()?,
+            sequence: u64::from_be_bytes(array(&mut r)?),
+            floor: u64::from_be_bytes(array(&mut r)?),
+            offset: r.u32()?,
+            digest: array(&mut r)?,
+            hash: array(&mut r)?,
+            confirmed: array(&mut r)?,
+        })
+    }
+}
+
+fn array<const N: usize>(r: &mut Reader<'_>) -> Option<[u8; N]> {
+    r.take(N)?.try_into().ok()
+}
+
+/// CRC-32 (ISO-HDLC), bit by bit: a record takes a thousand steps, a table would take a kilobyte.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    !crc
+}
+
+/// Where the next record goes, found by looking at every place of both pages once, in any order within a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Cursor {
+    /// The page of the newest record, which must not be erased.
+    home: u8,
+    /// The page that is written.
+    page: u8,
+    /// Offset in it of the next free place.
+    next: u32,
+    /// Whether the page has to be erased first.
+    dirty: bool,
+    /// Offset behind the last place of each page that does not read erased.
+    used: [u32; 2],
+    /// The highest number seen or given.
+    number: u32,
+}
+
+impl Cursor {
+    /// Nothing looked at yet.
+    pub const NEW: Self = Self { home: 1, page: 0, next: 0, dirty: true, used: [0; 2], number: 0 };
+
+    /// Looks at the place at `offset` of `page`. Gives the record there where it is the newest so far.
+    pub fn look(&mut self, page: u8, offset: u32, bytes: &[u8]) -> Option<Record> {
+        if bytes.iter().any(|byte| *byte != 0xFF) {
+            let used = self.used.get_mut(usize::from(page & 1))?;
+            *used = (*used).max(offset.saturating_add(STEP));
+        }
+        let record = Record::decode(bytes)?;
+        if record.number <= self.number {
+            return None;
+        }
+        self.number = record.number;
+        self.home = page & 1;
+        self.page = self.home;
+        self.dirty = false;
+        Some(record)
+    }
+
+    /// All places have been looked at; a page has `size` bytes.
+    pub fn settle(&mut self, size: u32) {
+        if !self.dirty {
+            self.next = self.used.get(usize::from(self.page)).copied().unwrap_or(0);
+            self.room(size);
+        }
+    }
+
+    /// Turns to the other page where this one is full. The page of the newest record is never the one to be erased.
+    fn room(&mut self, size: u32) {
+        if self.next.saturating_add(STEP) > size {
+            self.page = self.home ^ 1;
+            self.next = 0;
+            self.dirty = true;
+        }
+    }
+
+    /// The page to be erased before a record can be written.
+    #[must_use]
+    pub const fn to_erase(&self) -> Option<u8> {
+        if self.dirty { Some(self.page) } else { None }
+    }
+
+    /// That page was erased.
+    pub const fn erased(&mut self) {
+        self.dirty = false;
+        self.next = 0;
+    }
+
+    /// The number of the next record. Each call gives another one.
+    pub const fn number(&mut self) -> u32 {
+        self.number = self.number.saturating_add(1);
+        self.number
+    }
+
+    /// The page and the offset in it of the next record.
+    #[must_use]
+    pub const fn place(&self) -> (u8, u32) {
+        (self.page, self.next)
+    }
+
+    /// A record was written there, or may have been written in part. It counts only where it is `whole`.
+    pub fn written(&mut self, whole: bool, size: u32) {
+        if whole {
+            self.home = self.page;
+        }
+        self.next = self.next.saturating_add(STEP);
+        self.room(size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u32) -> Record {
+        Record { number, sequence: 7, floor: 6, offset: 4096, left: 3, digest: [1; 32], ..Record::blank(1) }
+    }
+
+    #[test]
+    fn a_record_survives_the_flash() {
+        let bytes = record(9).encode(9);
+        assert_eq!(Record::decode(&bytes), Some(record(9)));
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn every_prefix_and_every_flipped_bit_is_noticed() {
+        let bytes = record(9).encode(9);
+        for cut in 0..LEN {
+            let mut torn = [0xFF; LEN];
+            torn[..cut].copy_from_slice(&bytes[..cut]);
+            assert!(Record::decode(&torn).is_none() || torn == bytes, "cut at {cut}");
+        }
+        for bit in 0..LEN * 8 {
+            let mut torn = bytes;
+            torn[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Record::decode(&torn), None, "bit {bit}");
+        }
+        assert_eq!(Record::decode(&[0xFF; LEN]), None);
+        assert_eq!(Record::decode(&[0; LEN]), None);
+    }
+
+    #[test]
+    fn the_next_record_goes_behind_a_torn_one() {
+        let mut cursor = Cursor::NEW;
+        let mut torn = record(2).encode(2);
+        torn[100..].fill(0xFF);
+        assert!(cursor.look(0, 0, &record(1).encode(1)).is_some());
+        assert!(cursor.look(0, STEP, &torn).is_none());
+        assert!(cursor.look(0, 2 * STEP, &[0xFF; LEN]).is_none());
+        cursor.settle(1024);
+        assert_eq!((cursor.to_erase(), cursor.place()), (None, (0, 2 * STEP)));
+    }
+
+    #[test]
+    fn a_full_page_gives_way_to_the_other_one() {
+        let mut cursor = Cursor::NEW;
+        assert_eq!(cursor.to_erase(), Some(0));
+        cursor.erased();
+        cursor.written(true, 256);
+        assert_eq!((cursor.to_erase(), cursor.place()), (None, (0, STEP)));
+        cursor.written(true, 256);
+        assert_eq!((cursor.to_erase(), cursor.place()), (Some(1), (1, 0)));
+        cursor.erased();
+        cursor.written(false, 256);
+        cursor.written(false, 256);
+        assert_eq!(cursor.to_erase(), Some(1), "page 0 still holds the newest record");
+    }
+
+    #[test]
+    fn junk_in_both_pages_is_no_record() {
+        let mut cursor = Cursor::NEW;
+        for page in 0..2 {
+            for place in 0..8 {
+                assert!(cursor.look(page, place * STEP, &[0x5A; LEN]).is_none());
+            }
+        }
+        cursor.settle(1024);
+        assert_eq!(cursor.to_erase(), Some(0));
+    }
+}

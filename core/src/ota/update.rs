@@ -1,1 +1,636 @@
-//! (update)
+//! The update machine: takes a device from a manifest to a confirmed image, whatever the power does.
+//!
+//! 1. [`start`](Update::start) asks to [`Load`](Event::Load) the journal and takes up what it finds there.
+//! 2. [`announce`](Update::announce) gives it a manifest. It is *verified*: signature, structure, vendor, class, size and
+//!    sequence. The host may [`defer`](Update::defer) or [`veto`](Update::veto).
+//! 3. *Fetching*: the inactive slot is erased a bounded way ahead, [`Fetch`](Event::Fetch) asks for bytes,
+//!    [`data`](Update::data) turns them into [`Store`](Event::Store), and each erase block that is complete is
+//!    [recorded](Event::Record), with the midstate of the hash.
+//! 4. *Fetched*: the digest of what arrived is right. All of it is loaded again and hashed once more: *validated*.
+//! 5. *Ready*: the host may still defer or veto. Then the journal says so and [`Activate`](Event::Activate) asks for a reboot.
+//! 6. *Trial*: the new image runs. [`confirm`](Update::confirm) makes it the one to boot and raises the floor under which
+//!    sequence numbers are refused; [`reject`](Update::reject), or silence for [`Config::trial`], reverts.
+//!
+//! The states and what leads from one to the other stand in [`table`]. Power may fail at any byte of any write or erase:
+//! see [`journal`](super::journal). What is never done, in whatever order things happen: the slot that the device runs
+//! from or would go back to is not written; a slot is not erased before the journal says that it is not to be booted; the
+//! floor does not sink.
+//!
+//! Requests come one at a time from [`poll_output`](Update::poll_output) or [`data`](Update::data) and are answered by
+//! [`done`](Update::done), [`loaded`](Update::loaded) or [`failed`](Update::failed). What failed is asked for again, at most
+//! [`RETRIES`] times between two records; a store that failed is not repeated where it was, since flash may be written
+//! only once: the erase block is erased and fetched again.
+
+mod config;
+mod image;
+mod notices;
+mod steps;
+pub mod table;
+
+pub use super::event::{Area, Event, Report, State, Wanted};
+use super::journal::{self, Cursor, Kind, Record};
+use super::manifest::{self, Manifest};
+use super::refusal::Refusal;
+use crate::error::{Capacity, Error, Misuse};
+use crate::machine::{Handled, Input, Machine, Output};
+use crate::time::Clock;
+use crate::timer::{Timer, Timers};
+use crate::{Instant, Storage};
+pub use config::Config;
+use image::{Image, Take};
+use notices::{Notice, Notices};
+use table::Trigger;
+
+/// How often requests are made again between two records before the update fails.
+pub const RETRIES: u8 = 3;
+
+/// The machine's timers.
+#[derive(Debug, Clone, Copy)]
+enum Deadline {
+    /// The trial is over without a verdict.
+    Trial,
+    /// What was deferred goes on.
+    Defer,
+}
+
+impl Timer for Deadline {
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The request that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    None,
+    /// Reading the journal at start.
+    Scan,
+    ErasePage,
+    /// Of the entry, or of the verdict over a trial.
+    Record {
+        verdict: Option<Kind>,
+    },
+    EraseSlot,
+    Store {
+        offset: u32,
+        len: u32,
+    },
+    Load {
+        len: u32,
+    },
+    Activate,
+}
+
+/// How far `start` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    New,
+    Scanning,
+    Running,
+}
+
+/// How far the reboot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reboot {
+    /// None wanted.
+    No,
+    /// To be asked for once the journal is up to date.
+    Wanted,
+    /// The host will do it.
+    Due,
+}
+
+/// What the machine has to know of a manifest once it was verified.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    sequence: u64,
+    digest: [u8; 32],
+    image: manifest::Image,
+    authorization: bool,
+}
+
+/// The update machine: see [this module](self).
+pub struct Update<'a> {
+    config: Config<'a>,
+    clock: Clock,
+    timers: Timers<2>,
+    phase: Phase,
+    state: State,
+    /// What the journal says, or will say once `due` is served.
+    entry: Record,
+    /// `entry` has to be written.
+    due: bool,
+    /// The verdict over a trial, until it is written.
+    verdict: Option<Kind>,
+    cursor: Cursor,
+    /// Where the next record to be looked at is.
+    scan: u32,
+    op: Op,
+    /// What `op` is for has been given up; its answer is awaited all the same.
+    stale: bool,
+    tries: u8,
+    image: Image,
+    expected: [u8; 32],
+    /// The host postponed or vetoed the reboot.
+    held: bool,
+    reboot: Reboot,
+    /// `Fetch` has to be told.
+    fetch: bool,
+    reason: Option<Refusal>,
+    /// A newer release that waits for the end of the trial.
+    pending: Option<Facts>,
+    manifest: Storage<'a, u8>,
+    manifest_len: usize,
+    notices: Notices,
+}
+
+impl<'a> Update<'a> {
+    /// A machine for such a device. `manifest` holds one envelope; a longer one is refused.
+    #[must_use]
+    pub fn new(config: Config<'a>, manifest: impl Into<Storage<'a, u8>>) -> Self {
+        Self {
+            config,
+            clock: Clock::START,
+            timers: Timers::STOPPED,
+            phase: Phase::New,
+            state: State::Idle,
+            entry: Record::blank(config.running),
+            due: false,
+            verdict: None,
+            cursor: Cursor::NEW,
+            scan: 0,
+            op: Op::None,
+            stale: false,
+            tries: 0,
+            image: Image::new(0, config.erase_size, config.write_size, config.block),
+            expected: [0; 32],
+            held: false,
+            reboot: Reboot::No,
+            fetch: false,
+            reason: None,
+            pending: None,
+            manifest: manifest.into(),
+            manifest_len: 0,
+            notices: Notices::NEW,
+        }
+    }
+
+    // Getters
+
+    /// Where the update stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether `start` has read the journal: commands are taken from then on.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Which bytes of the image are missing; `None` unless it is being fetched.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Wanted> {
+        let Image { stored, size, .. } = self.image;
+        (self.state == State::Fetching).then(|| Wanted { offset: stored, end: self.image.end(), size })
+    }
+
+    /// Bytes of the image stored from its start without a gap, and its size. (0, 0) while there is no image.
+    #[must_use]
+    pub const fn progress(&self) -> (u32, u32) {
+        (self.image.stored, self.image.size)
+    }
+
+    /// The manifest of the update. `None` before the first one and after a reboot, until it is announced again.
+    #[must_use]
+    pub fn manifest(&self) -> Option<Manifest<'_>> {
+        let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
+        manifest::parse_unverified(envelope, Some(self.entry.target().into())).ok()
+    }
+
+    /// Manifests with a lower sequence number are refused: the highest one ever confirmed.
+    #[must_use]
+    pub const fn floor(&self) -> u64 {
+        self.entry.floor
+    }
+
+    /// The slot of the confirmed image.
+    #[must_use]
+    pub const fn active_slot(&self) -> u8 {
+        self.entry.active
+    }
+
+    /// The sequence number of the update that is going on, or of the last one.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.entry.sequence
+    }
+
+    /// Why the last update failed or was reverted.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Refusal> {
+        self.reason
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    // Commands
+
+    /// Reads the journal and takes up what it says. Once, before everything else; again where it failed.
+    ///
+    /// # Errors
+    /// [`Misuse::OutOfRange`]: the configuration is not one that [`Config`] allows. [`Misuse::WrongState`]: it has been
+    /// started.
+    pub fn start(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.clock.advance(now);
+        if self.phase != Phase::New {
+            return Err(Misuse::WrongState.into());
+        }
+        if !self.config.is_sound() {
+            return Err(Misuse::OutOfRange.into());
+        }
+        self.phase = Phase::Scanning;
+        self.state = State::Idle;
+        self.cursor = Cursor::NEW;
+        self.scan = 0;
+        self.tries = 0;
+        Ok(())
+    }
+
+    /// Gives the machine an envelope with a manifest. The same one again is welcome: it resumes a download that a reboot
+    /// interrupted, asks for the [`Fetch`](Event::Fetch) again, or does nothing. A newer one replaces what is going on; in a trial it waits for its
+    /// end.
+    ///
+    /// # Errors
+    /// [`Error::Peer`] with the rule that the manifest breaks; a [`Report`] follows and nothing else changes.
+    /// [`Capacity::Manifest`]: it is longer than the storage given for it. [`Capacity::Busy`]: the journal has not been read.
+    pub fn announce(&mut self, now: Instant, envelope: &[u8]) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        if envelope.len() > self.manifest.len() {
+            return Err(Capacity::Manifest.into());
+        }
+        match self.examine(envelope) {
+            Ok(Some(facts)) => {
+                self.keep(envelope);
+                self.accept(facts);
+            }
+            Ok(None) => {}
+            Err(refusal) => {
+                self.notices.push(Notice::Refused(refusal));
+                return Err(Error::Peer(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// Postpones the download, or the reboot of an image that is fetched, until a time or until
+    /// [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: there is nothing to postpone, or the reboot was asked for already.
+    pub fn defer(&mut self, now: Instant, until: Instant) -> Result<(), Error<Refusal>> {
+        self.postpone(now, Some(until))
+    }
+
+    /// Says no to the download, or to the reboot of an image that is fetched, until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: as for [`defer`](Self::defer).
+    pub fn veto(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.postpone(now, None)
+    }
+
+    /// Goes on with what was deferred or vetoed.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: nothing was.
+    pub fn resume(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        if !core::mem::take(&mut self.held) {
+            self.go(Trigger::Resume)?;
+        }
+        self.timers.stop(Deadline::Defer);
+        self.reason = None;
+        self.fetch = self.state == State::Fetching;
+        Ok(())
+    }
+
+    /// Gives the update up. The image that runs is not touched.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: there is none, or the reboot was asked for already.
+    pub fn cancel(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        if self.reboot != Reboot::No {
+            return Err(Misuse::WrongState.into());
+        }
+        self.go(Trigger::Cancel)?;
+        self.abandon();
+        self.reason = Some(Refusal::Vetoed);
+        self.entry.kind = Kind::Idle;
+        self.due = true;
+        Ok(())
+    }
+
+    /// The new image is good: it is the one to boot from now on.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: no image is on trial, or there has been a verdict.
+    pub fn confirm(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.judge(now, Kind::Confirmed)
+    }
+
+    /// The new image is no good: the one before it is booted again.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: as for [`confirm`](Self::confirm).
+    pub fn reject(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.judge(now, Kind::Reverted)
+    }
+
+    /// Bytes of the image that belong at `offset`, in any pieces. What comes back:
+    ///
+    /// - an [`Event::Store`] of some of them, which are consumed: write them, answer, drain `poll_output`, give the rest;
+    /// - consumed without an event: they are stored already, or lie behind the end of the image;
+    /// - nothing consumed, `needed` not zero: so many more make up a program unit (or a block that comes before its turn);
+    /// - nothing consumed, `needed` zero: not now; a request waits for its answer, or `poll_output` has to be drained.
+    ///
+    /// # Errors
+    /// [`Capacity::Window`]: they lie too far ahead; see [`wanted`](Self::wanted). [`Misuse::WrongState`]: there is no update.
+    pub fn data<'i>(
+        &mut self,
+        now: Instant,
+        offset: u32,
+        bytes: &'i [u8],
+    ) -> Result<Handled<Event<'i>>, Error<Refusal>> {
+        self.running(now)?;
+        match self.state {
+            State::Fetching => {}
+            State::Announced | State::Verified | State::Deferred => return Ok(Handled::quiet(0)),
+            State::Idle | State::Reverted | State::Failed => return Err(Misuse::WrongState.into()),
+            // A copy that comes late.
+            State::Fetched | State::Validated | State::Ready | State::Trial | State::Confirmed => {
+                return Ok(Handled::quiet(bytes.len()));
+            }
+        }
+        let take = self.image.take(offset, bytes.len());
+        match take {
+            Take::Skip(n) => return Ok(Handled::quiet(n)),
+            Take::Short(n) => return Ok(Handled::incomplete(n)),
+            Take::Beyond => return Err(Capacity::Window.into()),
+            _ if self.op != Op::None || self.due => return Ok(Handled::quiet(0)),
+            Take::Wait => return Ok(Handled::quiet(0)),
+            Take::Store(len) => {
+                let bytes = bytes.get(..len as usize).unwrap_or_default();
+                self.image.pass(offset, bytes);
+                self.op = Op::Store { offset, len };
+                let area = Area::Slot(self.entry.target());
+                Ok(Handled::event(bytes.len(), Event::Store { area, offset, bytes }))
+            }
+        }
+    }
+
+    /// What was asked for is done.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: nothing was, or it was a [`Load`](Event::Load).
+    pub fn done(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.clock.advance(now);
+        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. }) {
+            return Err(Misuse::WrongState.into());
+        }
+        let (op, stale) = self.answered();
+        match op {
+            Op::ErasePage => self.cursor.erased(),
+            Op::Record { verdict } => {
+                self.cursor.written(true, self.config.erase_size);
+                self.tries = 0;
+                self.recorded(verdict, stale);
+            }
+            _ if stale => {}
+            Op::EraseSlot => self.image.was_erased(),
+            Op::Store { offset, len } => {
+                self.image.was_stored(offset, len);
+                self.hashed();
+            }
+            Op::Activate => self.reboot = Reboot::Due,
+            Op::None | Op::Scan | Op::Load { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What was asked for by [`Event::Load`] was read.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: nothing was asked for. [`Misuse::OutOfRange`]: `bytes` are not as many.
+    pub fn loaded(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error<Refusal>> {
+        self.clock.advance(now);
+        let len = match self.op {
+            Op::Scan => journal::LEN,
+            Op::Load { len } => len as usize,
+            _ => return Err(Misuse::WrongState.into()),
+        };
+        if bytes.len() != len {
+            return Err(Misuse::OutOfRange.into());
+        }
+        match self.answered() {
+            (Op::Scan, _) => self.look(bytes),
+            (Op::Load { .. }, false) => {
+                self.image.hash(bytes);
+                self.hashed();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was asked for cannot be done.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: nothing was.
+    pub fn failed(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.clock.advance(now);
+        if self.op == Op::None {
+            return Err(Misuse::WrongState.into());
+        }
+        let (op, stale) = self.answered();
+        if let Op::Record { .. } = op {
+            self.cursor.written(false, self.config.erase_size);
+        }
+        if stale && !matches!(op, Op::Record { .. } | Op::ErasePage) {
+            return Ok(());
+        }
+        self.tries = self.tries.saturating_add(1);
+        if self.tries > RETRIES {
+            self.give_up(op);
+        } else if let Op::Store { .. } = op {
+            self.image.rewind(self.entry.offset, &self.entry.hash);
+            self.fetch = true;
+        }
+        Ok(())
+    }
+
+    // The machine
+
+    /// Lets a trial end or what was deferred go on, where it is time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        if self.timers.expired(Deadline::Trial, now) {
+            let _ = self.judge(now, Kind::Reverted);
+        }
+        if self.timers.expired(Deadline::Defer, now) {
+            let _ = self.resume(now);
+        }
+    }
+
+    /// Image bytes as a stream: [`data`](Self::data) at the first byte that is missing.
+    ///
+    /// # Errors
+    /// Those of [`data`](Self::data).
+    pub fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error<Refusal>> {
+        self.data(now, self.image.stored, input.bytes)
+    }
+
+    /// Asks for the next request or the next thing to tell. `out` takes a record: 128 bytes.
+    pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        self.handle_timeout(now);
+        // Each turn without an output is a step of the state machine that tells of itself: two in a row never happen.
+        for _ in 0..4 {
+            if let Some(event) = self.tell() {
+                return Output::Event(event);
+            }
+            if self.op != Op::None || self.phase == Phase::New {
+                break;
+            }
+            if self.phase == Phase::Scanning {
+                self.op = Op::Scan;
+                return Output::Event(Event::Load { area: Area::Journal, offset: self.scan, len: journal::STEP });
+            }
+            if self.due || self.verdict.is_some() {
+                return self.record(out);
+            }
+            if let Some(event) = self.step() {
+                return Output::Event(event);
+            }
+        }
+        Output::Timeout(self.timers.next())
+    }
+
+    /// The next notice.
+    fn tell(&mut self) -> Option<Event<'static>> {
+        Some(match self.notices.pop()? {
+            Notice::State(state) => Event::State(state),
+            Notice::Report(state) => Event::Report(self.report(state, self.reason)),
+            Notice::Refused(refusal) => Event::Report(self.report(State::Failed, Some(refusal))),
+        })
+    }
+
+    fn report(&self, state: State, reason: Option<Refusal>) -> Report {
+        let version = self.manifest().filter(|m| m.digest == self.entry.digest).and_then(|m| m.version);
+        Report { state, reason, version, sequence: self.entry.sequence, digest: self.entry.digest }
+    }
+
+    /// Erases the journal page or writes the record, whichever comes next.
+    fn record<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let size = self.config.erase_size;
+        let start = |page: u8| size.saturating_mul(page.into());
+        if let Some(page) = self.cursor.to_erase() {
+            self.op = Op::ErasePage;
+            return Output::Event(Event::Erase { area: Area::Journal, offset: start(page), len: size });
+        }
+        let Some(place) = out.get_mut(..journal::LEN) else {
+            return Output::BufferTooSmall { needed: journal::LEN };
+        };
+        let record = self.verdict.map_or(self.entry, |kind| self.judged(kind));
+        place.copy_from_slice(&record.encode(self.cursor.number()));
+        let (page, offset) = self.cursor.place();
+        self.op = Op::Record { verdict: self.verdict };
+        Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })
+    }
+
+    /// The entry as it will be after that verdict.
+    fn judged(&self, kind: Kind) -> Record {
+        let entry = self.entry;
+        match kind {
+            Kind::Confirmed => Record {
+                kind,
+                active: entry.target(),
+                floor: entry.floor.max(entry.sequence),
+                confirmed: entry.digest,
+                ..entry
+            },
+            _ => Record { kind, left: 1, ..entry },
+        }
+    }
+
+    /// What the state asks for next, where nothing has to be recorded first.
+    fn step(&mut self) -> Option<Event<'static>> {
+        let area = Area::Slot(self.entry.target());
+        match self.state {
+            State::Verified => {
+                self.go(Trigger::Begin).ok()?;
+                self.fetch = true;
+            }
+            State::Fetching | State::Fetched => {
+                if let Some((offset, len)) = self.image.unhashed(self.config.load) {
+                    self.op = Op::Load { len };
+                    return Some(Event::Load { area, offset, len });
+                }
+                if self.state == State::Fetching {
+                    if let Some(offset) = self.image.to_erase(self.config.ahead) {
+                        self.op = Op::EraseSlot;
+                        return Some(Event::Erase { area, offset, len: self.config.erase_size });
+                    }
+                    if core::mem::take(&mut self.fetch) {
+                        return Some(Event::Fetch { offset: self.image.stored });
+                    }
+                }
+            }
+            State::Validated => self.go(Trigger::Arm).ok()?,
+            State::Ready if self.reboot == Reboot::No && !self.held => {
+                // From here on the bootloader may boot it.
+                self.entry.kind = Kind::Ready;
+                self.entry.left = self.config.attempts;
+                self.due = true;
+                self.reboot = Reboot::Wanted;
+            }
+            State::Ready | State::Reverted if self.reboot == Reboot::Wanted => {
+                let slot = if self.state == State::Ready { self.entry.target() } else { self.entry.active };
+                self.op = Op::Activate;
+                return Some(Event::Activate { slot });
+            }
+            State::Confirmed | State::Failed => {
+                let facts = self.pending.take()?;
+                self.accept(facts);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+impl Machine for Update<'_> {
+    type Event<'e> = Event<'e>;
+    type Error = Error<Refusal>;
+
+    fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Self::Error> {
+        Update::handle_input(self, now, input)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        Update::handle_timeout(self, now);
+    }
+
+    fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        Update::poll_output(self, now, out)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        Update::next_timeout(self)
+    }
+}

@@ -1,0 +1,82 @@
+//! What the machine has to know of its device.
+
+use crate::Duration;
+use crate::ota::journal;
+use crate::ota::manifest::{self, Key, Verifier};
+
+/// What the update machine has to know of its device.
+#[derive(Clone, Copy)]
+pub struct Config<'a> {
+    /// The vendor's UUID that a manifest must name.
+    pub vendor: [u8; 16],
+    /// The device class's UUID that a manifest must name.
+    pub class: [u8; 16],
+    /// Whose manifests are trusted.
+    pub keys: &'a [Key],
+    /// How signatures are checked: [`manifest::Ed25519`], or hardware.
+    pub verifier: &'a (dyn Verifier + Sync),
+    /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written.
+    pub running: u8,
+    /// Bytes of an image slot: a multiple of `erase_size`.
+    pub slot_size: u32,
+    /// Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them.
+    pub erase_size: u32,
+    /// Bytes of a program unit: 1, 2, 4, 8, 16 or 32.
+    pub write_size: u32,
+    /// The most bytes of image that are loaded at once to be hashed, at least 1.
+    pub load: u32,
+    /// How many bytes behind the last one stored are kept erased, in erase blocks begun.
+    pub ahead: u32,
+    /// Bytes of a block that may arrive before its turn: a power of two, a multiple of `write_size`, that divides
+    /// `erase_size`. 31 blocks ahead are remembered, as far as `ahead` reaches. 0: everything in order.
+    pub block: u32,
+    /// How often a new image is booted before the bootloader goes back; at least 1.
+    pub attempts: u8,
+    /// How long a new image may run without being confirmed.
+    pub trial: Duration,
+}
+
+impl<'a> Config<'a> {
+    /// A device with such flash, running from slot `running`; the rest as most want it: loads of 256 bytes, two erase blocks
+    /// ahead, in order, 3 boots of at most 10 minutes.
+    #[must_use]
+    pub const fn new(
+        vendor: [u8; 16],
+        class: [u8; 16],
+        keys: &'a [Key],
+        running: u8,
+        [slot_size, erase_size, write_size]: [u32; 3],
+    ) -> Self {
+        Self {
+            vendor,
+            class,
+            keys,
+            verifier: &manifest::Ed25519,
+            running,
+            slot_size,
+            erase_size,
+            write_size,
+            load: 256,
+            ahead: erase_size.saturating_mul(2),
+            block: 0,
+            attempts: 3,
+            trial: Duration::from_secs(600),
+        }
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
+        let block = self.block.is_power_of_two()
+            && divides(self.write_size, self.block)
+            && divides(self.block, self.erase_size);
+        self.running <= 1
+            && self.erase_size >= 256
+            && divides(journal::STEP, self.erase_size)
+            && divides(self.erase_size, self.slot_size)
+            && self.write_size.is_power_of_two()
+            && self.write_size <= 32
+            && self.load > 0
+            && self.attempts > 0
+            && (self.block == 0 || block)
+    }
+}

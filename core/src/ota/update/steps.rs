@@ -1,0 +1,388 @@
+//! What the machine does with what it was told: the rules behind the commands and the answers.
+
+use super::{Config, Deadline, Facts, Kind, Notice, Op, Phase, Reboot, Trigger, Update, journal, table};
+use crate::Instant;
+use crate::error::{Capacity, Code, Error, Misuse};
+use crate::ota::digest::Sha256;
+use crate::ota::journal::Record;
+use crate::ota::manifest::{self, Verifier};
+use crate::ota::refusal::Refusal;
+use crate::ota::report::State;
+use core::ops::DerefMut;
+
+/// A verifier behind a reference.
+struct Borrowed<'a>(&'a (dyn Verifier + Sync));
+
+impl Verifier for Borrowed<'_> {
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        self.0.verify(public, message, signature)
+    }
+}
+
+impl Update<'_> {
+    /// Whether commands are taken.
+    pub(super) fn running(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.clock.advance(now);
+        match self.phase {
+            Phase::New => Err(Misuse::WrongState.into()),
+            Phase::Scanning => Err(Capacity::Busy.into()),
+            Phase::Running => Ok(()),
+        }
+    }
+
+    /// Makes the transition that [`table`] has for `trigger` and tells of it.
+    pub(super) fn go(&mut self, trigger: Trigger) -> Result<(), Misuse> {
+        self.state = table::next(self.state, trigger).ok_or(Misuse::WrongState)?;
+        self.notices.push(Notice::State(self.state));
+        self.notices.push(Notice::Report(self.state));
+        Ok(())
+    }
+
+    // A manifest
+
+    /// Whether the manifest is to be taken: what is to be known of it, or `None` where there is nothing new to do.
+    pub(super) fn examine(&mut self, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
+        let Config { keys, verifier, vendor, class, slot_size, .. } = self.config;
+        let slot = Some(self.entry.target().into());
+        let m = manifest::verify_for_slot(envelope, keys, &Borrowed(verifier), slot)?;
+        if m.vendor != vendor {
+            return Err(Refusal::Vendor);
+        }
+        if m.class != class {
+            return Err(Refusal::Class);
+        }
+        // What nobody here can decide does not hold.
+        let requires = manifest::Requires { authorization: false, ..m.requires };
+        if !requires.is_empty() {
+            return Err(Refusal::Condition);
+        }
+        if m.image.size == 0 || m.image.size > slot_size {
+            return Err(Refusal::Size);
+        }
+        let facts =
+            Facts { sequence: m.sequence, digest: m.digest, image: m.image, authorization: m.requires.authorization };
+        self.weigh(facts, envelope)
+    }
+
+    /// Compares it with what was confirmed and with what is going on.
+    fn weigh(&mut self, facts: Facts, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
+        let Facts { sequence, digest, .. } = facts;
+        let entry = self.entry;
+        if sequence <= entry.floor {
+            if sequence != entry.floor || digest != entry.confirmed {
+                return Err(Refusal::Rollback);
+            }
+            // Done already. Where something newer is going on, it goes on.
+            if self.running_is_active() && self.go(Trigger::Known).is_ok() {
+                self.reason = None;
+            }
+            return Ok(None);
+        }
+        let (going_on, with) = match (self.pending, self.state) {
+            (Some(_), _) if digest == entry.digest => return Ok(None),
+            (Some(pending), _) => (pending.sequence, pending.digest),
+            (None, State::Idle | State::Confirmed | State::Failed) => return Ok(Some(facts)),
+            (None, State::Reverted) if digest == entry.digest => return Err(Refusal::Trial),
+            (None, State::Reverted) => return Ok(Some(facts)),
+            (None, _) => (entry.sequence, entry.digest),
+        };
+        if sequence > going_on {
+            return Ok(Some(facts));
+        }
+        if digest != with {
+            return Err(Refusal::Rollback);
+        }
+        // The same again.
+        if self.manifest_len == 0 {
+            self.keep(envelope);
+        }
+        self.fetch = self.state == State::Fetching;
+        Ok(None)
+    }
+
+    /// Keeps the envelope; it was seen to fit.
+    pub(super) fn keep(&mut self, envelope: &[u8]) {
+        self.manifest_len = 0;
+        if let Some(place) = self.manifest.deref_mut().get_mut(..envelope.len()) {
+            place.copy_from_slice(envelope);
+            self.manifest_len = envelope.len();
+        }
+    }
+
+    fn running_is_active(&self) -> bool {
+        self.config.running == self.entry.active
+    }
+
+    /// Takes it up, or lets it wait where the inactive slot holds an image that runs, will run, or may have to run again.
+    pub(super) fn accept(&mut self, facts: Facts) {
+        if self.reboot != Reboot::No || !self.running_is_active() || self.go(Trigger::Announce).is_err() {
+            self.pending = Some(facts);
+            return;
+        }
+        self.pending = None;
+        let _ = self.go(Trigger::Accept);
+        self.abandon();
+        self.reason = None;
+        let Config { erase_size, write_size, block, .. } = self.config;
+        let manifest::Image { digest, size } = facts.image;
+        self.image = super::Image::new(size, erase_size, write_size, block);
+        self.expected = digest;
+        let entry = &mut self.entry;
+        let resumes = entry.kind == Kind::Fetching
+            && entry.digest == facts.digest
+            && entry.offset < size
+            && entry.offset.checked_rem(erase_size) == Some(0);
+        if resumes {
+            self.image.rewind(entry.offset, &entry.hash);
+        } else {
+            let hash = Sha256::new().save().unwrap_or_default();
+            let Facts { sequence, digest, .. } = facts;
+            self.entry = Record { kind: Kind::Fetching, left: 0, sequence, offset: 0, digest, hash, ..*entry };
+            self.due = true;
+        }
+        if facts.authorization {
+            let _ = self.go(Trigger::Defer);
+        }
+    }
+
+    /// What was going on goes on no more. An outstanding request is answered to no avail.
+    pub(super) fn abandon(&mut self) {
+        self.stale = self.op != Op::None;
+        self.timers.stop(Deadline::Defer);
+        self.held = false;
+        self.fetch = false;
+        self.tries = 0;
+    }
+
+    /// The update fails.
+    fn fail(&mut self, reason: Refusal) {
+        if self.go(Trigger::Fail).is_err() {
+            return;
+        }
+        self.abandon();
+        self.reboot = Reboot::No;
+        self.reason = Some(reason);
+        self.entry.kind = Kind::Failed;
+        self.entry.left = u8::try_from(reason.code().unsigned_abs()).unwrap_or(0);
+        self.due = true;
+    }
+
+    // Commands
+
+    pub(super) fn postpone(&mut self, now: Instant, until: Option<Instant>) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        match self.state {
+            State::Deferred => {}
+            State::Fetched | State::Validated | State::Ready if self.reboot == Reboot::No => self.held = true,
+            _ => self.go(Trigger::Defer)?,
+        }
+        self.reason = until.is_none().then_some(Refusal::Vetoed);
+        match until {
+            Some(until) => self.timers.set(Deadline::Defer, until),
+            None => self.timers.stop(Deadline::Defer),
+        }
+        Ok(())
+    }
+
+    pub(super) fn judge(&mut self, now: Instant, verdict: Kind) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        if self.state != State::Trial || self.verdict.is_some() {
+            return Err(Misuse::WrongState.into());
+        }
+        self.timers.stop(Deadline::Trial);
+        self.verdict = Some(verdict);
+        Ok(())
+    }
+
+    // Answers
+
+    /// The outstanding request was answered: which one it was, and whether anybody still cares.
+    pub(super) fn answered(&mut self) -> (Op, bool) {
+        (core::mem::replace(&mut self.op, Op::None), core::mem::take(&mut self.stale))
+    }
+
+    /// A record is in the journal.
+    pub(super) fn recorded(&mut self, verdict: Option<Kind>, stale: bool) {
+        if let Some(verdict) = verdict {
+            self.conclude(verdict);
+        }
+        // Where the update was replaced meanwhile, what replaced it is still to be written.
+        if !stale {
+            self.due = false;
+        }
+    }
+
+    /// The trial is over.
+    fn conclude(&mut self, verdict: Kind) {
+        self.verdict = None;
+        self.entry = self.judged(verdict);
+        self.due = false;
+        if verdict == Kind::Confirmed {
+            self.reason = None;
+            let _ = self.go(Trigger::Confirm);
+        } else {
+            self.reason = Some(Refusal::Trial);
+            self.reboot = Reboot::Wanted;
+            let _ = self.go(Trigger::Revert);
+        }
+    }
+
+    /// More of the image went through the hash.
+    pub(super) fn hashed(&mut self) {
+        let image = &mut self.image;
+        match self.state {
+            State::Fetching | State::Deferred if image.hashed == image.size => {
+                if image.sha.clone().finish() != self.expected {
+                    return self.fail(Refusal::ImageDigest);
+                }
+                self.entry.kind = Kind::Fetched;
+                self.entry.offset = image.size;
+                self.entry.hash = self.expected;
+                self.due = true;
+                image.rehash();
+                if self.state == State::Deferred {
+                    // It was postponed while the last bytes were being written: the reboot is what is left to postpone.
+                    self.held = true;
+                    let _ = self.go(Trigger::Resume);
+                }
+                let _ = self.go(Trigger::Complete);
+            }
+            State::Fetching | State::Deferred if image.at_boundary() && image.hashed > self.entry.offset => {
+                if let Some(hash) = image.sha.save() {
+                    self.entry.offset = image.hashed;
+                    self.entry.hash = hash;
+                    self.due = true;
+                }
+            }
+            State::Fetched if image.hashed == image.size => {
+                if image.sha.clone().finish() == self.expected {
+                    let _ = self.go(Trigger::Match);
+                } else {
+                    self.fail(Refusal::ImageDigest);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `op` has failed once too often.
+    pub(super) fn give_up(&mut self, op: Op) {
+        self.tries = 0;
+        match (op, self.state) {
+            (Op::Scan, _) => {
+                // What the journal says must not be guessed: there is no floor without it.
+                self.phase = Phase::New;
+                let _ = self.go(Trigger::Fail);
+                self.reason = Some(Refusal::Storage);
+            }
+            // The boot goes on uncounted; a verdict that came meanwhile is still to be written.
+            (Op::Record { verdict: None }, State::Trial) => self.due = false,
+            (_, State::Trial) => match self.verdict.take() {
+                // Unwritten is unconfirmed. The host may try again.
+                Some(Kind::Confirmed) => {
+                    self.timers.set(Deadline::Trial, self.clock.now().after(self.config.trial));
+                    self.notices.push(Notice::Refused(Refusal::Storage));
+                }
+                Some(verdict) => self.conclude(verdict),
+                None => self.due = false,
+            },
+            (op, State::Reverted) => {
+                self.due = false;
+                if op == Op::Activate {
+                    self.reboot = Reboot::No;
+                }
+                self.notices.push(Notice::Refused(Refusal::Storage));
+            }
+            (op, _) => {
+                self.fail(Refusal::Storage);
+                if matches!(op, Op::ErasePage | Op::Record { .. }) {
+                    self.due = false;
+                }
+            }
+        }
+    }
+
+    // The journal at start
+
+    /// A record of the journal was read.
+    pub(super) fn look(&mut self, bytes: &[u8]) {
+        let size = self.config.erase_size;
+        let page = u8::from(self.scan >= size);
+        let offset = self.scan.saturating_sub(if page == 0 { 0 } else { size });
+        if let Some(record) = self.cursor.look(page, offset, bytes) {
+            self.entry = record;
+        }
+        self.scan = self.scan.saturating_add(journal::STEP);
+        if self.scan >= size.saturating_mul(2) {
+            self.cursor.settle(size);
+            self.phase = Phase::Running;
+            self.tries = 0;
+            self.replay();
+        }
+    }
+
+    /// Takes up what the journal says.
+    fn replay(&mut self) {
+        let entry = &mut self.entry;
+        let tried = self.config.running != entry.active;
+        let left = entry.left.checked_sub(1);
+        match (entry.kind, tried) {
+            (Kind::Ready | Kind::Trial, true) => {
+                if entry.kind == Kind::Ready {
+                    // A bootloader of another kind booted it.
+                    entry.kind = Kind::Trial;
+                    entry.left = left.unwrap_or(0);
+                    self.due = true;
+                }
+                self.timers.set(Deadline::Trial, self.clock.now().after(self.config.trial));
+                let _ = self.go(Trigger::Boot);
+            }
+            (Kind::Ready, false) if entry.left > 0 => {
+                entry.left = left.unwrap_or(0);
+                self.due = true;
+                self.reboot = Reboot::Wanted;
+                let _ = self.go(Trigger::ReplayReady);
+            }
+            (Kind::Ready | Kind::Trial, false) => {
+                // The bootloader went back, or did not boot it however often it was asked.
+                entry.kind = Kind::Reverted;
+                self.due = true;
+                self.reason = Some(Refusal::Trial);
+                let _ = self.go(Trigger::ReplayReverted);
+            }
+            (Kind::Reverted, tried) => {
+                self.reason = Some(Refusal::Trial);
+                if let (true, Some(left)) = (tried, left) {
+                    entry.left = left;
+                    self.due = true;
+                    self.reboot = Reboot::Wanted;
+                }
+                let _ = self.go(Trigger::ReplayReverted);
+            }
+            (kind, true) => {
+                // The bootloader boots another slot than the one that was confirmed: what runs is not to be written.
+                entry.active = self.config.running;
+                if kind != Kind::Idle {
+                    entry.kind = Kind::Idle;
+                    self.due = true;
+                }
+            }
+            (Kind::Fetched, false) => {
+                let Config { slot_size, erase_size, write_size, block, .. } = self.config;
+                let size = entry.offset.min(slot_size);
+                self.image = super::Image::new(size, erase_size, write_size, block);
+                self.image.stored = size;
+                self.expected = entry.hash;
+                let _ = self.go(Trigger::ReplayFetched);
+            }
+            (Kind::Confirmed, false) => {
+                let _ = self.go(Trigger::ReplayConfirmed);
+            }
+            (Kind::Failed, false) => {
+                self.reason = Refusal::from_code(i32::from(entry.left).saturating_neg());
+                let _ = self.go(Trigger::ReplayFailed);
+            }
+            (Kind::Idle | Kind::Fetching, false) => {}
+        }
+    }
+}
