@@ -1,1 +1,595 @@
-//! The client.
+//! The client: one connection to one server, and the session that outlives it.
+//!
+//! ```
+//! use waft::mqtt::{Connect, QoS, client::{Client, Config, Event, InFlight}};
+//! use waft::{Input, Instant, Output, Peer};
+//!
+//! let (mut arena, mut table) = ([0; 256], [InFlight::EMPTY; 4]);
+//! let mut client = Client::new(Config::default(), &mut arena, &mut table);
+//! let (now, server, mut out) = (Instant::ZERO, Peer(0), [0; 128]);
+//!
+//! // A stream to the server is open.
+//! client.connect(now, server, &Connect { client_id: "sensor-7", ..Connect::default() }).unwrap();
+//! client.publish(now, "hall/temperature", b"21.5", QoS::AtLeastOnce, false).unwrap();
+//! let Output::Transmit { bytes, .. } = client.poll_output(now, &mut out) else { panic!() };
+//! assert_eq!(bytes.first(), Some(&0x10)); // CONNECT; the message waits for the server's answer
+//!
+//! let handled = client.handle_input(now, Input { peer: server, bytes: b"\x20\x02\x00\x00" }).unwrap();
+//! assert_eq!(handled.event, Some(Event::Connected { session_present: false }));
+//! let Output::Transmit { bytes, .. } = client.poll_output(now, &mut out) else { panic!() };
+//! assert_eq!(bytes.first(), Some(&0x32)); // PUBLISH, QoS 1
+//! ```
+//!
+//! # Memory
+//! - The **arena** holds, encoded, each message until it is acknowledged (at QoS 0: sent), each SUBSCRIBE and
+//!   UNSUBSCRIBE until it is answered, and the CONNECT until it is sent. From the first [`Client::connect`] on it
+//!   keeps room for another CONNECT of that length.
+//! - The **table** has an [`InFlight`] for each of these, and for each message received whose handshake goes on.
+//!   Commands leave [`Config::keep_free`] of it to reception. Acknowledgements are made from it, so none needs room
+//!   of its own and none is lost.
+//! - **Receiving** takes no memory here: events borrow from the input. Only a packet's header has to be whole there;
+//!   a payload passes in whatever pieces come.
+//! - **Sending** a payload that fits no memory: [`Client::publish_streamed`].
+//!
+//! # When it is over
+//! After an `Err(Error::Peer(_))`, [`Event::Refused`] or [`Event::Closed`] the connection is closed for the client:
+//! close the stream. Its session is kept for the next [`Client::connect`] without
+//! [`clean_session`](Connect::clean_session), which sends again, in order, what was not acknowledged.
+
+mod flow;
+mod input;
+mod output;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Connect, ConnectReturnCode, Error, PacketId, Publish, QoS,
+    packet::{self, MAX_REMAINING},
+    topic,
+};
+use crate::{
+    Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage,
+    arena::Arena,
+    time::Clock,
+    timer::{Timer, Timers},
+    wire::Writer,
+};
+use flow::{Link, Step};
+pub use slots::InFlight;
+use slots::Slots;
+
+/// How a client behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Whether received messages of QoS 1 and 2 are acknowledged by [`Client::acknowledge`] only (`true`), or as soon
+    /// as the last of their payload has been handed over.
+    pub manual_ack: bool,
+    /// The largest packet received without its fixed header, in bytes; of a PUBLISH, the largest topic with 4 bytes
+    /// more. The receive buffer needs 5 bytes more than this. A message with a longer topic is passed over and
+    /// acknowledged ([`Event::Skipped`]).
+    pub max_packet: u16,
+    /// Bytes of the arena that each [`Client::publish_streamed`] takes for its payload on the way.
+    pub window: u16,
+    /// Places in the table that commands leave free for reception; at least 1. A server that sends more messages of
+    /// QoS 2 at once than fit in the table makes the client close ([`CloseReason::Overflow`]).
+    pub keep_free: u16,
+    /// How long the server may take to answer CONNECT and PINGREQ.
+    pub answer_timeout: Duration,
+}
+
+impl Default for Config {
+    /// Acknowledges by itself, receives headers of up to 256 bytes, streams by 128 bytes, keeps one place free, and
+    /// waits 10 seconds.
+    fn default() -> Self {
+        Self { manual_ack: false, max_packet: 256, window: 128, keep_free: 1, answer_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// What a client tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'e> {
+    /// The server accepted. Without a session present, earlier subscriptions are gone.
+    Connected {
+        /// The server kept the session (§3.2.2.2).
+        session_present: bool,
+    },
+    /// The server refused, and the connection is closed.
+    Refused {
+        /// Why.
+        code: ConnectReturnCode,
+    },
+    /// A message begins. [`Event::Payload`] follows until the last of its payload; none if that is empty.
+    Publish(Publish<'e>),
+    /// The next part of the payload of the message that began last.
+    Payload {
+        /// At least one byte.
+        bytes: &'e [u8],
+        /// The message ends here, and is acknowledged unless [`Config::manual_ack`] is set.
+        last: bool,
+    },
+    /// A message was passed over, because its topic is longer than [`Config::max_packet`] allows. The server gets its
+    /// acknowledgement, so that it does not send it for ever.
+    Skipped {
+        /// Bytes of its topic.
+        topic_len: u16,
+        /// Bytes of its payload.
+        payload_len: u32,
+    },
+    /// The message published under this identifier has arrived (PUBACK at QoS 1, PUBCOMP at QoS 2); the identifier
+    /// may be used again.
+    Acknowledged {
+        /// As [`Client::publish`] gave it.
+        id: PacketId,
+    },
+    /// SUBACK.
+    Subscribed {
+        /// As [`Client::subscribe`] gave it.
+        id: PacketId,
+        /// For each filter the QoS granted, or [`SUBSCRIPTION_REFUSED`](packet::SUBSCRIPTION_REFUSED).
+        codes: &'e [u8],
+    },
+    /// UNSUBACK.
+    Unsubscribed {
+        /// As [`Client::unsubscribe`] gave it.
+        id: PacketId,
+    },
+    /// Call [`Client::payload`] with these bytes of the message being streamed. After a reconnect the message starts
+    /// again at offset 0. Until it is complete nothing else can be sent.
+    PayloadWanted {
+        /// As [`Client::publish_streamed`] gave it.
+        id: Option<PacketId>,
+        /// From here on.
+        offset: u32,
+        /// So many are taken at once.
+        len: u32,
+    },
+    /// The connection is closed: close the stream.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why the client closed the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// [`Client::disconnect`] asked for it and DISCONNECT has been sent (`[MQTT-3.14.4-1]`).
+    Requested = 0,
+    /// There was no CONNACK within [`Config::answer_timeout`] (§3.2).
+    ConnectTimeout = 1,
+    /// There was no PINGRESP within [`Config::answer_timeout`] (§3.1.2.10).
+    KeepAlive = 2,
+    /// More messages came at once than the table holds (`[MQTT-4.8.0-2]`). The server sends them again.
+    Overflow = 3,
+}
+
+/// What a connection has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// There is none.
+    Closed,
+    /// CONNECT is on its way and CONNACK is waited for.
+    Connecting,
+    /// The server accepted.
+    Connected,
+    /// What is queued and then DISCONNECT is to be sent.
+    Disconnecting,
+}
+
+/// The two deadlines.
+#[derive(Debug, Clone, Copy)]
+enum Deadline {
+    /// Time for a PINGREQ.
+    Idle,
+    /// The answer to CONNECT or PINGREQ is overdue.
+    Answer,
+}
+
+impl Timer for Deadline {
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The kept packet that is being sent, perhaps in pieces.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sending {
+    /// Its tag in the arena, if there is one.
+    tag: Option<u32>,
+    /// How much of what stands in the arena is out.
+    sent: usize,
+    /// Where the window for the payload of a streamed message begins; the end of any other packet.
+    header: usize,
+    /// How much of the window is filled.
+    filled: usize,
+    /// How much payload has been put into the window so far, of how much.
+    taken: u32,
+    total: u32,
+    /// `PayloadWanted` has been told.
+    asked: bool,
+}
+
+/// The message that is being received.
+#[derive(Debug, Clone, Copy, Default)]
+struct Receiving {
+    /// Bytes of payload to come.
+    left: u32,
+    /// The identifier, at QoS 1 and 2.
+    id: Option<PacketId>,
+    /// Nothing of it is told: it was received before, or is too large.
+    quiet: bool,
+    /// Bytes of an oversized header to come.
+    header: u32,
+    /// Bytes of topic in it.
+    topic_len: u16,
+    qos: QoS,
+}
+
+/// An MQTT client. See [the module](self).
+#[derive(Debug)]
+pub struct Client<'a> {
+    config: Config,
+    clock: Clock,
+    timers: Timers<2>,
+    /// Packets to send, by tag: the packet identifier, [`TAG_QOS0`] or [`TAG_CONNECT`].
+    arena: Arena<'a>,
+    slots: Slots<'a>,
+    sending: Sending,
+    receiving: Receiving,
+    peer: Peer,
+    link: Link,
+    /// The identifier to try next.
+    next_id: PacketId,
+    /// In seconds; 0 for none.
+    keep_alive: u16,
+    /// Room in the arena for the next CONNECT.
+    reserve: usize,
+    clean_session: bool,
+    /// DISCONNECT follows when all is sent.
+    leaving: bool,
+    /// A PINGREQ is to be sent.
+    ping: bool,
+    /// Something arrived since the idle timer was set.
+    heard: bool,
+    /// To be told by [`Client::poll_output`].
+    closed: Option<CloseReason>,
+}
+
+/// Tag of all messages of QoS 0: they leave in the order they came, so the first is always meant.
+const TAG_QOS0: u32 = 0;
+/// Tag of the CONNECT.
+const TAG_CONNECT: u32 = 0x1_0000;
+
+impl<'a> Client<'a> {
+    /// A client without a session, which keeps packets in `arena` and track of them in `table`.
+    #[must_use]
+    pub fn new(config: Config, arena: impl Into<Storage<'a, u8>>, table: impl Into<Storage<'a, InFlight>>) -> Self {
+        Self {
+            config,
+            clock: Clock::START,
+            timers: Timers::STOPPED,
+            arena: Arena::new(arena),
+            slots: Slots::new(table.into()),
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+            peer: Peer(0),
+            link: Link::Closed,
+            next_id: PacketId::FIRST,
+            keep_alive: 0,
+            reserve: 0,
+            clean_session: true,
+            leaving: false,
+            ping: false,
+            heard: false,
+            closed: None,
+        }
+    }
+
+    // ---- what is
+
+    /// What the connection has come to.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.link {
+            Link::Closed => State::Closed,
+            _ if self.leaving => State::Disconnecting,
+            Link::Connecting => State::Connecting,
+            Link::Connected => State::Connected,
+        }
+    }
+
+    /// Whether the server has accepted and nothing has ended the connection since.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.state() == State::Connected
+    }
+
+    /// Bytes still to come of the payload of the message being received.
+    #[must_use]
+    pub fn payload_left(&self) -> u32 {
+        self.receiving.left
+    }
+
+    /// Messages, subscriptions and handshakes that are not finished: places taken in the table.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.slots.as_slice().len()
+    }
+
+    // ---- what is to be done
+
+    /// A stream to the server is open, and `peer` stands for it: sends CONNECT. Tells [`Event::Connected`],
+    /// [`Event::Refused`] or [`Event::Closed`] when it is known.
+    ///
+    /// With `clean_session` all that is kept of an earlier session is dropped (`[MQTT-3.1.2-6]`), messages not
+    /// acknowledged among them.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: there is a connection. [`Misuse::InvalidString`], [`Misuse::InvalidTopic`],
+    /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`]: the arena has no room for this CONNECT.
+    pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
+        if self.link != Link::Closed {
+            return Err(Misuse::WrongState.into());
+        }
+        connect.check()?;
+        let len = connect.encoded_len();
+        let dropped = if connect.clean_session { self.arena.as_bytes().len() } else { 0 };
+        if len > self.arena.room().saturating_add(dropped) {
+            return Err(Capacity::Arena.into());
+        }
+        self.opened(now, peer, connect.clean_session, connect.keep_alive);
+        self.arena.push(TAG_CONNECT, len, |place| connect.encode(&mut Writer::new(place)))?;
+        self.reserve = len.saturating_add(Arena::OVERHEAD);
+        self.send_kept(TAG_CONNECT);
+        Ok(())
+    }
+
+    /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
+    /// known.
+    pub fn connection_lost(&mut self, now: Instant) {
+        self.clock.advance(now);
+        self.lost();
+    }
+
+    /// Sends what is queued, then DISCONNECT, then tells [`Event::Closed`]. The server drops the will
+    /// (`[MQTT-3.14.4-3]`). It waits for CONNACK where that has not come, and for the payload of what is streamed.
+    ///
+    /// # Errors
+    /// [`Misuse::NotConnected`].
+    pub fn disconnect(&mut self, now: Instant) -> Result<(), Error> {
+        self.clock.advance(now);
+        self.may_send()?;
+        self.leaving = true;
+        Ok(())
+    }
+
+    /// Publishes a message that fits in the arena, in which it stays until it is acknowledged
+    /// ([`Event::Acknowledged`] with the identifier given here) or, at QoS 0, sent.
+    ///
+    /// # Errors
+    /// [`Misuse::NotConnected`], [`Misuse::InvalidTopic`], [`Misuse::OutOfRange`] (longer than any packet),
+    /// [`Capacity::InFlight`], [`Capacity::Arena`].
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Option<PacketId>, Error> {
+        let len = u32::try_from(payload.len()).map_err(|_| Misuse::OutOfRange)?;
+        self.queue_publish(now, topic, len, Some(payload), qos, retain)
+    }
+
+    /// Publishes a message of any length: when its turn comes, and again after a reconnect if it was not acknowledged,
+    /// [`Event::PayloadWanted`] asks for its payload piece by piece.
+    ///
+    /// # Errors
+    /// As [`Client::publish`]. The arena is to hold its header and [`Config::window`] bytes.
+    pub fn publish_streamed(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        len: u32,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Option<PacketId>, Error> {
+        self.queue_publish(now, topic, len, None, qos, retain)
+    }
+
+    /// Gives payload that [`Event::PayloadWanted`] asked for, from the offset it named on. Returns how many of the
+    /// bytes were taken: no more than it asked for. Where fewer are given, it asks again for the rest.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: none is wanted now.
+    pub fn payload(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
+        self.clock.advance(now);
+        self.fill_window(bytes).ok_or_else(|| Misuse::WrongState.into())
+    }
+
+    /// Subscribes. Tells [`Event::Subscribed`] with the identifier given here.
+    ///
+    /// # Errors
+    /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
+    /// [`Capacity::InFlight`], [`Capacity::Arena`].
+    pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
+        let valid = !filters.is_empty() && filters.iter().all(|(filter, _)| topic::valid_filter(filter));
+        let count = filters.len();
+        self.queue_filters(now, Step::Subscribe, valid, count, packet::subscribe_len(filters), |writer, id| {
+            packet::encode_subscribe(writer, id, filters);
+        })
+    }
+
+    /// Takes subscriptions back. Tells [`Event::Unsubscribed`] with the identifier given here.
+    ///
+    /// # Errors
+    /// As [`Client::subscribe`].
+    pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
+        let valid = !filters.is_empty() && filters.iter().all(|filter| topic::valid_filter(filter));
+        self.queue_filters(now, Step::Unsubscribe, valid, 0, packet::unsubscribe_len(filters), |writer, id| {
+            packet::encode_unsubscribe(writer, id, filters);
+        })
+    }
+
+    /// With [`Config::manual_ack`]: the message received under this identifier is safe, so PUBACK or PUBREC may go.
+    /// They leave in the order the messages came (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`): one waits for those before it.
+    ///
+    /// A message of QoS 1 that was not acknowledged when the connection broke comes again; one of QoS 2 does not,
+    /// and can be acknowledged without a connection too.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: no whole message with this identifier waits for it.
+    pub fn acknowledge(&mut self, now: Instant, id: PacketId) -> Result<(), Error> {
+        self.clock.advance(now);
+        if self.acknowledged(id) { Ok(()) } else { Err(Misuse::UnknownId.into()) }
+    }
+
+    // ---- how commands queue
+
+    fn may_send(&self) -> Result<(), Misuse> {
+        if self.link == Link::Closed || self.leaving { Err(Misuse::NotConnected) } else { Ok(()) }
+    }
+
+    /// Room for a packet of `len` bytes and a place for it, with something left for the next CONNECT and for reception.
+    fn room_for(&self, len: usize) -> Result<(), Capacity> {
+        if self.slots.free() <= usize::from(self.config.keep_free.max(1)) {
+            return Err(Capacity::InFlight);
+        }
+        // A CONNECT that is not sent yet takes the room kept for it.
+        let reserve = if self.sending.tag == Some(TAG_CONNECT) { 0 } else { self.reserve };
+        if len.saturating_add(reserve) > self.arena.room() { Err(Capacity::Arena) } else { Ok(()) }
+    }
+
+    fn queue_publish(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        payload_len: u32,
+        payload: Option<&[u8]>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Option<PacketId>, Error> {
+        self.clock.advance(now);
+        self.may_send()?;
+        if !topic::valid_name(topic) {
+            return Err(Misuse::InvalidTopic.into());
+        }
+        let (step, id) = match qos {
+            QoS::AtMostOnce => (Step::Message0, None),
+            QoS::AtLeastOnce => (Step::Message1, Some(self.free_id())),
+            QoS::ExactlyOnce => (Step::Message2, Some(self.free_id())),
+        };
+        let publish = Publish { dup: false, qos, retain, topic, id, payload_len };
+        if u32::try_from(publish.remaining()).is_ok_and(|n| n > MAX_REMAINING) || payload_len > MAX_REMAINING {
+            return Err(Misuse::OutOfRange.into());
+        }
+        let body = match payload {
+            Some(payload) => payload.len(),
+            None => usize::try_from(payload_len).unwrap_or(usize::MAX).min(self.config.window.max(1).into()),
+        };
+        let len = publish.encoded_len().saturating_add(body);
+        self.room_for(len)?;
+        self.arena.push(id.map_or(TAG_QOS0, |id| id.get().into()), len, |place| {
+            let mut writer = Writer::new(place);
+            publish.encode(&mut writer);
+            writer.bytes(payload.unwrap_or(&[]));
+        })?;
+        self.queued(step, id, 0, payload.is_none());
+        Ok(id)
+    }
+
+    fn queue_filters(
+        &mut self,
+        now: Instant,
+        step: Step,
+        valid: bool,
+        count: usize,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>, PacketId),
+    ) -> Result<PacketId, Error> {
+        self.clock.advance(now);
+        self.may_send()?;
+        if !valid {
+            return Err(Misuse::InvalidFilter.into());
+        }
+        let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
+        self.room_for(len)?;
+        let id = self.free_id();
+        self.arena.push(id.get().into(), len, |place| write(&mut Writer::new(place), id))?;
+        self.queued(step, Some(id), count, false);
+        Ok(id)
+    }
+
+    /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). The table is shorter than the numbers
+    /// are many, so one is found.
+    fn free_id(&self) -> PacketId {
+        let mut id = self.next_id;
+        while self.slots.sent(id).is_some() {
+            id = id.next();
+        }
+        id
+    }
+
+    // ---- the contract
+
+    /// Takes in bytes from the server: at most one event a call.
+    ///
+    /// `consumed` and `needed` both 0 mean that an acknowledgement has to leave first: drain [`Client::poll_output`] or
+    /// [`Client::acknowledge`] a message, and offer the bytes again.
+    ///
+    /// # Errors
+    /// [`Error::Peer`](crate::Error::Peer): the server broke the protocol; the connection is closed, close the stream.
+    /// [`Misuse::NotConnected`], [`Misuse::UnknownId`] (another peer's bytes).
+    pub fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
+        let now = self.clock.advance(now);
+        if self.link == Link::Closed {
+            return Err(Misuse::NotConnected.into());
+        }
+        if input.peer != self.peer {
+            return Err(Misuse::UnknownId.into());
+        }
+        self.take_in(now, input.bytes)
+    }
+
+    /// Lets the keep-alive and the waiting for answers run out.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.timed_out(now);
+    }
+
+    /// The next bytes for the server, which may be several packets or part of one: any `out` of 4 bytes will do.
+    pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let now = self.clock.advance(now);
+        self.timed_out(now);
+        self.put_out(now, out)
+    }
+
+    /// When to call [`Client::handle_timeout`].
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+}
+
+impl Machine for Client<'_> {
+    type Event<'e> = Event<'e>;
+    type Error = Error;
+
+    fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
+        self.handle_input(now, input)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        self.poll_output(now, out)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout()
+    }
+}

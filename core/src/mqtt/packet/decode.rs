@@ -318,3 +318,24 @@ fn nothing_more(reader: &Reader<'_>) -> Result<(), Violation> {
 fn size(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
+
+/// A PUBLISH whose topic is longer than is accepted.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::mqtt) struct Oversized {
+    pub(in crate::mqtt) qos: QoS,
+    pub(in crate::mqtt) topic_len: u16,
+    pub(in crate::mqtt) payload_len: u32,
+}
+
+/// The fixed header and the topic's length of a PUBLISH that [`decode`] found to be a
+/// [`Violation::PacketTooLarge`], and how many bytes these take: what it needs to be passed over. `None` if it is no
+/// PUBLISH.
+pub(in crate::mqtt) fn oversized_publish(bytes: &[u8]) -> Option<(usize, Oversized)> {
+    let frame = Frame::read(bytes, u32::MAX).ok().filter(|frame| frame.kind() == PUBLISH)?;
+    let topic_len = Reader::new(frame.rest).u16()?;
+    let qos = QoS::from_u8((frame.first >> 1) & 0x03)?;
+    let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
+    let header = usize::from(topic_len).saturating_add(2).saturating_add(id_len);
+    let payload_len = u32::try_from(frame.remaining.checked_sub(header)?).ok()?;
+    Some((frame.header.saturating_add(2), Oversized { qos, topic_len, payload_len }))
+}
