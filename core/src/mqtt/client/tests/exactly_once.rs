@@ -204,14 +204,14 @@ proptest! {
             let script = chunks.get(rounds).copied();
             let (chunk, out, fault) = script.unwrap_or((64, 64, 99));
             let now = Instant::from_millis(rounds as u64);
-            for who in 0..2 {
+            for (who, end) in ends.iter_mut().enumerate() {
                 if usize::from(fault) == who {
                     broken = true;
-                    ends[who].client.connection_lost(now);
+                    end.client.connection_lost(now);
                 }
-                ends[who].turn(&mut server, who, now, chunk, out);
+                end.turn(&mut server, who, now, chunk, out);
                 if fault != 5 {
-                    ends[who].acknowledge(now);
+                    end.acknowledge(now);
                 }
             }
             rounds += 1;
