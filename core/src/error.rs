@@ -150,6 +150,8 @@ numbered! {
         Busy = -41,
         /// the data lie further ahead than is taken now
         Window = -42,
+        /// as many messages are retained, or as many bytes of them, as the broker may
+        Retained = -43,
     }
 }
 
