@@ -1,1 +1,566 @@
-//! The broker.
+//! The broker: MQTT's server side for any number of connections (§3, §4), with allocation and without I/O.
+//!
+//! The host owns the sockets and gives each connection a number, its [`Peer`]. It tells what happens to them, and does
+//! what it is told:
+//!
+//! 1. A connection was accepted: [`accept`](Broker::accept). It was closed: [`connection_lost`](Broker::connection_lost).
+//!    Bytes arrived: [`handle_input`](Broker::handle_input); the host keeps what was not consumed. Where nothing was
+//!    consumed and nothing more is needed, the client does not read what is sent to it; offer the bytes again after
+//!    more has been sent.
+//! 2. Then call [`poll_output`](Broker::poll_output) until it gives [`Output::Timeout`], writing each
+//!    [`Output::Transmit`] to that peer's stream and closing a peer on [`Event::Close`].
+//! 3. Wait for bytes, or until that time and then [`handle_timeout`](Broker::handle_timeout).
+//!
+//! A peer whose socket takes no more is [paused](Broker::pause) until it does: its messages then wait here, within
+//! bounds, instead of in the host.
+//!
+//! Peers take turns, one buffer each. Packets go out as pieces of the stream, so `out` may be of any size and is never
+//! too small. An offence ends only the peer that commits it. Payloads are kept once however many clients wait for them.
+//! What a peer can take of the broker is bounded by [`BrokerConfig`]; the work of a call is bounded by the packet it
+//! takes in and by the number of sessions that want it.
+//!
+//! ```
+//! use waft::{Input, Instant, Output, Peer};
+//! use waft::mqtt::{QoS, broker::{Broker, BrokerConfig, Event}};
+//!
+//! let now = Instant::ZERO;
+//! let mut broker = Broker::new(BrokerConfig::default(), 1);
+//! broker.publish(now, "greeting", "hello", QoS::AtMostOnce, true).unwrap();
+//!
+//! broker.accept(now, Peer(7)).unwrap();
+//! let connect = b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+//! broker.handle_input(now, Input { peer: Peer(7), bytes: connect }).unwrap();
+//! let mut out = [0; 64];
+//! let Output::Event(Event::Connected { client_id, .. }) = broker.poll_output(now, &mut out) else { panic!() };
+//! assert_eq!(&*client_id, "c");
+//! let Output::Transmit { peer: Peer(7), bytes } = broker.poll_output(now, &mut out) else { panic!() };
+//! assert_eq!(bytes, b"\x20\x02\x00\x00"); // CONNACK
+//! ```
+
+mod config;
+mod connection;
+mod inbound;
+mod retained;
+mod session;
+mod state;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+pub use config::{BrokerConfig, User};
+
+use crate::{
+    Capacity, Code, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng,
+    mqtt::{
+        ConnectReturnCode, Error, QoS, Violation,
+        packet::MAX_REMAINING,
+        topic::{self, valid_filter, valid_name},
+    },
+    time::Clock,
+    timer::earliest,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+use bytes::Bytes;
+use connection::Connection;
+use retained::{Retained, Step, Walk};
+use session::Session;
+use subscriptions::Subscriptions;
+
+/// Names a session; never used twice.
+type SessionKey = u64;
+
+/// Steps that a search for retained messages takes in one call at the most.
+const STEPS: usize = 1_024;
+
+/// When such a search that found nothing goes on.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Time-outs that happen in one call at the most.
+const EXPIRED: usize = 64;
+
+/// An application message, as all sessions share it.
+#[derive(Debug)]
+struct Message {
+    topic: Arc<str>,
+    payload: Bytes,
+    qos: QoS,
+    /// Its place in the order in which messages came.
+    serial: u64,
+}
+
+impl Message {
+    fn size(&self) -> usize {
+        self.topic.len().saturating_add(self.payload.len())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Connection(Peer),
+    Session(SessionKey),
+    Sys,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The client sent DISCONNECT.
+    Disconnected,
+    /// No CONNECT came in time (§3.1.4).
+    ConnectTimeout,
+    /// The client was silent for one and a half times its keep-alive (`[MQTT-3.1.2-24]`).
+    KeepAlive,
+    /// A client with the same identifier has connected (`[MQTT-3.1.4-2]`).
+    TakenOver,
+    /// The host wanted it: [`Broker::disconnect`].
+    Host,
+    /// The CONNECT was answered by this return code.
+    Refused(ConnectReturnCode),
+    /// The client broke the protocol, or sent a packet larger than [`BrokerConfig`] allows.
+    Violation(Violation),
+    /// A bound of [`BrokerConfig`] was reached (`[MQTT-4.8.0-2]`): [`Capacity::InFlight`] of `max_inbound`,
+    /// [`Capacity::Retained`] of the retained messages.
+    Capacity(Capacity),
+}
+
+impl Reason {
+    /// The number of the violation or bound, 0 for other reasons.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Violation(violation) => violation.code(),
+            Self::Capacity(capacity) => capacity.code(),
+            _ => 0,
+        }
+    }
+
+    /// The reason's name, or the name of the violation or bound.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Disconnected => "Disconnected",
+            Self::ConnectTimeout => "ConnectTimeout",
+            Self::KeepAlive => "KeepAlive",
+            Self::TakenOver => "TakenOver",
+            Self::Host => "Host",
+            Self::Refused(code) => match code {
+                ConnectReturnCode::Accepted => "Accepted",
+                ConnectReturnCode::UnacceptableProtocolVersion => "UnacceptableProtocolVersion",
+                ConnectReturnCode::IdentifierRejected => "IdentifierRejected",
+                ConnectReturnCode::ServerUnavailable => "ServerUnavailable",
+                ConnectReturnCode::BadUserNameOrPassword => "BadUserNameOrPassword",
+                ConnectReturnCode::NotAuthorized => "NotAuthorized",
+            },
+            Self::Violation(violation) => violation.name(),
+            Self::Capacity(capacity) => capacity.name(),
+        }
+    }
+}
+
+/// What a broker tells its host, always through [`Broker::poll_output`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client was let in.
+    Connected {
+        /// Over this connection.
+        peer: Peer,
+        /// Its identifier, or the one made up for it.
+        client_id: Arc<str>,
+        /// It found its session again.
+        session_present: bool,
+    },
+    /// Close this connection now. Whatever was to be sent before has been; the broker knows the peer no more, and its
+    /// number may be used again.
+    Close {
+        /// This one.
+        peer: Peer,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A look at what a broker holds and has done. The counters wrap.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections.
+    pub connections: usize,
+    /// Those of them that are clients let in.
+    pub connected: usize,
+    /// Sessions, those of absent clients included.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Bytes of their topics and payloads.
+    pub retained_bytes: usize,
+    /// Messages that wait for sessions or are unacknowledged, each counted for every session.
+    pub queued: usize,
+    /// Bytes of their topics and payloads, likewise.
+    pub queued_bytes: usize,
+    /// PUBLISH packets received.
+    pub received: u64,
+    /// PUBLISH packets sent.
+    pub sent: u64,
+    /// Messages that some session did not get: its queue was full, or the client away and the message of QoS 0.
+    pub dropped: u64,
+}
+
+/// A retained message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetainedMessage<'a> {
+    /// Its topic name.
+    pub topic: &'a str,
+    /// Its payload, not empty.
+    pub payload: &'a Bytes,
+    /// The QoS it was published with.
+    pub qos: QoS,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    clock: Clock,
+    rng: Rng,
+    connections: BTreeMap<Peer, Connection>,
+    sessions: BTreeMap<SessionKey, Session>,
+    clients: BTreeMap<Arc<str>, SessionKey>,
+    last_session: SessionKey,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    /// Numbers messages.
+    serial: u64,
+    /// Whose turn it is to send.
+    ready: VecDeque<Peer>,
+    alarms: BTreeSet<(Instant, Alarm)>,
+    sys_is_armed: bool,
+    /// When a search goes on that took too long for one call.
+    resume: Option<Instant>,
+    stats: Stats,
+}
+
+/// What one turn of output came to.
+enum Turn {
+    Sent(Peer, usize),
+    Told(Event),
+    NoRoom,
+    Idle,
+}
+
+impl Broker {
+    /// A broker without connections. `seed` determines the client identifiers it makes up.
+    #[must_use]
+    pub fn new(config: BrokerConfig, seed: u64) -> Self {
+        let retained = Retained::new(config.max_retained, config.max_retained_bytes);
+        Self {
+            config,
+            clock: Clock::START,
+            rng: Rng::new(seed),
+            connections: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            last_session: 0,
+            subscriptions: Subscriptions::new(),
+            retained,
+            serial: 0,
+            ready: VecDeque::new(),
+            alarms: BTreeSet::new(),
+            sys_is_armed: false,
+            resume: None,
+            stats: Stats::default(),
+        }
+    }
+
+    // ---- getters
+
+    /// What it may take.
+    #[must_use]
+    pub const fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// What it holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (mut queued, mut queued_bytes, mut connected) = (0_usize, 0_usize, 0_usize);
+        for session in self.sessions.values() {
+            let (messages, bytes) = session.queued();
+            queued = queued.saturating_add(messages);
+            queued_bytes = queued_bytes.saturating_add(bytes);
+            connected = connected.saturating_add(usize::from(session.peer.is_some()));
+        }
+        Stats {
+            connections: self.connections.len(),
+            connected,
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+            retained: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            queued,
+            queued_bytes,
+            ..self.stats
+        }
+    }
+
+    /// The retained messages whose topics match `filter`, in the order of their topics; none if it is not valid.
+    pub fn retained(&self, filter: &str) -> impl Iterator<Item = RetainedMessage<'_>> {
+        let mut walk = valid_filter(filter).then(|| Walk::new(filter.into(), u64::MAX));
+        core::iter::from_fn(move || {
+            loop {
+                match self.retained.step(walk.as_mut()?) {
+                    Step::Passed => {}
+                    Step::Over => return None,
+                    Step::Found(message) => {
+                        let Message { topic, payload, qos, .. } = &**message;
+                        return Some(RetainedMessage { topic, payload, qos: *qos });
+                    }
+                }
+            }
+        })
+    }
+
+    // ---- commands
+
+    /// A connection was accepted. It has [`BrokerConfig::connect_timeout`] to bring its CONNECT.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: that peer is known already. [`Capacity::Peers`]: as many connections as there may be;
+    /// close this one.
+    pub fn accept(&mut self, now: Instant, peer: Peer) -> Result<(), Error> {
+        let now = self.clock.advance(now);
+        self.open(now, peer)?;
+        if !self.sys_is_armed && self.config.sys_interval.is_some() {
+            self.sys_is_armed = true;
+            self.alarms.insert((now, Alarm::Sys));
+        }
+        Ok(())
+    }
+
+    /// A connection is gone, without a DISCONNECT unless one was read from it: its will is published
+    /// (`[MQTT-3.1.2-8]`). Nothing more is told of this peer, and its number may be used again. Nothing happens when
+    /// it is not known.
+    pub fn connection_lost(&mut self, now: Instant, peer: Peer) {
+        let now = self.clock.advance(now);
+        self.forget(now, peer);
+    }
+
+    /// Ends a connection from this side; its will is published. [`Event::Close`] follows.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: no such peer.
+    pub fn disconnect(&mut self, now: Instant, peer: Peer) -> Result<(), Error> {
+        let now = self.clock.advance(now);
+        if !self.connections.contains_key(&peer) {
+            return Err(Misuse::UnknownId.into());
+        }
+        self.close(now, peer, Reason::Host);
+        Ok(())
+    }
+
+    /// This peer's stream takes no more for now: nothing is transmitted to it until [`resume`](Self::resume).
+    /// Its messages wait in its session, within bounds. Nothing happens when the peer is not known.
+    pub fn pause(&mut self, peer: Peer) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.is_paused = true;
+        }
+    }
+
+    /// This peer's stream takes bytes again.
+    pub fn resume(&mut self, peer: Peer) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.is_paused = false;
+            self.wake(peer);
+        }
+    }
+
+    /// The host publishes a message; to how many sessions it went. Topics that start with `$` are the host's alone.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidTopic`]; [`Misuse::OutOfRange`]: a payload too long for any packet;
+    /// [`Capacity::Retained`]: `retain`, and there is no room for it.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<usize, Error> {
+        self.clock.advance(now);
+        let payload = payload.into();
+        if !valid_name(topic) {
+            return Err(Misuse::InvalidTopic.into());
+        }
+        // The most that a variable header takes is allowed for.
+        let size = payload.len().saturating_add(topic::MAX_LEN).saturating_add(4);
+        if u32::try_from(size).map_or(true, |size| size > MAX_REMAINING) {
+            return Err(Misuse::OutOfRange.into());
+        }
+        let message = self.message(topic.into(), payload, qos);
+        if retain && !self.retained.retain(&message) {
+            return Err(Capacity::Retained.into());
+        }
+        Ok(self.route(&message))
+    }
+
+    // ---- input, time, output
+
+    /// Takes in bytes of a connection, a packet or part of a payload a call; all events come through
+    /// [`poll_output`](Self::poll_output).
+    ///
+    /// # Errors
+    /// [`Error::Peer`]: the client broke the protocol. Its will is published, its other bytes are of no interest, and
+    /// [`Event::Close`] follows. [`Error::Misuse`], [`Misuse::UnknownId`]: no such peer.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> Result<Handled<Event>, Error> {
+        let now = self.clock.advance(now);
+        let Input { peer, bytes } = input;
+        let Some(connection) = self.connections.get(&peer) else { return Err(Misuse::UnknownId.into()) };
+        if matches!(connection.phase, connection::Phase::Closing(_)) {
+            // [MQTT-3.1.4-5], [MQTT-3.14.4-2]
+            return Ok(Handled::quiet(bytes.len()));
+        }
+        match self.take(now, peer, bytes) {
+            Err(Error::Peer(violation)) => {
+                self.violated(now, peer, violation);
+                Err(Error::Peer(violation))
+            }
+            Err(Error::Capacity(capacity)) => {
+                self.close(now, peer, Reason::Capacity(capacity));
+                Ok(Handled::quiet(bytes.len()))
+            }
+            other => other,
+        }
+    }
+
+    /// Lets time-outs happen: missing CONNECTs, silent clients, sessions to be forgotten.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.expire(now, EXPIRED);
+    }
+
+    /// The next bytes to be sent, or the next event. `out` may be of any size but 0; a few KiB are sensible.
+    pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event> {
+        let now = self.clock.advance(now);
+        match self.turn(now, out) {
+            Turn::Sent(peer, n) => Output::Transmit { peer, bytes: out.get(..n).unwrap_or_default() },
+            Turn::Told(event) => Output::Event(event),
+            Turn::NoRoom => Output::BufferTooSmall { needed: 1 },
+            Turn::Idle => Output::Timeout(self.next_timeout()),
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), at the latest.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        earliest(self.alarms.first().map(|(at, _)| *at), self.resume)
+    }
+
+    fn turn(&mut self, now: Instant, out: &mut [u8]) -> Turn {
+        let mut budget = STEPS;
+        // Who could not go on because the budget was used up. The others are not kept waiting by that.
+        let mut tired = Vec::new();
+        let turn = loop {
+            if let Some(peer) = self.ready.pop_front() {
+                match self.turn_of(now, peer, out, &mut budget) {
+                    Some(turn) => break turn,
+                    None if budget == 0 && self.is_searching(peer) => tired.push(peer),
+                    None => {}
+                }
+            } else if self.alarms.first().is_none_or(|(at, _)| *at > now) {
+                break Turn::Idle;
+            } else {
+                // What is due has to happen before a deadline is given, which lies in the future.
+                self.expire(now, 1);
+            }
+        };
+        self.resume = (matches!(turn, Turn::Idle) && !tired.is_empty()).then(|| now.after(PAUSE));
+        for peer in tired {
+            self.wake(peer);
+        }
+        turn
+    }
+
+    fn is_searching(&self, peer: Peer) -> bool {
+        let connection = self.connections.get(&peer).filter(|connection| !connection.is_paused);
+        let key = connection.and_then(|connection| connection.session);
+        key.and_then(|key| self.sessions.get(&key)).is_some_and(Session::is_searching)
+    }
+
+    /// What `peer` has to tell or to send, if anything.
+    fn turn_of(&mut self, now: Instant, peer: Peer, out: &mut [u8], budget: &mut usize) -> Option<Turn> {
+        self.connections.get_mut(&peer)?.is_ready = false;
+        if let Some(event) = self.untold(peer) {
+            self.wake(peer);
+            return Some(Turn::Told(event));
+        }
+        let connection = self.connections.get_mut(&peer)?;
+        let mut filled = 0;
+        if !connection.is_paused {
+            let mut session = connection.session.and_then(|key| self.sessions.get_mut(&key));
+            let (config, retained, stats) = (&self.config, &self.retained, &mut self.stats);
+            let mut more = || {
+                let session = session.as_mut()?;
+                session.refill(config, retained, budget);
+                let outgoing = session.next(config)?;
+                stats.sent = stats.sent.wrapping_add(1);
+                Some(outgoing)
+            };
+            if out.is_empty() && connection.has_output(&mut more) {
+                self.ready.push_front(peer);
+                connection.is_ready = true;
+                return Some(Turn::NoRoom);
+            }
+            filled = connection.fill(out, more);
+        }
+        if filled == 0 {
+            return self.closed(now, peer).map(Turn::Told);
+        }
+        // Its turn comes again after the others', until there is nothing left.
+        self.wake(peer);
+        Some(Turn::Sent(peer, filled))
+    }
+
+    /// Gives `peer` a turn.
+    fn wake(&mut self, peer: Peer) {
+        if let Some(connection) = self.connections.get_mut(&peer)
+            && !connection.is_ready
+        {
+            connection.is_ready = true;
+            self.ready.push_back(peer);
+        }
+    }
+
+    fn arm_sys(&mut self, now: Instant) {
+        if let Some(interval) = self.config.sys_interval {
+            self.alarms.insert((now.after(interval.max(PAUSE)), Alarm::Sys));
+        }
+    }
+}
+
+impl Machine for Broker {
+    type Event<'a> = Event;
+    type Error = Error;
+
+    fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event>, Error> {
+        Self::handle_input(self, now, input)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        Self::handle_timeout(self, now);
+    }
+
+    fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event> {
+        Self::poll_output(self, now, out)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        Self::next_timeout(self)
+    }
+}

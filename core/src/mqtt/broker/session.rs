@@ -1,0 +1,350 @@
+//! One session (§4.1): what a client is subscribed to, and every message on its way to it or from it.
+//!
+//! A message for the client goes this way; this file owns each step of it:
+//!
+//! | QoS | waits | on its way | until |
+//! | --- | --- | --- | --- |
+//! | 0 | `instant` | | it is sent |
+//! | 1 | `queue` | `in_flight` | PUBACK |
+//! | 2 | `queue` | `in_flight`, then `releasing` | PUBREC, then PUBCOMP |
+//!
+//! When the client comes back, `releasing` is sent again as PUBREL and `in_flight` as PUBLISH with DUP, each in its
+//! order (`[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`).
+
+use super::{
+    BrokerConfig, Message,
+    retained::{Retained, Step, Walk},
+};
+use crate::{
+    Instant, Peer,
+    mqtt::{PacketId, QoS, Violation},
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// A message for one session.
+#[derive(Debug, Clone)]
+pub(super) struct Delivery {
+    pub(super) message: Arc<Message>,
+    /// The lower of the message's and the subscription's (`[MQTT-3.8.4-6]`).
+    pub(super) qos: QoS,
+    /// It was there before the subscription (`[MQTT-3.3.1-8]`, `[MQTT-3.3.1-9]`).
+    pub(super) retain: bool,
+}
+
+/// A PUBLISH to be sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) delivery: Delivery,
+    pub(super) id: Option<PacketId>,
+    pub(super) dup: bool,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    qos: QoS,
+    /// Place in `walks` while there are retained messages to be looked for.
+    walk: Option<u64>,
+}
+
+/// How many messages a subscription takes out of the retained ones ahead of their being sent.
+const AHEAD: usize = 64;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client_id: Arc<str>,
+    /// It ends with the connection (`[MQTT-3.1.2-6]`).
+    pub(super) clean: bool,
+    /// The client's connection, where it has one.
+    pub(super) peer: Option<Peer>,
+    /// When it is forgotten.
+    pub(super) expiry: Option<Instant>,
+    subscriptions: BTreeMap<Arc<str>, Subscription>,
+    subscription_bytes: usize,
+    /// Searches for retained messages, in the order they were asked for.
+    walks: BTreeMap<u64, Walk>,
+    /// Numbers `walks` and what waits.
+    serial: u64,
+    queue: VecDeque<(u64, Delivery)>,
+    instant: VecDeque<(u64, Delivery)>,
+    in_flight: VecDeque<(PacketId, Delivery)>,
+    /// So many of `in_flight` have been sent over this connection.
+    sent: usize,
+    releasing: VecDeque<PacketId>,
+    /// Bytes of all of these messages.
+    bytes: usize,
+    last_id: PacketId,
+    /// QoS 2 from the client: received and not released.
+    received: BTreeSet<PacketId>,
+}
+
+impl Session {
+    pub(super) fn new(client_id: Arc<str>, clean: bool) -> Self {
+        Self {
+            client_id,
+            clean,
+            peer: None,
+            expiry: None,
+            subscriptions: BTreeMap::new(),
+            subscription_bytes: 0,
+            walks: BTreeMap::new(),
+            serial: 0,
+            queue: VecDeque::new(),
+            instant: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            sent: 0,
+            releasing: VecDeque::new(),
+            bytes: 0,
+            last_id: PacketId::FIRST,
+            received: BTreeSet::new(),
+        }
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// Messages waiting or unacknowledged, and their bytes.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        let waiting = self.queue.len().saturating_add(self.instant.len());
+        (waiting.saturating_add(self.in_flight.len()), self.bytes)
+    }
+
+    // ---- the connection comes and goes
+
+    /// A connection begins: all that was on its way starts again.
+    pub(super) fn attach(&mut self, peer: Peer) {
+        self.peer = Some(peer);
+        self.sent = 0;
+    }
+
+    /// PUBRELs to be sent again, in order.
+    pub(super) fn releasing(&self) -> impl Iterator<Item = PacketId> {
+        self.releasing.iter().copied()
+    }
+
+    /// The connection is gone. Messages of QoS 0 do not wait for another (§3.1.2.4).
+    pub(super) fn detach(&mut self) {
+        self.peer = None;
+        while let Some((_, delivery)) = self.instant.pop_front() {
+            self.bytes = self.bytes.saturating_sub(delivery.message.size());
+        }
+    }
+
+    // ---- subscriptions
+
+    /// Grants a subscription, or replaces the one with that filter (`[MQTT-3.8.4-3]`). Messages retained so far, up to
+    /// the one numbered `until`, are going to be sent. False where it is one too many or too long.
+    pub(super) fn subscribe(&mut self, config: &BrokerConfig, filter: &str, qos: QoS, until: u64) -> bool {
+        let serial = self.next_serial();
+        let filter: Arc<str> = match self.subscriptions.get_key_value(filter) {
+            Some((filter, _)) => filter.clone(),
+            None => {
+                let bytes = self.subscription_bytes.saturating_add(filter.len());
+                if self.subscriptions.len() >= config.max_subscriptions
+                    || bytes > config.max_subscription_bytes
+                    || filter.split('/').count() > config.max_levels
+                {
+                    return false;
+                }
+                self.subscription_bytes = bytes;
+                filter.into()
+            }
+        };
+        let old = self.subscriptions.insert(filter.clone(), Subscription { qos, walk: Some(serial) });
+        if let Some(walk) = old.and_then(|old| old.walk) {
+            self.walks.remove(&walk);
+        }
+        self.walks.insert(serial, Walk::new(filter, until));
+        true
+    }
+
+    /// Ends the subscription with exactly that filter (`[MQTT-3.10.4-1]`); whether there was one. What waits already
+    /// is still delivered (`[MQTT-3.10.4-3]`).
+    pub(super) fn unsubscribe(&mut self, filter: &str) -> bool {
+        let Some(old) = self.subscriptions.remove(filter) else { return false };
+        self.subscription_bytes = self.subscription_bytes.saturating_sub(filter.len());
+        if let Some(walk) = old.walk {
+            self.walks.remove(&walk);
+        }
+        true
+    }
+
+    /// The filters subscribed to.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.subscriptions.keys()
+    }
+
+    /// Queues retained messages that new subscriptions ask for, as long as there is room. Takes at most `budget` steps
+    /// and counts them off.
+    pub(super) fn refill(&mut self, config: &BrokerConfig, retained: &Retained, budget: &mut usize) {
+        while self.queue.len().saturating_add(self.instant.len()) < AHEAD {
+            let Some(mut first) = self.walks.first_entry() else { return };
+            let walk = first.get_mut();
+            let Some(subscription) = self.subscriptions.get_mut(walk.filter()) else {
+                first.remove();
+                continue;
+            };
+            let Some(left) = budget.checked_sub(1) else { return };
+            *budget = left;
+            match retained.step(walk) {
+                Step::Passed => {}
+                Step::Over => {
+                    subscription.walk = None;
+                    first.remove();
+                }
+                Step::Found(message) => {
+                    let qos = message.qos.min(subscription.qos);
+                    let delivery = Delivery { message: message.clone(), qos, retain: true };
+                    if !self.has_room(config, message.size()) {
+                        // It stays where it is kept until the client has acknowledged others.
+                        if let Some(walk) = self.walks.values_mut().next() {
+                            walk.back_to(message);
+                        }
+                        return;
+                    }
+                    self.push(delivery);
+                }
+            }
+        }
+    }
+
+    /// Whether there may be retained messages left that new subscriptions ask for.
+    pub(super) fn is_searching(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
+    // ---- to the client
+
+    fn has_room(&self, config: &BrokerConfig, size: usize) -> bool {
+        let (messages, bytes) = self.queued();
+        // One message always fits, or a payload allowed in could never leave.
+        messages == 0 || (messages < config.max_queued && bytes.saturating_add(size) <= config.max_queued_bytes)
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        let serial = self.next_serial();
+        self.bytes = self.bytes.saturating_add(delivery.message.size());
+        let queue = if delivery.qos == QoS::AtMostOnce { &mut self.instant } else { &mut self.queue };
+        queue.push_back((serial, delivery));
+    }
+
+    /// Takes a message for the client (`[MQTT-4.5.0-1]`). False where it is dropped: the queue is full, or it is of
+    /// QoS 0 and the client is away.
+    pub(super) fn enqueue(&mut self, config: &BrokerConfig, delivery: Delivery) -> bool {
+        let wanted = delivery.qos != QoS::AtMostOnce || self.peer.is_some();
+        let taken = wanted && self.has_room(config, delivery.message.size());
+        if taken {
+            self.push(delivery);
+        }
+        taken
+    }
+
+    /// The next PUBLISH to be sent. Messages go out in the order they came in, but that those of QoS 0 overtake when
+    /// the others have to wait for acknowledgements (`[MQTT-4.6.0-6]` is about each QoS for itself).
+    pub(super) fn next(&mut self, config: &BrokerConfig) -> Option<Outgoing> {
+        if let Some((id, delivery)) = self.in_flight.get(self.sent) {
+            // [MQTT-3.3.1-1]: sent before, over another connection.
+            let again = Outgoing { delivery: delivery.clone(), id: Some(*id), dup: true };
+            self.sent = self.sent.saturating_add(1);
+            return Some(again);
+        }
+        let unacknowledged = self.in_flight.len().saturating_add(self.releasing.len());
+        let open = unacknowledged < config.max_in_flight.max(1);
+        let waiting = self.queue.front().filter(|_| open).map(|(serial, _)| *serial);
+        let instant = self.instant.front().map(|(serial, _)| *serial);
+        match (waiting, instant) {
+            (Some(waiting), instant) if instant.is_none_or(|instant| waiting < instant) => {
+                let (_, delivery) = self.queue.pop_front()?;
+                let id = self.unused_id();
+                self.in_flight.push_back((id, delivery.clone()));
+                self.sent = self.in_flight.len();
+                Some(Outgoing { delivery, id: Some(id), dup: false })
+            }
+            (_, Some(_)) => {
+                let (_, delivery) = self.instant.pop_front()?;
+                self.bytes = self.bytes.saturating_sub(delivery.message.size());
+                Some(Outgoing { delivery, id: None, dup: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// `[MQTT-2.3.1-4]`: an identifier that no unacknowledged message has. There are more of them than messages can be
+    /// in flight.
+    fn unused_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.next();
+            let id = self.last_id;
+            if !self.releasing.contains(&id) && !self.in_flight.iter().any(|(used, _)| *used == id) {
+                return id;
+            }
+        }
+    }
+
+    /// An acknowledgement of QoS `qos` for the message `id`: takes it out of `in_flight`. None where it is none of
+    /// this session's, which may well be: the client remembers an acknowledgement that a broker lost. An
+    /// acknowledgement of the other QoS is a breach.
+    fn acknowledge(&mut self, id: PacketId, qos: QoS) -> Result<Option<Delivery>, Violation> {
+        let Some(at) = self.in_flight.iter().position(|(used, _)| *used == id) else { return Ok(None) };
+        if self.in_flight.get(at).is_some_and(|(_, delivery)| delivery.qos != qos) {
+            return Err(Violation::UnexpectedPacket);
+        }
+        let Some((_, delivery)) = self.in_flight.remove(at) else { return Ok(None) };
+        if at < self.sent {
+            self.sent = self.sent.saturating_sub(1);
+        }
+        self.bytes = self.bytes.saturating_sub(delivery.message.size());
+        Ok(Some(delivery))
+    }
+
+    /// PUBACK: delivered (`[MQTT-4.3.2-1]`).
+    pub(super) fn puback(&mut self, id: PacketId) -> Result<(), Violation> {
+        self.acknowledge(id, QoS::AtLeastOnce).map(|_| ())
+    }
+
+    /// PUBREC: never send the PUBLISH again (`[MQTT-4.3.3-1]`). The answer is a PUBREL in any case, so that a client
+    /// with an identifier unknown here gets on.
+    pub(super) fn pubrec(&mut self, id: PacketId) -> Result<(), Violation> {
+        if self.acknowledge(id, QoS::ExactlyOnce)?.is_some() {
+            self.releasing.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// PUBCOMP: delivered, and the identifier is free.
+    pub(super) fn pubcomp(&mut self, id: PacketId) -> Result<(), Violation> {
+        if self.in_flight.iter().any(|(used, _)| *used == id) {
+            return Err(Violation::UnexpectedPacket);
+        }
+        self.releasing.retain(|used| *used != id);
+        Ok(())
+    }
+
+    // ---- from the client
+
+    /// Whether the message of QoS 2 with this identifier has come before and must not be passed on again
+    /// (`[MQTT-4.3.3-2]`).
+    pub(super) fn has_received(&self, id: PacketId) -> bool {
+        self.received.contains(&id)
+    }
+
+    /// How many messages of QoS 2 wait for their PUBREL.
+    pub(super) fn inbound(&self) -> usize {
+        self.received.len()
+    }
+
+    /// A message of QoS 2 was passed on.
+    pub(super) fn receive(&mut self, id: PacketId) {
+        self.received.insert(id);
+    }
+
+    /// PUBREL: the next message with that identifier is another one.
+    pub(super) fn pubrel(&mut self, id: PacketId) {
+        self.received.remove(&id);
+    }
+}

@@ -1,0 +1,315 @@
+//! Every transition of connections and of sessions.
+//!
+//! | connection | on | becomes |
+//! | --- | --- | --- |
+//! | none | `accept` | opened |
+//! | opened | CONNECT that is admitted | connected |
+//! | opened | CONNECT that is refused | closing, after its CONNACK |
+//! | opened | no CONNECT in time | closing |
+//! | connected | DISCONNECT | closing, no will |
+//! | connected | silence of 1.5 × keep-alive; a CONNECT with the same client identifier | closing, will |
+//! | opened, connected | a violation, a bound, the host's `disconnect` | closing, will |
+//! | closing | the host is told | none |
+//! | any | `connection_lost` | none, will if not closing |
+//!
+//! | session | on | becomes |
+//! | --- | --- | --- |
+//! | none | CONNECT | attached |
+//! | attached | end of the connection | none if clean, else detached |
+//! | detached | CONNECT with clean session 0 | attached |
+//! | detached | CONNECT with clean session 1; expiry | none |
+
+use super::{
+    Alarm, Broker, Event, Message, Reason, SessionKey,
+    connection::{Connection, LastWill, Phase},
+    session::Session,
+};
+use crate::{
+    Capacity, Duration, Instant, Misuse, Peer,
+    mqtt::{Connect, ConnectReturnCode, Error, Packet, Violation},
+};
+use alloc::{format, sync::Arc};
+use bytes::Bytes;
+
+impl Broker {
+    // ---- opened
+
+    pub(super) fn open(&mut self, now: Instant, peer: Peer) -> Result<(), Error> {
+        if self.connections.contains_key(&peer) {
+            return Err(Misuse::WrongState.into());
+        }
+        if self.connections.len() >= self.config.max_connections {
+            return Err(Capacity::Peers.into());
+        }
+        self.connections.insert(peer, Connection::new(now));
+        // §3.1.4: a CONNECT has to come within a reasonable time.
+        self.set_alarm(peer, now.after(self.config.connect_timeout));
+        Ok(())
+    }
+
+    // ---- opened → connected
+
+    /// CONNECT, well formed.
+    pub(super) fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) {
+        match self.admit(connect) {
+            Ok(()) => self.welcome(now, peer, connect),
+            Err(code) => self.refuse(now, peer, code, Reason::Refused(code)),
+        }
+    }
+
+    /// Whether a client is let in (§3.1.4).
+    fn admit(&self, connect: &Connect<'_>) -> Result<(), ConnectReturnCode> {
+        if connect.client_id.len() > self.config.max_client_id {
+            return Err(ConnectReturnCode::IdentifierRejected); // [MQTT-3.1.3-9]
+        }
+        if !self.config.admits(connect.username, connect.password) {
+            return Err(ConnectReturnCode::BadUserNameOrPassword);
+        }
+        let known = self.clients.contains_key(connect.client_id);
+        if !known && self.sessions.len() >= self.config.max_sessions {
+            return Err(ConnectReturnCode::ServerUnavailable);
+        }
+        Ok(())
+    }
+
+    fn welcome(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) {
+        // [MQTT-3.1.3-6]: one that gives no identifier gets one that nobody has.
+        let client_id: Arc<str> = match connect.client_id {
+            "" => self.unused_client_id(),
+            given => given.into(),
+        };
+        // [MQTT-3.1.4-2]: whoever has that identifier now is disconnected, as if the network had failed.
+        let holder = self.clients.get(&client_id).and_then(|key| self.sessions.get(key)).and_then(|held| held.peer);
+        if let Some(holder) = holder {
+            self.close(now, holder, Reason::TakenOver);
+        }
+        // [MQTT-3.1.4-3], [MQTT-3.1.2-6]: a clean session forgets what was, and nothing of it comes back.
+        if connect.clean_session
+            && let Some(key) = self.clients.get(&client_id).copied()
+        {
+            self.end_session(key);
+        }
+        // [MQTT-3.1.2-4], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
+        let kept = self.clients.get(&client_id).copied();
+        let session_present = kept.is_some();
+        let key = kept.unwrap_or_else(|| self.begin_session(client_id, connect.clean_session));
+
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        connection.phase = Phase::Connected;
+        connection.untold = Some(session_present);
+        connection.session = Some(key);
+        // [MQTT-3.1.2-8], [MQTT-3.1.2-9]: what counts from now on if the connection breaks.
+        connection.will = connect.will.map(|will| LastWill {
+            message: Message {
+                topic: will.topic.into(),
+                payload: Bytes::copy_from_slice(will.payload),
+                qos: will.qos,
+                serial: 0,
+            },
+            retain: will.retain,
+        });
+        // [MQTT-3.1.4-4], [MQTT-3.2.0-1]
+        connection.push(&Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted });
+        if let Some(session) = self.sessions.get_mut(&key) {
+            if let Some(at) = session.expiry.take() {
+                self.alarms.remove(&(at, Alarm::Session(key)));
+            }
+            session.attach(peer);
+            // [MQTT-4.4.0-1]; the PUBLISHes follow by themselves.
+            for id in session.releasing() {
+                connection.push(&Packet::PubRel(id));
+            }
+        }
+        connection.heard = now;
+        // [MQTT-3.1.2-24]: one and a half times the keep-alive.
+        connection.silence = match connect.keep_alive {
+            0 => None,
+            seconds => Some(Duration::from_millis(u64::from(seconds).saturating_mul(1_500))),
+        };
+        match connection.silence {
+            Some(silence) => self.set_alarm(peer, now.after(silence)),
+            None => self.stop_alarm(peer),
+        }
+        self.wake(peer);
+    }
+
+    fn unused_client_id(&mut self) -> Arc<str> {
+        loop {
+            let id = format!("waft-{:016x}", self.rng.next_u64());
+            if !self.clients.contains_key(id.as_str()) {
+                return id.into();
+            }
+        }
+    }
+
+    // ---- opened → closing
+
+    /// Answers a CONNECT by a refusal and closes (`[MQTT-3.2.2-4]`, `[MQTT-3.2.2-5]`).
+    fn refuse(&mut self, now: Instant, peer: Peer, code: ConnectReturnCode, reason: Reason) {
+        self.close(now, peer, reason);
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.push(&Packet::ConnAck { session_present: false, code });
+        }
+    }
+
+    // ---- opened, connected → closing
+
+    /// A packet that the standard forbids. Only this peer is closed (`[MQTT-4.8.0-1]`), and only a CONNECT may be
+    /// answered before (`[MQTT-3.1.4-1]`): `[MQTT-3.1.2-2]`, `[MQTT-3.1.3-8]`.
+    pub(super) fn violated(&mut self, now: Instant, peer: Peer, violation: Violation) {
+        let reason = Reason::Violation(violation);
+        let opened = self.connections.get(&peer).is_some_and(|connection| connection.phase == Phase::Opened);
+        match violation {
+            Violation::ProtocolLevel if opened => {
+                self.refuse(now, peer, ConnectReturnCode::UnacceptableProtocolVersion, reason);
+            }
+            Violation::ClientId if opened => self.refuse(now, peer, ConnectReturnCode::IdentifierRejected, reason),
+            _ => self.close(now, peer, reason),
+        }
+    }
+
+    /// DISCONNECT: the will is forgotten (`[MQTT-3.14.4-3]`, `[MQTT-3.1.2-10]`).
+    pub(super) fn disconnected(&mut self, now: Instant, peer: Peer) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.will = None;
+        }
+        self.close(now, peer, Reason::Disconnected);
+    }
+
+    /// Ends a connection; the host will be told to close it.
+    pub(super) fn close(&mut self, now: Instant, peer: Peer, reason: Reason) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        if matches!(connection.phase, Phase::Closing(_)) {
+            return;
+        }
+        connection.phase = Phase::Closing(reason);
+        connection.clear();
+        self.leave(now, peer);
+        self.wake(peer);
+    }
+
+    // ---- any → none
+
+    /// The host has been told to close it, or told that it is gone.
+    pub(super) fn forget(&mut self, now: Instant, peer: Peer) {
+        self.leave(now, peer);
+        if self.connections.remove(&peer).is_some_and(|connection| connection.is_ready) {
+            self.ready.retain(|ready| *ready != peer);
+        }
+    }
+
+    /// What the end of a connection means for its session and will. Once: later calls find nothing to do.
+    fn leave(&mut self, now: Instant, peer: Peer) {
+        self.stop_alarm(peer);
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        let will = connection.will.take();
+        if let Some(key) = connection.session.take() {
+            self.detach(now, key);
+        }
+        // [MQTT-3.1.2-8], [MQTT-3.1.2-12], [MQTT-3.1.2-16], [MQTT-3.1.2-17]
+        if let Some(LastWill { message, retain }) = will {
+            self.publish_will(message, retain);
+        }
+    }
+
+    // ---- sessions
+
+    fn begin_session(&mut self, client_id: Arc<str>, clean: bool) -> SessionKey {
+        self.last_session = self.last_session.wrapping_add(1);
+        let key = self.last_session;
+        self.clients.insert(client_id.clone(), key);
+        self.sessions.insert(key, Session::new(client_id, clean));
+        key
+    }
+
+    fn detach(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.detach();
+        if session.clean {
+            self.end_session(key);
+        } else if let Some(expiry) = self.config.session_expiry {
+            let at = now.after(expiry);
+            session.expiry = Some(at);
+            self.alarms.insert((at, Alarm::Session(key)));
+        }
+    }
+
+    /// Forgets a session. What is retained is no part of it (§3.1.2.4).
+    fn end_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.remove(&key) else { return };
+        self.clients.remove(&session.client_id);
+        for filter in session.filters() {
+            self.subscriptions.remove(filter, key);
+        }
+        if let Some(at) = session.expiry {
+            self.alarms.remove(&(at, Alarm::Session(key)));
+        }
+    }
+
+    // ---- time
+
+    fn set_alarm(&mut self, peer: Peer, at: Instant) {
+        self.stop_alarm(peer);
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.alarm = Some(at);
+            self.alarms.insert((at, Alarm::Connection(peer)));
+        }
+    }
+
+    fn stop_alarm(&mut self, peer: Peer) {
+        if let Some(at) = self.connections.get_mut(&peer).and_then(|connection| connection.alarm.take()) {
+            self.alarms.remove(&(at, Alarm::Connection(peer)));
+        }
+    }
+
+    /// Lets at most `most` time-outs happen.
+    pub(super) fn expire(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some(&(at, alarm)) = self.alarms.first() else { return };
+            if at > now {
+                return;
+            }
+            self.alarms.pop_first();
+            match alarm {
+                Alarm::Session(key) => self.end_session(key),
+                Alarm::Connection(peer) => self.overdue(now, peer),
+                Alarm::Sys => self.publish_sys(now),
+            }
+        }
+    }
+
+    /// The alarm of a connection. It is not put off with every packet, but looked at again when it goes off.
+    fn overdue(&mut self, now: Instant, peer: Peer) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        connection.alarm = None;
+        match (connection.phase, connection.silence) {
+            (Phase::Opened, _) => self.close(now, peer, Reason::ConnectTimeout),
+            (Phase::Connected, Some(silence)) => {
+                let due = connection.heard.after(silence);
+                if due > now {
+                    self.set_alarm(peer, due);
+                } else {
+                    self.close(now, peer, Reason::KeepAlive); // [MQTT-3.1.2-24]
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // ---- telling the host
+
+    /// The event that `peer` owes the host before anything is sent to it.
+    pub(super) fn untold(&mut self, peer: Peer) -> Option<Event> {
+        let connection = self.connections.get_mut(&peer)?;
+        let session_present = connection.untold.take()?;
+        let session = self.sessions.get(&connection.session?)?;
+        Some(Event::Connected { peer, client_id: session.client_id.clone(), session_present })
+    }
+
+    /// The event that ends `peer`, when all has been sent.
+    pub(super) fn closed(&mut self, now: Instant, peer: Peer) -> Option<Event> {
+        let Phase::Closing(reason) = self.connections.get(&peer)?.phase else { return None };
+        self.forget(now, peer);
+        Some(Event::Close { peer, reason })
+    }
+}

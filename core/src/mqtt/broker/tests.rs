@@ -1,0 +1,8 @@
+//! The broker in virtual time, with packets by hand.
+
+mod bench;
+mod bounds;
+mod connections;
+mod messages;
+mod properties;
+mod sessions;
