@@ -4,16 +4,31 @@
 //! [`Uri`] and [`link_format`] the textual grammars beside it.
 
 pub mod block;
+mod client;
 mod code;
+mod config;
+mod endpoint;
+mod event;
+mod exchange;
 pub mod link_format;
 mod message;
+mod observe;
 pub mod option;
+mod outline;
+mod seen;
+mod server;
 mod uri;
 
 pub use block::Block;
 pub use code::Code;
+pub use config::{Config, Memory, Resources, Stats};
+pub use endpoint::Endpoint;
+pub use event::{Body, ETag, Event, Exchange, Failure, Flow, Reply, Request, RequestId, Resource};
+pub use exchange::{Flight, Transfer};
 pub use message::{Encoder, Message, Token, Type};
+pub use observe::Observer;
 pub use option::{Opt, Options};
+pub use seen::Seen;
 pub use uri::{Escaped, Scheme, Uri, compose, resolve, split_target};
 
 crate::error::numbered! {
@@ -38,3 +53,6 @@ crate::error::numbered! {
         EmptyPayload = -91,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,32 @@ pub const fn is_repeatable(number: u16) -> bool {
     matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY)
 }
 
+/// Whether there is a critical option that must be refused: unknown here and not in `extra`, of a wrong length, or one
+/// too many of its kind (RFC 7252 §5.4.1, §5.4.3, §5.4.5).
+pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {
+    let mut last = 0;
+    options.into_iter().any(|o| {
+        let known = matches!(
+            o.number,
+            IF_MATCH
+                | URI_HOST
+                | IF_NONE_MATCH
+                | URI_PORT
+                | URI_PATH
+                | URI_QUERY
+                | ACCEPT
+                | BLOCK2
+                | BLOCK1
+                | PROXY_URI
+                | PROXY_SCHEME
+        );
+        let again = o.number == last && known && !is_repeatable(o.number);
+        last = o.number;
+        let fits = (known || extra.contains(&o.number)) && is_length_valid(o.number, o.value.len()) && !again;
+        is_critical(o.number) && !fits
+    })
+}
+
 /// One option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opt<'a> {

@@ -1,0 +1,151 @@
+//! Parameters, memory and counters of an endpoint.
+
+use super::{
+    block::Block,
+    exchange::{Flight, Transfer},
+    observe::Observer,
+    seen::Seen,
+};
+use crate::{Duration, Storage};
+
+/// Parameters of an endpoint. The defaults are those of RFC 7252 §4.8.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// ACK_TIMEOUT: the least time until a CON is sent again. 1 ms to 60 s; what is outside is cut to that.
+    pub ack_timeout: Duration,
+    /// Up to so much is added to it at random: ACK_TIMEOUT × (ACK_RANDOM_FACTOR − 1). At most 60 s.
+    pub ack_jitter: Duration,
+    /// MAX_RETRANSMIT: how often a CON is sent again, each time after twice the time. At most 16.
+    pub max_retransmit: u8,
+    /// NSTART: interactions outstanding with one peer. More than 1 is lawful only with congestion control (§4.7).
+    pub nstart: u8,
+    /// How long a response is waited for after its CON request was acknowledged, or a NON request sent.
+    pub response_timeout: Duration,
+    /// EXCHANGE_LIFETIME: how long a message ID of a peer's stands for the same message.
+    pub exchange_lifetime: Duration,
+    /// After this time without [`respond`](super::Endpoint::respond) a CON request is acknowledged by itself, and the
+    /// response follows separately (§5.2.2).
+    pub ack_delay: Duration,
+    /// Size exponent of the largest block sent or asked for, 0 to 6.
+    pub szx: u8,
+    /// Whether an observation registers again when Max-Age has passed without a notification (RFC 7641 §3.3.1).
+    pub reregister: bool,
+    /// Critical options that the host understands besides those of RFC 7252 and RFC 7959.
+    pub understood: &'static [u16],
+}
+
+impl Config {
+    /// The defaults, as a constant.
+    pub const DEFAULT: Self = Self {
+        ack_timeout: Duration::from_secs(2),
+        ack_jitter: Duration::from_secs(1),
+        max_retransmit: 4,
+        nstart: 1,
+        response_timeout: Duration::from_secs(93),
+        exchange_lifetime: Duration::from_secs(247),
+        ack_delay: Duration::from_secs(1),
+        szx: Block::MAX_SZX,
+        reregister: true,
+        understood: &[],
+    };
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The memory of an endpoint.
+#[derive(Debug)]
+pub struct Resources<'a> {
+    /// Encoded requests and responses that may have to be sent again: room for the options and the body of each request of
+    /// ours, a block of each response on its way, and, as far as there is room, of answers given. 8 bytes each besides.
+    pub arena: Storage<'a, u8>,
+    /// Requests of ours, observations among them: at most 65 535.
+    pub transfers: Storage<'a, Transfer>,
+    /// Messages of ours that wait for an answer: one for each transfer, separate response, CON notification and ping
+    /// that shall be under way at a time.
+    pub flights: Storage<'a, Flight>,
+    /// Messages of peers', remembered to detect duplicates, and requests that wait for the host.
+    pub seen: Storage<'a, Seen>,
+    /// Observers of our resources.
+    pub observers: Storage<'a, Observer>,
+}
+
+#[cfg(feature = "alloc")]
+impl Resources<'static> {
+    /// On the heap: `arena` bytes, and so many places in each table.
+    #[must_use]
+    pub fn owned(arena: usize, transfers: usize, flights: usize, seen: usize, observers: usize) -> Self {
+        Self {
+            arena: Storage::owned(arena),
+            transfers: Storage::owned(transfers),
+            flights: Storage::owned(flights),
+            seen: Storage::owned(seen),
+            observers: Storage::owned(observers),
+        }
+    }
+}
+
+/// The arrays behind [`Resources`], for a `static`.
+#[derive(Debug)]
+pub struct Memory<const ARENA: usize, const TRANSFERS: usize, const SEEN: usize, const OBSERVERS: usize> {
+    arena: [u8; ARENA],
+    transfers: [Transfer; TRANSFERS],
+    flights: [Flight; TRANSFERS],
+    seen: [Seen; SEEN],
+    observers: [Observer; OBSERVERS],
+}
+
+impl<const A: usize, const T: usize, const S: usize, const O: usize> Memory<A, T, S, O> {
+    /// Empty memory.
+    pub const EMPTY: Self = Self {
+        arena: [0; A],
+        transfers: [Transfer::EMPTY; T],
+        flights: [Flight::EMPTY; T],
+        seen: [Seen::EMPTY; S],
+        observers: [Observer::EMPTY; O],
+    };
+
+    /// What an endpoint takes.
+    pub fn resources(&mut self) -> Resources<'_> {
+        Resources {
+            arena: (&mut self.arena).into(),
+            transfers: (&mut self.transfers).into(),
+            flights: (&mut self.flights).into(),
+            seen: (&mut self.seen).into(),
+            observers: (&mut self.observers).into(),
+        }
+    }
+}
+
+/// Counts since the endpoint was made. They stop at their end instead of wrapping.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Datagrams taken in.
+    pub received: u32,
+    /// Messages sent, those sent again included.
+    pub sent: u32,
+    /// Of those, messages sent again.
+    pub retransmitted: u32,
+    /// Datagrams that were no message.
+    pub malformed: u32,
+    /// Messages that had arrived before.
+    pub duplicates: u32,
+    /// Responses, acknowledgements and resets that answer nothing.
+    pub unmatched: u32,
+    /// Notifications that were older than the one before.
+    pub stale: u32,
+    /// Messages refused for an option that is not understood.
+    pub refused: u32,
+    /// Messages dropped for want of room.
+    pub dropped: u32,
+}
+
+impl Stats {
+    /// Counts one more.
+    pub(super) fn count(counter: &mut u32) {
+        *counter = counter.saturating_add(1);
+    }
+}

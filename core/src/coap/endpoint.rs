@@ -1,0 +1,410 @@
+//! The endpoint: what comes in is sorted, what is due goes out.
+
+use super::{
+    Violation,
+    code::Code,
+    config::{Config, Resources, Stats},
+    event::Event,
+    exchange::{Flight, Owner, Stage, Transfer},
+    message::{Encoder, Message, Token, Type},
+    observe::Observer,
+    option,
+    outline::Outline,
+    seen::{Answer, Seen},
+};
+use crate::{
+    Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage, arena::Arena,
+    time::Clock, timer::earliest,
+};
+
+/// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
+pub(super) type Error = crate::Error<Violation>;
+
+/// Names of packets in the arena: a kind, and the place in the table that it belongs to.
+pub(super) mod tag {
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Kind(u32);
+
+    /// A request of ours: its code, options and body.
+    pub(in super::super) const REQUEST: Kind = Kind(1 << 24);
+    /// A block of a body that the host gives block by block.
+    pub(in super::super) const BODY: Kind = Kind(2 << 24);
+    /// An answer, by the place of its request among those seen.
+    pub(in super::super) const REPLY: Kind = Kind(3 << 24);
+    /// A separate response, by its flight.
+    pub(in super::super) const SEPARATE: Kind = Kind(4 << 24);
+    /// A notification, by its number.
+    pub(in super::super) const NOTE: Kind = Kind(5 << 24);
+
+    impl Kind {
+        pub(in super::super) fn of(self, index: usize) -> u32 {
+            self.0 | (u32::try_from(index).unwrap_or(u32::MAX) & 0xFF_FFFF)
+        }
+    }
+}
+
+/// A CoAP endpoint: client and server at once.
+///
+/// It takes whole datagrams and consumes them whole. [`request`](Self::request) opens an [`Exchange`](super::Exchange), whose
+/// response comes as [`Event::Response`], block by block; [`Event::Request`] is answered by [`respond`](Self::respond).
+/// Nothing a peer sends is an error: what is malformed or answers nothing is dropped, answered as the standard says, and
+/// counted in [`stats`](Self::stats).
+///
+/// ```
+/// use waft::{Input, Instant, Output, Peer, coap::*};
+/// let (mut a, mut b) = (Memory::<512, 2, 4, 0>::EMPTY, Memory::<512, 2, 4, 0>::EMPTY);
+/// let mut client = Endpoint::new(Config::DEFAULT, 1, a.resources());
+/// let mut server = Endpoint::new(Config::DEFAULT, 2, b.resources());
+/// let (now, there, mut buf) = (Instant::ZERO, Peer(0), [0; 256]);
+/// client.request(now, there, &Request::get("/hello"))?;
+/// let Output::Transmit { peer, bytes } = client.poll_output(now, &mut buf) else { panic!() };
+/// let Ok(handled) = server.handle_input(now, Input { peer, bytes });
+/// let Some(Event::Request { id, options, .. }) = handled.event else { panic!() };
+/// assert!(options.path_is("/hello"));
+/// server.respond(now, &id, &Reply::new(Code::CONTENT, b"world"))?;
+/// let Output::Transmit { peer, bytes } = server.poll_output(now, &mut buf) else { panic!() };
+/// let Ok(handled) = client.handle_input(now, Input { peer, bytes });
+/// assert!(matches!(handled.event, Some(Event::Response { payload: b"world", last: true, .. })));
+/// # Ok::<(), waft::Error<Violation>>(())
+/// ```
+#[derive(Debug)]
+pub struct Endpoint<'a> {
+    pub(super) config: Config,
+    clock: Clock,
+    pub(super) rng: Rng,
+    /// The next message ID (RFC 7252 §4.4).
+    pub(super) mid: u16,
+    /// The flight to look at first, so that all have their turn.
+    cursor: usize,
+    /// The number of the latest notification, 24 bits.
+    pub(super) sequence: u32,
+    pub(super) stats: Stats,
+    pub(super) arena: Arena<'a>,
+    pub(super) transfers: Storage<'a, Transfer>,
+    pub(super) flights: Storage<'a, Flight>,
+    pub(super) seen: Storage<'a, Seen>,
+    pub(super) observers: Storage<'a, Observer>,
+}
+
+impl<'a> Endpoint<'a> {
+    /// An endpoint in memory of the caller's. Of the `seed` follow message IDs, tokens and jitter: take it from a source
+    /// that others cannot guess (RFC 7252 §11.4).
+    #[must_use]
+    pub fn new(config: Config, seed: u64, resources: Resources<'a>) -> Self {
+        let mut rng = Rng::new(seed);
+        let [a, b, ..] = rng.next_u32().to_be_bytes();
+        Self {
+            config: Config { szx: config.szx.min(super::Block::MAX_SZX), ..config },
+            clock: Clock::START,
+            mid: u16::from_be_bytes([a, b]),
+            rng,
+            cursor: 0,
+            sequence: 1,
+            stats: Stats::default(),
+            arena: Arena::new(resources.arena),
+            transfers: resources.transfers,
+            flights: resources.flights,
+            seen: resources.seen,
+            observers: resources.observers,
+        }
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes in a datagram.
+    ///
+    /// # Errors
+    /// None ever.
+    pub fn handle_input<'i>(
+        &mut self,
+        now: Instant,
+        input: Input<'i>,
+    ) -> Result<Handled<Event<'i>>, core::convert::Infallible> {
+        let now = self.clock.advance(now);
+        Stats::count(&mut self.stats.received);
+        let event = match Message::decode(input.bytes) {
+            Ok(message) => self.on_message(now, input.peer, &message),
+            Err(violation) => {
+                Stats::count(&mut self.stats.malformed);
+                self.on_garbage(now, input, violation);
+                None
+            }
+        };
+        Ok(Handled { consumed: input.bytes.len(), needed: 0, event })
+    }
+
+    /// Lets time-outs happen.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.expire_flights(now);
+        for t in self.transfers.iter_mut() {
+            if t.refresh().is_some_and(|at| at <= now) {
+                t.reregister();
+            }
+        }
+        let delay = self.config.ack_delay;
+        for s in self.seen.iter_mut() {
+            if s.ack_at(delay).is_some_and(|at| at <= now) {
+                s.answer = Answer::Acked;
+                s.due = true;
+            }
+        }
+    }
+
+    /// The next datagram to send or thing to tell.
+    pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        self.handle_timeout(now);
+        let now = self.clock.now();
+        match self.next_datagram(now, out) {
+            Some((peer, Ok(len))) => {
+                Stats::count(&mut self.stats.sent);
+                let out: &'o [u8] = out;
+                return Output::Transmit { peer, bytes: out.get(..len).unwrap_or(&[]) };
+            }
+            Some((_, Err(needed))) => return Output::BufferTooSmall { needed },
+            None => {}
+        }
+        match self.poll_transfer().or_else(|| self.poll_observer()) {
+            Some(event) => Output::Event(event),
+            None => Output::Timeout(self.next_timeout()),
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let delay = self.config.ack_delay;
+        let flights = self.flights.iter().filter_map(Flight::deadline).min();
+        let transfers = self.transfers.iter().filter_map(Transfer::refresh).min();
+        let seen = self.seen.iter().filter_map(|s| s.ack_at(delay)).min();
+        earliest(earliest(flights, transfers), seen)
+    }
+
+    /// RFC 7252 §4.2, §4.3: a CON that is no message is reset, all else ignored; another version always (§3).
+    fn on_garbage(&mut self, now: Instant, input: Input<'_>, violation: Violation) {
+        let Some(&[first, _, high, low]) = input.bytes.first_chunk::<4>() else { return };
+        if violation != Violation::Version && first & 0x30 == 0 {
+            self.reject(now, input.peer, u16::from_be_bytes([high, low]));
+        }
+    }
+
+    fn on_message<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+        if message.code.is_request() {
+            return self.on_request(now, peer, message);
+        }
+        match message.ty {
+            Type::Acknowledgement | Type::Reset => {
+                let flight = self.find_flight(peer, message.id);
+                if message.ty == Type::Reset {
+                    if !self.on_reset(peer, message.id, flight) {
+                        Stats::count(&mut self.stats.unmatched);
+                    }
+                    return None;
+                }
+                let Some(index) = flight else {
+                    Stats::count(&mut self.stats.unmatched);
+                    return None;
+                };
+                if message.code == Code::EMPTY {
+                    self.on_acknowledged(now, index);
+                    return None;
+                }
+                // §5.3.2: a piggybacked response has the message ID and the token of its request.
+                match self.find_response(peer, &message.token) {
+                    Some((transfer, Some(found))) if found == index => self.on_response(now, transfer, flight, message),
+                    _ => {
+                        Stats::count(&mut self.stats.unmatched);
+                        None
+                    }
+                }
+            }
+            // §4.3: a ping.
+            _ if message.code == Code::EMPTY => {
+                self.reject(now, peer, message.id);
+                None
+            }
+            _ => self.on_separate(now, peer, message),
+        }
+    }
+
+    /// A response in a message of its own (§5.2.2, §5.2.3), a notification perhaps.
+    fn on_separate<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+        let confirmable = message.ty == Type::Confirmable;
+        if let Some(s) = self.find_seen(now, peer, message.id).and_then(|i| self.seen.get_mut(i)) {
+            s.due |= s.confirmable && s.answer == Answer::Done;
+            Stats::count(&mut self.stats.duplicates);
+            return None;
+        }
+        let found = self.find_response(peer, &message.token);
+        let Some((transfer, flight)) = found.filter(|_| !self.refuses(message)) else {
+            // §4.2: a CON that nothing can be done with is reset; so is, for the server's sake, a notification that
+            // nobody waits for (RFC 7641 §3.6).
+            if found.is_none() {
+                Stats::count(&mut self.stats.unmatched);
+            }
+            if confirmable || (found.is_none() && message.options.get(option::OBSERVE).is_some()) {
+                self.reject(now, peer, message.id);
+            }
+            return match found {
+                Some((transfer, flight)) => self.on_response(now, transfer, flight, message),
+                None => None,
+            };
+        };
+        if confirmable {
+            let seen = Seen {
+                peer,
+                mid: message.id,
+                answer: Answer::Done,
+                due: true,
+                confirmable,
+                harmless: true,
+                ..Seen::EMPTY
+            };
+            self.remember(now, seen)?;
+        }
+        self.on_response(now, transfer, flight, message)
+    }
+
+    fn refuses(&self, message: &Message<'_>) -> bool {
+        option::not_understood(message.options, self.config.understood)
+    }
+
+    /// Writes the next datagram that is due. Nothing changes where it does not fit.
+    fn next_datagram(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+        if let Some(answer) = self.next_answer(out) {
+            return Some(answer);
+        }
+        match self.next_note(now, out) {
+            Some(note) => Some(note),
+            None => self.next_flight(now, out),
+        }
+    }
+
+    /// Acknowledgements, resets and answers.
+    fn next_answer(&mut self, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+        let index = self.seen.iter().position(|s| s.due)?;
+        let s = self.seen.get_mut(index)?;
+        let written = match s.answer {
+            Answer::Replied => copy(out, self.arena.get(tag::REPLY.of(index)).unwrap_or(&[])),
+            Answer::Reject => empty(out, Type::Reset, s.mid),
+            _ => empty(out, Type::Acknowledgement, s.mid),
+        };
+        if written.is_ok() {
+            s.due = false;
+            if s.answer == Answer::Reject {
+                s.answer = Answer::Free;
+            } else if s.answer == Answer::Replied && !s.confirmable {
+                // A NON is answered once (§4.5): nothing to keep.
+                s.answer = Answer::Done;
+                self.arena.remove(tag::REPLY.of(index));
+            }
+        }
+        Some((s.peer, written))
+    }
+
+    /// Requests, separate responses, CON notifications, pings: the first time and again.
+    fn next_flight(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+        self.launch();
+        let len = self.flights.len();
+        let cursor = self.cursor;
+        let index = (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(*i))?;
+        self.freshen(index);
+        let f = *self.flights.get(index)?;
+        let written = match f.owner {
+            Owner::Transfer(transfer) => self.write_request(out, &f, usize::from(transfer)),
+            Owner::Observer(observer) => self.write_note(out, usize::from(observer), Type::Confirmable, f.mid),
+            Owner::Response => copy(out, self.arena.get(tag::SEPARATE.of(index)).unwrap_or(&[])),
+            _ => empty(out, Type::Confirmable, f.mid),
+        };
+        if written.is_ok() {
+            let jitter = micros(self.config.ack_jitter, 0);
+            let spread = u64::from(self.rng.next_u32()).wrapping_mul(u64::from(jitter)) >> 32;
+            let first = micros(self.config.ack_timeout, 1_000).saturating_add(u32::try_from(spread).unwrap_or(0));
+            let response = self.config.response_timeout;
+            if f.tries != 0 {
+                Stats::count(&mut self.stats.retransmitted);
+            }
+            if let Some(f) = self.flights.get_mut(index) {
+                f.sent(now, first, response);
+            }
+            self.cursor = index.saturating_add(1);
+        }
+        Some((f.peer, written))
+    }
+
+    /// Whether a flight is ready and NSTART lets it go (§4.7). One that is sent again has its place already.
+    fn may_fly(&self, index: usize) -> bool {
+        let Some(f) = self.flights.get(index) else { return false };
+        let ready = f.stage == Stage::Ready && !matches!(f.owner, Owner::Nobody | Owner::Pinged(_));
+        let others = self.flights.iter().filter(|o| o.peer == f.peer && o.is_outstanding());
+        ready && (f.tries != 0 || others.count() < usize::from(self.config.nstart.max(1)))
+    }
+
+    /// Puts a message into the arena.
+    pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Result<(), Capacity> {
+        let write = |buf: &mut [u8]| match outline.write(buf, &mut options.iter().copied()) {
+            Ok(bytes) => bytes.len(),
+            Err(needed) => needed,
+        };
+        let len = write(&mut []);
+        if !self.make_room(len) {
+            return Err(Capacity::Arena);
+        }
+        self.arena.push(tag, len, |buf| {
+            write(buf);
+        })
+    }
+
+    /// The machine's time for a command that was given at `now`.
+    pub(super) fn tick(&mut self, now: Instant) -> Instant {
+        self.clock.advance(now)
+    }
+}
+
+/// A duration in microseconds, cut to `least` … 60 s.
+fn micros(duration: Duration, least: u32) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX).clamp(least, 60_000_000)
+}
+
+fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {
+    out.get_mut(..bytes.len()).ok_or(bytes.len())?.copy_from_slice(bytes);
+    Ok(bytes.len())
+}
+
+fn empty(out: &mut [u8], ty: Type, mid: u16) -> Result<usize, usize> {
+    Encoder::new(out, ty, Code::EMPTY, mid, &Token::EMPTY).finish().map(<[u8]>::len)
+}
+
+impl Machine for Endpoint<'_> {
+    type Event<'e> = Event<'e>;
+    type Error = core::convert::Infallible;
+
+    fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Self::Error> {
+        self.handle_input(now, input)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        self.poll_output(now, out)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout()
+    }
+}
+
+/// The commands' shorthand.
+pub(super) const UNKNOWN: Error = crate::Error::Misuse(Misuse::UnknownId);

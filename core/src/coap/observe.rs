@@ -1,0 +1,275 @@
+//! Observers of our resources (RFC 7641 §4).
+//!
+//! A notification stands once in the arena, however many observers it goes to. One that is newer takes its place with those
+//! who have not had it: observers see the latest state, not every state (§4.5.2).
+
+use super::{
+    block::{self, Block},
+    endpoint::{Endpoint, Error, tag},
+    event::{Body, Event, Reply, Resource},
+    exchange::{Flight, Owner},
+    message::{Message, Token, Type},
+    option,
+    outline::{Outline, check},
+};
+use crate::{Instant, Misuse, Peer};
+
+/// About a day (§4.5: a CON notification at least every 24 hours), in units of 2^20 µs.
+const DAY: u32 = 82_000;
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Free,
+    Here,
+    /// The notification it is about to get is the last (§4.2).
+    Ending,
+    /// To be told to the host.
+    Gone,
+}
+
+/// An observer. Part of [`Resources`](super::Resources).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Observer {
+    state: State,
+    /// There is a notification that was not sent to it yet.
+    due: bool,
+    confirmable: bool,
+    szx: u8,
+    peer: Peer,
+    token: Token,
+    resource: Resource,
+    /// The number of the notification that is due or under way; 0: none.
+    note: u32,
+    /// The message ID of the latest.
+    mid: Option<u16>,
+    /// When it was last heard of, in units of 2^20 µs.
+    heard: u32,
+}
+
+impl Observer {
+    /// A free place.
+    pub const EMPTY: Self = Self {
+        state: State::Free,
+        due: false,
+        confirmable: false,
+        szx: 0,
+        peer: Peer(0),
+        token: Token::EMPTY,
+        resource: Resource(0),
+        note: 0,
+        mid: None,
+        heard: 0,
+    };
+
+    pub(super) fn was_told(&self, peer: Peer, mid: u16) -> bool {
+        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.mid == Some(mid)
+    }
+
+    fn is(&self, peer: Peer, token: &Token) -> bool {
+        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.token == *token
+    }
+}
+
+/// Time in units of 2^20 µs: 52 bits of them are enough to tell days apart when they wrap at 32.
+fn coarse(now: Instant) -> u32 {
+    u32::try_from((now.as_micros() >> 20) & 0xFFFF_FFFF).unwrap_or(0)
+}
+
+impl Endpoint<'_> {
+    /// Tells the observers of a resource its new state, CON or NON by [`Reply::confirmable`]. How many there are.
+    ///
+    /// With a body longer than a block the notification has the first block; observers fetch the others by requests.
+    /// A code of class 4 or 5 ends the observations.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidOption`]: as [`respond`](Self::respond). [`Misuse::OutOfRange`]: a part that does not begin at 0 or is
+    /// shorter than a block. [`Capacity::Arena`](crate::Capacity::Arena): no room for it now.
+    pub fn notify(&mut self, now: Instant, resource: Resource, reply: &Reply<'_>) -> Result<u32, Error> {
+        let now = self.tick(now);
+        check(reply.options)?;
+        let (bytes, total) = match reply.body {
+            Body::Whole(bytes) => (bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
+            Body::Part { offset: 0, bytes, total } => (bytes, total),
+            Body::Part { .. } => return Err(Misuse::OutOfRange.into()),
+        };
+        let wanted = usize::try_from(total.min(block::size(self.config.szx))).unwrap_or(usize::MAX);
+        let payload = bytes.get(..wanted).ok_or(Misuse::OutOfRange)?;
+        let count = self.observers(resource);
+        if count == 0 {
+            return Ok(0);
+        }
+        let success = reply.code.is_success();
+        let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
+        let mut outline = Outline::new(Type::Confirmable, reply.code, 0, Token::EMPTY);
+        outline.observe = success.then_some(sequence);
+        outline.size2 = Some(total);
+        outline.payload = payload;
+        self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options)?;
+        self.sequence = sequence;
+        for index in 0..self.observers.len() {
+            let Some(o) = self.observers.get_mut(index) else { break };
+            if o.state != State::Here || o.resource != resource {
+                continue;
+            }
+            let old = core::mem::replace(&mut o.note, sequence);
+            o.due = true;
+            o.confirmable = reply.confirmable || coarse(now).wrapping_sub(o.heard) > DAY;
+            if !success {
+                o.state = State::Ending;
+            }
+            self.release(old);
+        }
+        Ok(count)
+    }
+
+    /// How many observe a resource.
+    #[must_use]
+    pub fn observers(&self, resource: Resource) -> u32 {
+        let count = self.observers.iter().filter(|o| o.state == State::Here && o.resource == resource).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Where an observer that registers goes: the place it has, or a free one.
+    pub(super) fn observer_place(&self, peer: Peer, token: &Token) -> Option<usize> {
+        let known = self.observers.iter().position(|o| o.is(peer, token));
+        known.or_else(|| self.observers.iter().position(|o| o.state == State::Free))
+    }
+
+    /// §4.1: registers, or registers again.
+    pub(super) fn register(
+        &mut self,
+        now: Instant,
+        place: usize,
+        peer: Peer,
+        token: Token,
+        resource: Resource,
+        szx: u8,
+    ) {
+        self.settle(place);
+        if let Some(o) = self.observers.get_mut(place) {
+            let heard = coarse(now);
+            *o = Observer { state: State::Here, peer, token, resource, szx, heard, ..Observer::EMPTY };
+        }
+    }
+
+    /// §4.1: a GET with Observe 1.
+    pub(super) fn deregister(&mut self, peer: Peer, token: &Token) {
+        if let Some(place) = self.observers.iter().position(|o| o.is(peer, token)) {
+            self.lose_observer(place);
+        }
+    }
+
+    /// It rejected a notification, did not acknowledge one, or deregistered.
+    pub(super) fn lose_observer(&mut self, place: usize) {
+        self.settle(place);
+        if let Some(o) = self.observers.get_mut(place) {
+            o.state = if o.state == State::Ending { State::Free } else { State::Gone };
+        }
+    }
+
+    /// It has acknowledged a notification, or a NON has been sent.
+    pub(super) fn notified(&mut self, now: Instant, place: usize) {
+        let Some(o) = self.observers.get_mut(place) else { return };
+        if o.confirmable {
+            o.heard = coarse(now);
+        }
+        if !o.due {
+            self.settle(place);
+            if let Some(o) = self.observers.get_mut(place).filter(|o| o.state == State::Ending) {
+                *o = Observer::EMPTY;
+            }
+        }
+    }
+
+    /// Nothing is due or under way for an observer any more.
+    fn settle(&mut self, place: usize) {
+        while let Some(flight) = self.note_flight(place) {
+            self.land(flight);
+        }
+        if let Some(o) = self.observers.get_mut(place) {
+            o.due = false;
+            let old = core::mem::take(&mut o.note);
+            self.release(old);
+        }
+    }
+
+    fn note_flight(&self, place: usize) -> Option<usize> {
+        self.flights.iter().position(|f| matches!(f.owner, Owner::Observer(o) if usize::from(o) == place))
+    }
+
+    /// Lets a notification leave the arena when no observer needs it any more.
+    fn release(&mut self, note: u32) {
+        if note != 0 && !self.observers.iter().any(|o| o.note == note) {
+            self.arena.remove(tag::NOTE.of(usize::try_from(note).unwrap_or(0)));
+        }
+    }
+
+    /// NON notifications that are due; CON ones get a flight.
+    pub(super) fn next_note(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+        for place in 0..self.observers.len() {
+            let Some(&o) = self.observers.get(place).filter(|o| o.due) else { continue };
+            if self.note_flight(place).is_some() {
+                continue;
+            }
+            if o.confirmable {
+                let owner = Owner::Observer(u16::try_from(place).unwrap_or(u16::MAX));
+                if !self.take_off(owner, Flight::to(o.peer)) {
+                    return None;
+                }
+                continue;
+            }
+            let mid = self.mid;
+            let written = self.write_note(out, place, Type::NonConfirmable, mid);
+            if written.is_ok() {
+                self.mid = mid.wrapping_add(1);
+                if let Some(o) = self.observers.get_mut(place) {
+                    o.due = false;
+                    o.mid = Some(mid);
+                }
+                self.notified(now, place);
+            }
+            return Some((o.peer, written));
+        }
+        None
+    }
+
+    /// Before a notification's flight goes, again perhaps: with a newer state it is another message (§4.5.2).
+    pub(super) fn freshen(&mut self, flight: usize) {
+        let mid = self.mid;
+        let Some(f) = self.flights.get_mut(flight) else { return };
+        let Owner::Observer(place) = f.owner else { return };
+        if let Some(o) = self.observers.get_mut(usize::from(place)).filter(|o| o.due) {
+            o.due = false;
+            if f.tries != 0 {
+                f.mid = mid;
+                self.mid = mid.wrapping_add(1);
+            }
+            o.mid = Some(f.mid);
+        }
+    }
+
+    /// Writes a notification as this observer gets it: the kept one, cut to its size of blocks.
+    pub(super) fn write_note(&self, out: &mut [u8], place: usize, ty: Type, mid: u16) -> Result<usize, usize> {
+        let Some(o) = self.observers.get(place) else { return Ok(0) };
+        let kept = self.arena.get(tag::NOTE.of(usize::try_from(o.note).unwrap_or(0)));
+        let Some(Ok(kept)) = kept.map(Message::decode) else { return Ok(0) };
+        let total = kept.options.uint(option::SIZE2).unwrap_or(0);
+        let size = block::size(o.szx);
+        let more = total > size;
+        let mut outline = Outline::new(ty, kept.code, mid, o.token);
+        outline.block2 = more.then_some(Block { num: 0, more, szx: o.szx });
+        let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());
+        outline.payload = kept.payload.get(..len).unwrap_or(&[]);
+        let mut base = kept.options.filter(|option| more || option.number != option::SIZE2);
+        outline.write(out, &mut base).map(<[u8]>::len)
+    }
+
+    /// An observer that is gone, to be told.
+    pub(super) fn poll_observer<'e>(&mut self) -> Option<Event<'e>> {
+        let o = self.observers.iter_mut().find(|o| o.state == State::Gone)?;
+        let (resource, peer) = (o.resource, o.peer);
+        *o = Observer::EMPTY;
+        Some(Event::ObserverGone { resource, peer })
+    }
+}

@@ -1,0 +1,95 @@
+//! The one place where an endpoint's messages are written: kept options and the endpoint's own, merged in order.
+
+use super::{
+    block::Block,
+    code::Code,
+    event::ETag,
+    message::{Encoder, Token, Type},
+    option::{self, Opt, Uint},
+};
+use crate::error::Misuse;
+
+/// What a message has besides the options it is based on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outline<'p> {
+    pub(super) ty: Type,
+    pub(super) code: Code,
+    pub(super) mid: u16,
+    pub(super) token: Token,
+    pub(super) etag: Option<ETag>,
+    pub(super) observe: Option<u32>,
+    pub(super) block2: Option<Block>,
+    pub(super) block1: Option<Block>,
+    pub(super) size2: Option<u32>,
+    pub(super) size1: Option<u32>,
+    pub(super) payload: &'p [u8],
+}
+
+impl Outline<'_> {
+    /// A message with nothing but its header.
+    pub(super) const fn new(ty: Type, code: Code, mid: u16, token: Token) -> Self {
+        Self {
+            ty,
+            code,
+            mid,
+            token,
+            etag: None,
+            observe: None,
+            block2: None,
+            block1: None,
+            size2: None,
+            size1: None,
+            payload: &[],
+        }
+    }
+
+    /// Writes the message: `base` and the outline's own options in order.
+    pub(super) fn write<'o, 'b>(
+        &self,
+        buf: &'o mut [u8],
+        base: &mut dyn Iterator<Item = Opt<'b>>,
+    ) -> Result<&'o [u8], usize> {
+        let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, &self.token);
+        let mut next = base.next();
+        let own = [
+            (option::ETAG, None),
+            (option::OBSERVE, self.observe),
+            (option::BLOCK2, self.block2.map(Block::encode)),
+            (option::BLOCK1, self.block1.map(Block::encode)),
+            (option::SIZE2, self.size2),
+            (option::SIZE1, self.size1),
+            (u16::MAX, None),
+        ];
+        for (number, value) in own {
+            while let Some(option) = next.filter(|o| o.number <= number) {
+                // In order, having been checked or written in order before.
+                let _ = encoder.option(option.number, option.value);
+                next = base.next();
+            }
+            let uint = Uint::new(value.unwrap_or(0));
+            let value = match &self.etag {
+                Some(etag) if number == option::ETAG => Some(etag.as_bytes()),
+                _ => value.map(|_| uint.as_bytes()),
+            };
+            if let Some(value) = value {
+                let _ = encoder.option(number, value);
+            }
+        }
+        encoder.payload(self.payload);
+        encoder.finish()
+    }
+}
+
+/// Checks options of the host's: in order, of lengths that the standard allows, and none that the endpoint writes itself.
+pub(super) fn check(options: &[Opt<'_>]) -> Result<(), Misuse> {
+    let mut last = 0;
+    for o in options {
+        let own = matches!(o.number, option::OBSERVE | option::BLOCK1 | option::BLOCK2 | option::SIZE1 | option::SIZE2);
+        let long = o.value.len() > 1034;
+        if own || long || o.number < last || !option::is_length_valid(o.number, o.value.len()) {
+            return Err(Misuse::InvalidOption);
+        }
+        last = o.number;
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! Requests of peers', and their answers (RFC 7252 §5.2).
+//!
+//! 1. A request that arrived before is answered as it was (see [`Seen`]).
+//! 2. One that cannot be understood is answered at once: 4.02 for a critical option, 4.00 for a nonsensical block, 5.05 for
+//!    a proxy's, 5.03 where no place may be given to it.
+//! 3. All others go to the host, which answers: at once, and the response rides on the acknowledgement; or later, after
+//!    an acknowledgement that goes out by itself, in a message of its own.
+//!
+//! Nothing is kept of a transfer: each block is a request of its own.
+
+use super::{
+    block::Block,
+    code::Code,
+    config::Stats,
+    endpoint::{Endpoint, Error, UNKNOWN, tag},
+    event::{Body, Event, Reply, RequestId},
+    exchange::{Flight, Owner},
+    message::{Message, Type},
+    option,
+    outline::{Outline, check},
+    seen::{Answer, Seen},
+};
+use crate::{Capacity, Instant, Misuse, Peer};
+
+impl Endpoint<'_> {
+    /// Answers a request. Where there is an acknowledgement still to be sent, the response rides on it.
+    ///
+    /// Of the body the block goes out that was asked for, and the block sizes that both sides can take are agreed on
+    /// (RFC 7959 §2.4). A block past the end is answered 4.00. A response to a NON request is NON.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: it is answered already, or so old that its client has given up. [`Misuse::InvalidOption`]: an
+    /// option is out of order, of a wrong length, or one that the endpoint writes itself. [`Misuse::OutOfRange`]: the part
+    /// given does not hold what is [`wanted`](RequestId::wanted), or the code is no response.
+    /// [`Capacity::Arena`], [`Capacity::InFlight`]: no room now; try again later.
+    pub fn respond(&mut self, now: Instant, id: &RequestId, reply: &Reply<'_>) -> Result<(), Error> {
+        let now = self.tick(now);
+        check(reply.options)?;
+        if !reply.code.is_response() {
+            return Err(Misuse::OutOfRange.into());
+        }
+        let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
+        let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
+        let (ty, mid) = match seen.answer {
+            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
+            Answer::Pending => (Type::NonConfirmable, self.mid),
+            Answer::Acked => (Type::Confirmable, self.mid),
+            _ => return Err(UNKNOWN),
+        };
+        let (offset, size) = id.wanted();
+        let success = reply.code.is_success();
+        let mut outline = Outline::new(ty, reply.code, mid, id.token);
+        let mut options = reply.options;
+        match cut(&reply.body, if success { offset } else { 0 }, size)? {
+            Some((payload, total)) => {
+                let end = offset.saturating_add(size);
+                outline.payload = payload;
+                if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
+                    outline.block2 = Some(Block::at(offset, end < total, id.szx));
+                    outline.size2 = (id.size2 || (offset == 0 && end < total)).then_some(total);
+                }
+            }
+            None => {
+                outline.code = Code::BAD_REQUEST;
+                options = &[];
+            }
+        }
+        // RFC 7959 §2.5: the size we would rather have comes back with the number of the block.
+        outline.block1 = id.block1.map(|b| Block { szx: b.szx.min(self.config.szx), ..b });
+        let accepted = reply.observe.filter(|_| id.observe && outline.code.is_success());
+        let place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
+        outline.observe = place.map(|_| self.sequence);
+        match ty {
+            Type::Confirmable => {
+                let flight = self.flights.iter().position(|f| f.owner == Owner::Nobody).ok_or(Capacity::InFlight)?;
+                self.keep(tag::SEPARATE.of(flight), &outline, options)?;
+                self.take_off(Owner::Response, Flight::to(id.peer));
+                self.answered(index, Answer::Done, outline.code, seen.due);
+            }
+            _ => {
+                self.keep(tag::REPLY.of(index), &outline, options)?;
+                self.answered(index, Answer::Replied, outline.code, true);
+                if ty == Type::NonConfirmable {
+                    self.mid = mid.wrapping_add(1);
+                }
+            }
+        }
+        if let (Some(place), Some(resource)) = (place, accepted) {
+            self.register(now, place, id.peer, id.token, resource, id.szx);
+        }
+        Ok(())
+    }
+
+    /// Acknowledges a request whose response will take a while (RFC 7252 §5.2.2). After
+    /// [`Config::ack_delay`](super::Config::ack_delay) that happens by itself.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: it is answered or acknowledged already.
+    pub fn acknowledge(&mut self, now: Instant, id: &RequestId) -> Result<(), Error> {
+        let now = self.tick(now);
+        let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
+        match self.seen.get(index) {
+            Some(Seen { answer: Answer::Pending, confirmable, .. }) => {
+                if *confirmable {
+                    self.answered(index, Answer::Acked, Code::EMPTY, true);
+                }
+                Ok(())
+            }
+            _ => Err(UNKNOWN),
+        }
+    }
+
+    fn answered(&mut self, index: usize, answer: Answer, code: Code, due: bool) {
+        if let Some(seen) = self.seen.get_mut(index) {
+            seen.answer = answer;
+            seen.code = code;
+            seen.due = due;
+        }
+    }
+
+    /// Answers by a code alone. Without room for it the message counts as lost.
+    fn answer_at_once(&mut self, now: Instant, id: &RequestId, code: Code) {
+        let done = self.respond(now, id, &Reply::new(code, &[]));
+        if let (Err(_), Some(seen)) = (done, self.find_seen(now, id.peer, id.mid).and_then(|i| self.seen.get_mut(i))) {
+            *seen = Seen::EMPTY;
+            Stats::count(&mut self.stats.dropped);
+        }
+    }
+
+    /// A request arrived.
+    pub(super) fn on_request<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+        let options = message.options;
+        let confirmable = message.ty == Type::Confirmable;
+        let block1 = options.get(option::BLOCK1).map(Block::decode);
+        let block2 = options.get(option::BLOCK2).map(Block::decode);
+        let asked = block2.flatten();
+        let szx = asked.map_or(self.config.szx, |b| b.szx.min(self.config.szx));
+        let observe = match options.get(option::OBSERVE) {
+            Some(value) if matches!(message.code, Code::GET | Code::FETCH) => option::uint(value),
+            _ => None,
+        };
+        let id = RequestId {
+            peer,
+            token: message.token,
+            mid: message.id,
+            block1: block1.flatten(),
+            block2: asked.map(|b| Block::at(b.offset(), false, szx)),
+            szx,
+            observe: observe == Some(0),
+            size2: options.get(option::SIZE2).is_some(),
+        };
+        let event = Event::Request {
+            id,
+            code: message.code,
+            options,
+            payload: message.payload,
+            offset: id.block1.map_or(0, Block::offset),
+            more: id.block1.is_some_and(|b| b.more),
+        };
+        if let Some(index) = self.find_seen(now, peer, message.id) {
+            Stats::count(&mut self.stats.duplicates);
+            return self.on_duplicate(now, index, &id).then_some(event);
+        }
+        // A block of a body may come twice: by its offset the host knows that it has it.
+        let harmless = message.code.is_idempotent() || id.block1.is_some_and(|b| b.more || b.num != 0);
+        let refused = option::not_understood(options, self.config.understood);
+        let proxied = options.get(option::PROXY_URI).or(options.get(option::PROXY_SCHEME)).is_some();
+        let whole = |b: Block| !b.more || usize::try_from(b.size()) == Ok(message.payload.len());
+        let sound = block1 != Some(None) && block2 != Some(None) && id.block1.is_none_or(whole);
+        let verdict = if refused {
+            Some(Code::BAD_OPTION)
+        } else if proxied {
+            Some(Code::PROXYING_NOT_SUPPORTED)
+        } else if !sound {
+            Some(Code::BAD_REQUEST)
+        } else if !harmless && !self.may_hold(now) {
+            Some(Code::SERVICE_UNAVAILABLE)
+        } else {
+            None
+        };
+        if refused {
+            Stats::count(&mut self.stats.refused);
+            if !confirmable {
+                // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
+                return None;
+            }
+        }
+        let seen = Seen {
+            peer,
+            mid: message.id,
+            answer: Answer::Pending,
+            confirmable,
+            harmless: harmless || verdict.is_some(),
+            ..Seen::EMPTY
+        };
+        self.remember(now, seen)?;
+        if let Some(code) = verdict {
+            self.answer_at_once(now, &id, code);
+            return None;
+        }
+        if observe == Some(1) {
+            self.deregister(peer, &message.token);
+        }
+        Some(event)
+    }
+
+    /// A request that arrived before. Whether it is to be handled again.
+    fn on_duplicate(&mut self, now: Instant, index: usize, id: &RequestId) -> bool {
+        let Some(seen) = self.seen.get_mut(index).filter(|s| s.confirmable) else { return false };
+        match seen.answer {
+            Answer::Acked | Answer::Done | Answer::Replied => seen.due = true,
+            Answer::Forgotten => {
+                seen.answer = Answer::Pending;
+                if seen.harmless {
+                    return true;
+                }
+                let code = seen.code;
+                if self.respond(now, id, &Reply::new(code, &[])).is_err() {
+                    self.answered(index, Answer::Forgotten, code, false);
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+/// What goes out of a body from `offset` on, and the length of all of it. None: that is past its end.
+fn cut<'r>(body: &Body<'r>, offset: u32, size: u32) -> Result<Option<(&'r [u8], u32)>, Misuse> {
+    let (start, bytes, total) = match *body {
+        Body::Whole(bytes) => (0, bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
+        Body::Part { offset, bytes, total } => (offset, bytes, total),
+    };
+    if offset != 0 && offset >= total {
+        return Ok(None);
+    }
+    let len = total.saturating_sub(offset).min(size);
+    let from = offset.checked_sub(start).and_then(|n| usize::try_from(n).ok()).ok_or(Misuse::OutOfRange)?;
+    let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+    Ok(Some((bytes.get(from..to).ok_or(Misuse::OutOfRange)?, total)))
+}
