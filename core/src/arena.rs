@@ -81,7 +81,7 @@ impl<'a> Arena<'a> {
     /// Forgets the packet with `tag`. Whether it was there.
     pub fn remove(&mut self, tag: u32) -> bool {
         let Some((start, end)) = self.find(tag) else { return false };
-        if let Some(kept) = self.buf.get_mut(..self.used) {
+        if let Some(kept) = self.buf.get_mut(..self.used).filter(|kept| start <= end && end <= kept.len()) {
             kept.copy_within(end.., start);
         }
         self.used = self.used.saturating_sub(end.saturating_sub(start));

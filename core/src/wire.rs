@@ -116,7 +116,7 @@ impl<'a> Writer<'a> {
     pub fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         if let Some(place) = self.buf.get_mut(self.len..end) {
-            place.copy_from_slice(bytes);
+            copy(place, bytes);
         }
         self.len = end;
     }
@@ -129,6 +129,13 @@ impl<'a> Writer<'a> {
         let Self { buf, len } = self;
         let buf: &'a [u8] = buf;
         buf.get(..len).ok_or(len)
+    }
+}
+
+/// Copies as many bytes as both have. (`copy_from_slice` can panic, and the smallest code keeps that it can.)
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 
