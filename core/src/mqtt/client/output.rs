@@ -10,6 +10,7 @@ use crate::{
         PacketId,
         packet::{Decoded, Packet, decode_from_server},
     },
+    wire::copy,
 };
 
 impl Client<'_> {
@@ -117,9 +118,7 @@ impl Client<'_> {
         let end = header.saturating_add(filled);
         let rest = self.arena.get(tag).and_then(|packet| packet.get(sent..end)).unwrap_or(&[]);
         let len = rest.len().min(space.len());
-        if let (Some(to), Some(from)) = (space.get_mut(..len), rest.get(..len)) {
-            to.copy_from_slice(from);
-        }
+        copy(space, rest);
         if len < rest.len() {
             self.sending.sent = sent.saturating_add(len);
             return if len == 0 { Err(1) } else { Ok(len) };
@@ -167,7 +166,7 @@ impl Client<'_> {
         let from = bytes.get(..len)?;
         let header = self.sending.header;
         let packet = self.sending.tag.and_then(|tag| self.arena.get_mut(tag))?;
-        packet.get_mut(header..header.saturating_add(len))?.copy_from_slice(from);
+        copy(packet.get_mut(header..)?, from);
         if len != 0 {
             self.sending.asked = false;
             self.sending.filled = len;
@@ -178,6 +177,6 @@ impl Client<'_> {
 }
 
 fn write_small(space: &mut [u8], packet: &[u8]) -> Result<(), usize> {
-    space.get_mut(..packet.len()).ok_or(packet.len())?.copy_from_slice(packet);
+    copy(space.get_mut(..packet.len()).ok_or(packet.len())?, packet);
     Ok(())
 }

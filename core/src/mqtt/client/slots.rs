@@ -73,8 +73,12 @@ impl<'a> Slots<'a> {
     }
 
     pub(super) fn remove(&mut self, index: usize) {
-        if let Some(behind) = self.places.get_mut(index..self.used).filter(|b| !b.is_empty()) {
-            behind.rotate_left(1);
+        let Some(behind) = self.places.get_mut(index..self.used) else { return };
+        let mut moved = InFlight::EMPTY;
+        for place in behind.iter_mut().rev() {
+            core::mem::swap(place, &mut moved);
+        }
+        if !behind.is_empty() {
             self.used = self.used.saturating_sub(1);
         }
     }
