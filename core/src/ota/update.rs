@@ -142,6 +142,8 @@ pub struct Update<'a> {
     manifest: Storage<'a, u8>,
     manifest_len: usize,
     notices: Notices,
+    /// The state that was told last and is still to be reported.
+    told: Option<State>,
 }
 
 impl<'a> Update<'a> {
@@ -172,6 +174,7 @@ impl<'a> Update<'a> {
             manifest: manifest.into(),
             manifest_len: 0,
             notices: Notices::NEW,
+            told: None,
         }
     }
 
@@ -523,9 +526,14 @@ impl<'a> Update<'a> {
 
     /// The next notice.
     fn tell(&mut self) -> Option<Event<'static>> {
+        if let Some(state) = self.told.take() {
+            return Some(Event::Report(self.report(state, self.reason)));
+        }
         Some(match self.notices.pop()? {
-            Notice::State(state) => Event::State(state),
-            Notice::Report(state) => Event::Report(self.report(state, self.reason)),
+            Notice::State(state) => {
+                self.told = Some(state);
+                Event::State(state)
+            }
             Notice::Refused(refusal) => Event::Report(self.report(State::Failed, Some(refusal))),
         })
     }

@@ -6,13 +6,14 @@ use crate::ota::report::State;
 /// Something to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
+    /// A new state.
     State(State),
-    Report(State),
+    /// Something was refused, or did not work, and the state is what it was.
     Refused(Refusal),
 }
 
-/// Room for as much as one command and one answer can bring; beyond it the oldest is dropped, since a host that does not
-/// drain wants the newest.
+/// Room for as much as a few commands can bring; beyond it the oldest is dropped, since a host that does not drain wants
+/// the newest.
 #[derive(Debug)]
 pub(super) struct Notices {
     queue: heapless::Deque<Notice, 12>,

@@ -34,7 +34,6 @@ impl Update<'_> {
     pub(super) fn go(&mut self, trigger: Trigger) -> Result<(), Misuse> {
         self.state = table::next(self.state, trigger).ok_or(Misuse::WrongState)?;
         self.notices.push(Notice::State(self.state));
-        self.notices.push(Notice::Report(self.state));
         Ok(())
     }
 
