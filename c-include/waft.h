@@ -98,12 +98,676 @@
 #define WAFT_ERROR_QUEUE (-40)
 /** an earlier request has not been answered yet */
 #define WAFT_ERROR_BUSY (-41)
+/** the data lie further ahead than is taken now */
+#define WAFT_ERROR_WINDOW (-42)
 /** @} */
 
+/** @name The peer broke MQTT; the connection is to be closed.
+ *  @{ */
+/** a control packet type that is reserved, 0 or 15 (Table 2.1) */
+#define WAFT_ERROR_MQTT_RESERVED_TYPE (-64)
+/** fixed header flags that are not those of Table 2.2 [MQTT-2.2.2-2] */
+#define WAFT_ERROR_MQTT_RESERVED_FLAGS (-65)
+/** a remaining length of more than four bytes (2.2.3) */
+#define WAFT_ERROR_MQTT_REMAINING_LENGTH (-66)
+/** a remaining length or a field that the rest of the packet does not agree with */
+#define WAFT_ERROR_MQTT_LENGTH (-67)
+/** a string that is not UTF-8 [MQTT-1.5.3-1] */
+#define WAFT_ERROR_MQTT_NOT_UTF8 (-68)
+/** a string that holds U+0000 [MQTT-1.5.3-2] */
+#define WAFT_ERROR_MQTT_NULL_CHARACTER (-69)
+/** a packet identifier of zero [MQTT-2.3.1-1] */
+#define WAFT_ERROR_MQTT_ZERO_PACKET_ID (-70)
+/** a QoS of 3, or reserved bits beside one [MQTT-3.3.1-4] [MQTT-3.1.2-14] [MQTT-3-8.3-4] */
+#define WAFT_ERROR_MQTT_QO_S (-71)
+/** a topic name that is empty or holds a wildcard [MQTT-3.3.2-2] [MQTT-4.7.3-1] */
+#define WAFT_ERROR_MQTT_TOPIC_NAME (-72)
+/** a topic filter that is empty or has a misplaced wildcard [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-1] */
+#define WAFT_ERROR_MQTT_TOPIC_FILTER (-73)
+/** a SUBSCRIBE or UNSUBSCRIBE without a filter [MQTT-3.8.3-3] [MQTT-3.10.3-2] */
+#define WAFT_ERROR_MQTT_NO_FILTER (-74)
+/** CONNECT flags that contradict each other or are reserved [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-22] */
+#define WAFT_ERROR_MQTT_CONNECT_FLAGS (-75)
+/** a protocol name other than MQTT [MQTT-3.1.2-1] */
+#define WAFT_ERROR_MQTT_PROTOCOL_NAME (-76)
+/** a protocol level other than 4, to be answered by return code 1 [MQTT-3.1.2-2] */
+#define WAFT_ERROR_MQTT_PROTOCOL_LEVEL (-77)
+/** no client identifier, and yet no clean session, to be answered by return code 2 [MQTT-3.1.3-8] */
+#define WAFT_ERROR_MQTT_CLIENT_ID (-78)
+/** a CONNACK with reserved bits, an unknown return code, or a session with a refusal [MQTT-3.2.2-4] */
+#define WAFT_ERROR_MQTT_CONN_ACK (-79)
+/** a SUBACK with a reserved return code or not one for each filter [MQTT-3.9.3-1] [MQTT-3.9.3-2] */
+#define WAFT_ERROR_MQTT_SUB_ACK (-80)
+/** a packet that is longer than is accepted here */
+#define WAFT_ERROR_MQTT_PACKET_TOO_LARGE (-81)
+/** a packet that is not allowed from this side, now, or for that identifier [MQTT-3.1.0-1] [MQTT-3.2.0-1] */
+#define WAFT_ERROR_MQTT_UNEXPECTED_PACKET (-82)
+/** DUP on a message of QoS 0 [MQTT-3.3.1-2] */
+#define WAFT_ERROR_MQTT_DUP_QO_S0 (-83)
+/** @} */
+
+/** @name No CoAP message. Such datagrams are dropped and counted.
+ *  @{ */
+/** shorter than the four bytes of a header */
+#define WAFT_ERROR_COAP_TRUNCATED (-84)
+/** not version 1 of CoAP; silently ignored (RFC 7252 §3) */
+#define WAFT_ERROR_COAP_VERSION (-85)
+/** the token is longer than eight bytes or than the message (RFC 7252 §3) */
+#define WAFT_ERROR_COAP_TOKEN_LENGTH (-86)
+/** an empty message with something behind its header (RFC 7252 §4.1) */
+#define WAFT_ERROR_COAP_EMPTY_MESSAGE (-87)
+/** a code of a reserved class, or one that this type of message cannot have (RFC 7252 §3, §4.3) */
+#define WAFT_ERROR_COAP_CODE_CLASS (-88)
+/** an option's delta is reserved, cut off, or leads past 65535 (RFC 7252 §3.1) */
+#define WAFT_ERROR_COAP_OPTION_DELTA (-89)
+/** an option's length is reserved, cut off, or past the end of the message (RFC 7252 §3.1) */
+#define WAFT_ERROR_COAP_OPTION_LENGTH (-90)
+/** a payload marker with nothing behind it (RFC 7252 §3) */
+#define WAFT_ERROR_COAP_EMPTY_PAYLOAD (-91)
+/** @} */
+
+/** @name Why an update is refused or has failed.
+ *  @{ */
+/** not CBOR, cut short, or not the structure that belongs there */
+#define WAFT_ERROR_UPDATE_MALFORMED (-96)
+/** CBOR that has a shorter form: an over-long head, an indefinite length */
+#define WAFT_ERROR_UPDATE_NOT_CANONICAL (-97)
+/** map keys are out of order or twice there */
+#define WAFT_ERROR_UPDATE_KEY_ORDER (-98)
+/** bytes follow where the structure has ended */
+#define WAFT_ERROR_UPDATE_TRAILING_BYTES (-99)
+/** the envelope, the manifest or its common part has a member that this profile does not know */
+#define WAFT_ERROR_UPDATE_UNKNOWN_MEMBER (-100)
+/** a member that must be there is not */
+#define WAFT_ERROR_UPDATE_MISSING_MEMBER (-101)
+/** the authentication block is not one digest and one COSE_Sign1 with exactly the headers of the profile */
+#define WAFT_ERROR_UPDATE_AUTHENTICATION (-102)
+/** a digest that is not SHA-256 or a signature that is not Ed25519 (COSE algorithm -19) */
+#define WAFT_ERROR_UPDATE_ALGORITHM (-103)
+/** no key is known under the key identifier that the signature names */
+#define WAFT_ERROR_UPDATE_UNKNOWN_KEY (-104)
+/** the signature is not one of the trusted keys over this digest */
+#define WAFT_ERROR_UPDATE_SIGNATURE (-105)
+/** the manifest is not the one whose digest was signed */
+#define WAFT_ERROR_UPDATE_MANIFEST_DIGEST (-106)
+/** a severed member of the envelope is not the one whose digest the manifest states */
+#define WAFT_ERROR_UPDATE_MEMBER_DIGEST (-107)
+/** a command sequence that is needed was severed and is not in the envelope */
+#define WAFT_ERROR_UPDATE_SEVERED (-108)
+/** the manifest is of a version other than 1 */
+#define WAFT_ERROR_UPDATE_MANIFEST_VERSION (-109)
+/** a command that this profile does not know, or one that is not allowed in that sequence */
+#define WAFT_ERROR_UPDATE_COMMAND (-110)
+/** a parameter that this profile does not know */
+#define WAFT_ERROR_UPDATE_PARAMETER (-111)
+/** a command or a parameter has a value of the wrong type or out of range */
+#define WAFT_ERROR_UPDATE_ARGUMENT (-112)
+/** sequences are nested too deeply or run too many commands */
+#define WAFT_ERROR_UPDATE_TOO_DEEP (-113)
+/** there is not exactly one component, or a component index beyond those there are */
+#define WAFT_ERROR_UPDATE_COMPONENT (-114)
+/** the shared sequence does not check vendor and class */
+#define WAFT_ERROR_UPDATE_IDENTITY_CHECK (-115)
+/** the image is not checked right after its fetch, or not by the validate sequence */
+#define WAFT_ERROR_UPDATE_IMAGE_MATCH (-116)
+/** the commands do not describe one image that can be fetched: digest, size and URI */
+#define WAFT_ERROR_UPDATE_IMAGE (-117)
+/** a condition of the manifest does not hold */
+#define WAFT_ERROR_UPDATE_CONDITION (-118)
+/** the manifest is for another vendor's devices */
+#define WAFT_ERROR_UPDATE_VENDOR (-119)
+/** the manifest is for another class of devices */
+#define WAFT_ERROR_UPDATE_CLASS (-120)
+/** the sequence number is below that of the release that was last confirmed */
+#define WAFT_ERROR_UPDATE_ROLLBACK (-121)
+/** the image is larger than its slot */
+#define WAFT_ERROR_UPDATE_SIZE (-122)
+/** the image is not the one that the manifest describes */
+#define WAFT_ERROR_UPDATE_IMAGE_DIGEST (-123)
+/** the flash could not be read, erased or written */
+#define WAFT_ERROR_UPDATE_STORAGE (-124)
+/** the new image was tried and not confirmed */
+#define WAFT_ERROR_UPDATE_TRIAL (-125)
+/** the device's owner or its application said no */
+#define WAFT_ERROR_UPDATE_VETOED (-126)
+/** @} */
+
+
+/**
+ * No page has to be erased.
+ */
+#define WAFT_NO_PAGE 255
+
+/**
+ * Bytes of memory that a trusted key takes.
+ */
+#define WAFT_KEY_SIZE 40
+
+/**
+ * A software update.
+ */
+#define WAFT_TYPE_SOFTWARE 0
+
+/**
+ * A security update.
+ */
+#define WAFT_TYPE_SECURITY 1
+
+/**
+ * It cannot wait.
+ */
+#define WAFT_SEVERITY_HIGH 0
+
+/**
+ * It should come soon.
+ */
+#define WAFT_SEVERITY_MEDIUM 1
+
+/**
+ * It comes when it is cheap.
+ */
+#define WAFT_SEVERITY_LOW 2
+
+/**
+ * Bytes of a version as text, NUL included.
+ */
+#define WAFT_VERSION_TEXT 80
+
+/**
+ * Keys that waft_manifest_verify() looks at.
+ */
+#define WAFT_VERIFY_KEYS 8
+
+/**
+ * No deadline.
+ */
+#define WAFT_NEVER UINT64_MAX
+
+/**
+ * Send `len` bytes from the start of the buffer to `peer`: one datagram, or the next bytes of the stream.
+ */
+#define WAFT_OUTPUT_TRANSMIT 1
+
+/**
+ * Something happened: look at the event.
+ */
+#define WAFT_OUTPUT_EVENT 2
+
+/**
+ * The next output takes a buffer of `len` bytes. It is kept: call again with such a buffer.
+ */
+#define WAFT_OUTPUT_BUFFER_TOO_SMALL 3
+
+/**
+ * Nothing more for now: wait for input, or call ..._handle_timeout() at `deadline`.
+ */
+#define WAFT_OUTPUT_TIMEOUT 4
+
+#if defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_update_t)` is what to write.
+ */
+#define WAFT_UPDATE_WORDS 80
+#endif
+
+#if !defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_update_t)` is what to write.
+ */
+#define WAFT_UPDATE_WORDS 88
+#endif
+
+/**
+ * Image slot 0.
+ */
+#define WAFT_AREA_SLOT0 0
+
+/**
+ * Image slot 1.
+ */
+#define WAFT_AREA_SLOT1 1
+
+/**
+ * The journal: two erase blocks, one behind the other.
+ */
+#define WAFT_AREA_JOURNAL 2
+
+/**
+ * Nothing to do.
+ */
+#define WAFT_STATE_IDLE 0
+
+/**
+ * A manifest was given and is being looked at.
+ */
+#define WAFT_STATE_ANNOUNCED 1
+
+/**
+ * The manifest is authentic, newer than what runs, and meant for this device.
+ */
+#define WAFT_STATE_VERIFIED 2
+
+/**
+ * The host postponed or vetoed the download.
+ */
+#define WAFT_STATE_DEFERRED 3
+
+/**
+ * The image is being fetched into the inactive slot.
+ */
+#define WAFT_STATE_FETCHING 4
+
+/**
+ * All of it arrived with the right digest; it is being read back and hashed again.
+ */
+#define WAFT_STATE_FETCHED 5
+
+/**
+ * What is in the slot is what the manifest says.
+ */
+#define WAFT_STATE_VALIDATED 6
+
+/**
+ * It may be booted; the host may still defer or veto.
+ */
+#define WAFT_STATE_READY 7
+
+/**
+ * The new image runs and waits to be confirmed or rejected.
+ */
+#define WAFT_STATE_TRIAL 8
+
+/**
+ * The new image is the one to boot from now on.
+ */
+#define WAFT_STATE_CONFIRMED 9
+
+/**
+ * The new image was given up; the one before it is booted.
+ */
+#define WAFT_STATE_REVERTED 10
+
+/**
+ * The update ended before its trial.
+ */
+#define WAFT_STATE_FAILED 11
+
+/**
+ * Nothing to tell.
+ */
+#define WAFT_UPDATE_EVENT_NONE 0
+
+/**
+ * Read `len` bytes of `area` from `offset` on; answer with ..._loaded().
+ */
+#define WAFT_UPDATE_EVENT_LOAD 1
+
+/**
+ * Erase the erase block of `len` bytes at `offset` of `area`; answer with ..._done().
+ */
+#define WAFT_UPDATE_EVENT_ERASE 2
+
+/**
+ * Write `bytes` of image to `area` at `offset`, a multiple of the program unit; answer with ..._done(). The last bytes of an
+ * image need not fill theirs: pad them with anything.
+ */
+#define WAFT_UPDATE_EVENT_STORE 3
+
+/**
+ * Write the record `bytes` to the journal at `offset`; answer with ..._done().
+ */
+#define WAFT_UPDATE_EVENT_RECORD 4
+
+/**
+ * Boot slot `area` next; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
+ * else to do.
+ */
+#define WAFT_UPDATE_EVENT_ACTIVATE 5
+
+/**
+ * Deliver the image from `offset` on. (waft_agent_t does, and does not tell it.)
+ */
+#define WAFT_UPDATE_EVENT_FETCH 6
+
+/**
+ * The update is in another `state`.
+ */
+#define WAFT_UPDATE_EVENT_STATE 7
+
+/**
+ * Something worth telling the author of the release: `state`, `reason`, `sequence`.
+ */
+#define WAFT_UPDATE_EVENT_REPORT 8
+
+/**
+ * Bytes that belong to somebody else.
+ */
+typedef struct {
+    /**
+     * The first; may be NULL where `len` is 0.
+     */
+    const uint8_t *data;
+    /**
+     * How many.
+     */
+    size_t len;
+} waft_bytes_t;
+
+/**
+ * What a bootloader is to do.
+ */
+typedef struct {
+    /**
+     * The slot to jump to: 0 or 1.
+     */
+    uint8_t slot;
+    /**
+     * The slot of the confirmed image.
+     */
+    uint8_t active;
+    /**
+     * 1: the image in `slot` is on trial.
+     */
+    uint8_t trial;
+    /**
+     * 1: write `note_bytes` to the journal before the jump. If that fails, jump to `active` instead.
+     */
+    uint8_t note;
+    /**
+     * The journal page (0 or 1) to erase before that, or WAFT_NO_PAGE.
+     */
+    uint8_t note_erase;
+    /**
+     * The journal page (0 or 1) to write to.
+     */
+    uint8_t note_page;
+    /**
+     * Where in that page.
+     */
+    uint32_t note_offset;
+    /**
+     * What to write.
+     */
+    uint8_t note_bytes[128];
+    /**
+     * Bytes of the image in `slot`; 0 where the journal does not know.
+     */
+    uint32_t image_size;
+    /**
+     * Their SHA-256.
+     */
+    uint8_t image_digest[32];
+} waft_boot_t;
+
+/**
+ * An Ed25519 public key that is trusted to sign manifests.
+ */
+typedef struct {
+    /**
+     * As RFC 8032 encodes it.
+     */
+    uint8_t bytes[32];
+} waft_key_t;
+
+/**
+ * Text in UTF-8, without a NUL at its end. `WAFT_STR("...")` makes one of a literal.
+ */
+typedef struct {
+    /**
+     * Its first byte; may be NULL where `len` is 0.
+     */
+    const char *data;
+    /**
+     * Bytes.
+     */
+    size_t len;
+} waft_str_t;
+
+/**
+ * What a manifest says of a release.
+ */
+typedef struct {
+    /**
+     * Rises with each release.
+     */
+    uint64_t sequence;
+    /**
+     * SHA-256 of the manifest: names this manifest and no other.
+     */
+    uint8_t digest[32];
+    /**
+     * The vendor's UUID.
+     */
+    uint8_t vendor[16];
+    /**
+     * The device class's UUID.
+     */
+    uint8_t class_id[16];
+    /**
+     * SHA-256 of the image.
+     */
+    uint8_t image_digest[32];
+    /**
+     * Bytes of the image.
+     */
+    uint32_t image_size;
+    /**
+     * Bytes of image in each MQTT chunk; 0 where the manifest does not say.
+     */
+    uint32_t chunk;
+    /**
+     * The release's version, "1.2.0-rc.3" say, with a NUL at its end; empty where the manifest does not say.
+     */
+    uint8_t version[WAFT_VERSION_TEXT];
+    /**
+     * Where the image is: in the envelope that was verified.
+     */
+    waft_str_t uri;
+    /**
+     * WAFT_TYPE_...
+     */
+    uint8_t kind;
+    /**
+     * WAFT_SEVERITY_...
+     */
+    uint8_t severity;
+} waft_manifest_t;
+
+/**
+ * What the update has to know of its device. Begin with waft_update_defaults(), then set the first seven.
+ */
+typedef struct {
+    /**
+     * The vendor's UUID that a manifest must name.
+     */
+    uint8_t vendor[16];
+    /**
+     * The device class's UUID that a manifest must name.
+     */
+    uint8_t class_id[16];
+    /**
+     * Whose manifests are trusted. Copied into the memory.
+     */
+    const waft_key_t *keys;
+    /**
+     * How many keys.
+     */
+    size_t key_count;
+    /**
+     * Bytes of an image slot: a multiple of `erase_size`.
+     */
+    uint32_t slot_size;
+    /**
+     * Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
+     */
+    uint32_t erase_size;
+    /**
+     * Bytes of a program unit: 1, 2, 4, 8, 16 or 32. (8)
+     */
+    uint32_t write_size;
+    /**
+     * The most bytes that are loaded at once to be hashed. (256)
+     */
+    uint32_t load;
+    /**
+     * How many bytes behind the last one stored are kept erased; 0 stands for two erase blocks. (0)
+     */
+    uint32_t ahead;
+    /**
+     * Bytes of a block that may arrive before its turn; 0: everything in order. (0)
+     */
+    uint32_t block;
+    /**
+     * How long a new image may run without being confirmed, in milliseconds. (600,000)
+     */
+    uint32_t trial;
+    /**
+     * How often a new image is booted before the bootloader goes back. (3)
+     */
+    uint8_t attempts;
+    /**
+     * The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
+     */
+    uint8_t running;
+} waft_update_config_t;
+
+/**
+ * A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
+ * waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
+ *
+ * It asks for flash by events, one at a time; answer each by waft_update_done() (or waft_update_loaded()) or
+ * waft_update_failed().
+ */
+typedef struct {
+    uint64_t _priv[WAFT_UPDATE_WORDS];
+} waft_update_t;
+
+/**
+ * What became of input.
+ */
+typedef struct {
+    /**
+     * So many bytes are done with. Keep the rest and offer it again, with more behind it. A datagram is always
+     * consumed whole.
+     */
+    size_t consumed;
+    /**
+     * Where there is no event and bytes are left: at least so many *further* bytes are missing. 0 then says "not now":
+     * something else has to come first, the answer to an event, say.
+     */
+    size_t needed;
+} waft_handled_t;
+
+/**
+ * What an update asks and tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_UPDATE_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * Where.
+     */
+    uint32_t offset;
+    /**
+     * Bytes.
+     */
+    uint32_t len;
+    /**
+     * Why an update was refused or failed: the number of an error, or 0.
+     */
+    int32_t reason;
+    /**
+     * A manifest's sequence number.
+     */
+    uint64_t sequence;
+    /**
+     * WAFT_AREA_...
+     */
+    uint8_t area;
+    /**
+     * WAFT_STATE_...
+     */
+    uint8_t state;
+    /**
+     * What to write.
+     */
+    waft_bytes_t bytes;
+} waft_update_event_t;
+
+/**
+ * Where an update stands.
+ */
+typedef struct {
+    /**
+     * Manifests with a lower sequence number are refused.
+     */
+    uint64_t floor;
+    /**
+     * Sequence number of the update that is going on, or of the last one.
+     */
+    uint64_t sequence;
+    /**
+     * Bytes of the image stored from its start without a gap.
+     */
+    uint32_t have;
+    /**
+     * Bytes of the image; 0 while there is none.
+     */
+    uint32_t size;
+    /**
+     * While fetching: bytes before this offset are taken now.
+     */
+    uint32_t end;
+    /**
+     * Why the last update failed or was reverted: the number of an error, or 0.
+     */
+    int32_t reason;
+    /**
+     * WAFT_STATE_...
+     */
+    uint8_t state;
+    /**
+     * The slot of the confirmed image.
+     */
+    uint8_t active_slot;
+} waft_update_status_t;
+
+/**
+ * What a machine wants next.
+ */
+typedef struct {
+    /**
+     * WAFT_OUTPUT_...: 1 to 4.
+     */
+    uint32_t kind;
+    /**
+     * To whom to transmit.
+     */
+    uint32_t peer;
+    /**
+     * Bytes to transmit, or bytes that the buffer should have had.
+     */
+    size_t len;
+    /**
+     * Microseconds of your clock; lies in the future, or is WAFT_NEVER.
+     */
+    uint64_t deadline;
+} waft_output_t;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.
+ * No cryptography, no state, no memory.
+ */
+int32_t waft_boot_decide(waft_bytes_t page0,
+                         waft_bytes_t page1,
+                         uint8_t factory,
+                         waft_boot_t *decision);
 
 /**
  * The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where
@@ -121,6 +785,134 @@ const char *waft_error_name(int32_t result);
  * What a result means, in a line of English. Never `NULL`; static and NUL-terminated.
  */
 const char *waft_error_message(int32_t result);
+
+/**
+ * Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
+ *
+ * -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS keys.
+ */
+int32_t waft_manifest_verify(waft_bytes_t envelope,
+                             const waft_key_t *keys,
+                             size_t key_count,
+                             waft_manifest_t *manifest);
+
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_update_defaults(waft_update_config_t *config);
+
+/**
+ * Makes an update in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: WAFT_KEY_SIZE bytes for each
+ * key, and behind them as many bytes as the longest manifest that is to be taken (1,024 do for most).
+ */
+int32_t waft_update_init(waft_update_t *handle,
+                         size_t size,
+                         const waft_update_config_t *config,
+                         uint8_t *memory,
+                         size_t memory_len);
+
+/**
+ * Power is on: asks for the journal, by WAFT_UPDATE_EVENT_LOAD, and goes on where the last update was.
+ */
+int32_t waft_update_start(waft_update_t *handle,
+                          uint64_t now);
+
+/**
+ * Gives it a signed envelope. -96 to -127: why it is refused; nothing changed. The manifest that is being worked on may be
+ * given again.
+ */
+int32_t waft_update_announce(waft_update_t *handle,
+                             uint64_t now,
+                             waft_bytes_t envelope);
+
+/**
+ * Gives it bytes of the image, which begin at `offset` of it. `handled->consumed` of them are done with; there may be an event (to
+ * store them) to be answered. Where nothing is consumed and `needed` is 0, answer what is asked for, poll, and try again.
+ */
+int32_t waft_update_data(waft_update_t *handle,
+                         uint64_t now,
+                         uint32_t offset,
+                         waft_bytes_t bytes,
+                         waft_handled_t *handled,
+                         waft_update_event_t *event);
+
+/**
+ * What was asked for is done.
+ */
+int32_t waft_update_done(waft_update_t *handle, uint64_t now);
+
+/**
+ * What was to be loaded.
+ */
+int32_t waft_update_loaded(waft_update_t *handle, uint64_t now, waft_bytes_t bytes);
+
+/**
+ * What was asked for failed.
+ */
+int32_t waft_update_failed(waft_update_t *handle, uint64_t now);
+
+/**
+ * Not before `until`.
+ */
+int32_t waft_update_defer(waft_update_t *handle, uint64_t now, uint64_t until);
+
+/**
+ * Not now, until waft_update_resume().
+ */
+int32_t waft_update_veto(waft_update_t *handle, uint64_t now);
+
+/**
+ * Lifts a veto or a deferral.
+ */
+int32_t waft_update_resume(waft_update_t *handle, uint64_t now);
+
+/**
+ * Gives the update up.
+ */
+int32_t waft_update_cancel(waft_update_t *handle, uint64_t now);
+
+/**
+ * The image on trial is good: keep it.
+ */
+int32_t waft_update_confirm(waft_update_t *handle, uint64_t now);
+
+/**
+ * The image on trial is bad: go back.
+ */
+int32_t waft_update_reject(waft_update_t *handle, uint64_t now);
+
+/**
+ * Where the update stands.
+ */
+int32_t waft_update_status(const waft_update_t *handle, waft_update_status_t *status);
+
+/**
+ * The manifest of the update that is going on. Its text lies in the handle's memory and stays until the next command.
+ * WAFT_ERROR_WRONG_STATE: there is none.
+ */
+int32_t waft_update_manifest(const waft_update_t *handle,
+                             waft_manifest_t *manifest);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_update_handle_timeout(waft_update_t *handle, uint64_t now);
+
+/**
+ * Asks for the next thing to do or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. An update transmits nothing; `buffer`
+ * is for records: 128 bytes do.
+ */
+int32_t waft_update_poll_output(waft_update_t *handle,
+                                uint64_t now,
+                                uint8_t *buffer,
+                                size_t buffer_len,
+                                waft_output_t *output,
+                                waft_update_event_t *event);
+
+/**
+ * When to call waft_update_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_update_next_timeout(const waft_update_t *handle);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,7 +1,34 @@
 //! Results, what they are called, and the version.
 
 use core::ffi::{CStr, c_char};
-use waft::{Capacity, Misuse};
+use waft::{Capacity, Code, Error, Misuse, coap, mqtt, ota::refusal::Refusal};
+
+/// Why a call did not do as it was told: the number that C gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fail(pub(crate) i32);
+
+impl From<Misuse> for Fail {
+    fn from(e: Misuse) -> Self {
+        Self(e.code())
+    }
+}
+
+impl From<Capacity> for Fail {
+    fn from(e: Capacity) -> Self {
+        Self(e.code())
+    }
+}
+
+impl<P: Code> From<Error<P>> for Fail {
+    fn from(e: Error<P>) -> Self {
+        Self(e.code())
+    }
+}
+
+/// What C gets of a call.
+pub(crate) fn result(done: Result<(), Fail>) -> i32 {
+    done.map_or_else(|fail| fail.0, |()| 0)
+}
 
 /// The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where
 /// the header belongs to the library that is linked.
@@ -47,7 +74,7 @@ fn name(result: i32) -> &'static CStr {
     if result >= 0 {
         return c"Ok";
     }
-    lookup!(result, c_name, Misuse, Capacity);
+    lookup!(result, c_name, Misuse, Capacity, mqtt::Violation, coap::Violation, Refusal);
     c"Unknown"
 }
 
@@ -55,7 +82,7 @@ fn message(result: i32) -> &'static CStr {
     if result >= 0 {
         return c"done";
     }
-    lookup!(result, c_message, Misuse, Capacity);
+    lookup!(result, c_message, Misuse, Capacity, mqtt::Violation, coap::Violation, Refusal);
     c"not the number of an error"
 }
 

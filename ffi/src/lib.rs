@@ -11,13 +11,20 @@
     clippy::panic,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::arithmetic_side_effects))]
 // A C function's safety is told in C's words, in the header.
 #![allow(clippy::missing_safety_doc)]
 
-#[cfg(feature = "std")]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
+pub mod boot;
 pub mod error;
+mod handle;
+pub mod manifest;
+pub mod mqtt;
+pub mod types;
+pub mod update;
 
 #[cfg(all(feature = "panic-handler", not(feature = "std")))]
 mod panic;

@@ -1,11 +1,11 @@
 //! `c-include/waft.h` is what the sources say; `make header` writes it anew.
 
 use std::{fmt::Write, fs, path::Path};
-use waft::{Capacity, Code, Misuse};
+use waft::{Capacity, Code, Misuse, coap, mqtt, ota::refusal::Refusal};
 
 /// `WrongState` as C writes it: `WAFT_ERROR_WRONG_STATE`.
-fn constant(name: &str) -> String {
-    let mut text = String::from("WAFT_ERROR");
+fn constant(group: &str, name: &str) -> String {
+    let mut text = format!("WAFT_ERROR{group}");
     let mut before = ' ';
     for c in name.chars() {
         if c.is_uppercase() && !before.is_uppercase() {
@@ -20,20 +20,27 @@ fn constant(name: &str) -> String {
 /// The numbers of all errors, from the enums that define them.
 fn errors() -> String {
     let mut text = String::new();
-    let mut group = |title: &str, errors: &[(&str, i32, String)]| {
+    let mut group = |title: &str, prefix: &str, errors: &[(&str, i32, String)]| {
         writeln!(text, "\n/** @name {title}\n *  @{{ */").unwrap();
         for (name, code, message) in errors {
-            writeln!(text, "/** {message} */\n#define {} ({code})", constant(name)).unwrap();
+            writeln!(text, "/** {message} */\n#define {} ({code})", constant(prefix, name)).unwrap();
         }
         writeln!(text, "/** @}} */").unwrap();
     };
     macro_rules! group {
-        ($title:literal, $error:ty) => {
-            group($title, &<$error>::ALL.iter().map(|e| (e.name(), e.code(), e.to_string())).collect::<Vec<_>>());
+        ($title:literal, $prefix:literal, $error:ty) => {
+            group(
+                $title,
+                $prefix,
+                &<$error>::ALL.iter().map(|e| (e.name(), e.code(), e.to_string())).collect::<Vec<_>>(),
+            );
         };
     }
-    group!("You called it wrongly; nothing changed.", Misuse);
-    group!("Storage is full; nothing changed, and the same call may succeed later.", Capacity);
+    group!("You called it wrongly; nothing changed.", "", Misuse);
+    group!("Storage is full; nothing changed, and the same call may succeed later.", "", Capacity);
+    group!("The peer broke MQTT; the connection is to be closed.", "_MQTT", mqtt::Violation);
+    group!("No CoAP message. Such datagrams are dropped and counted.", "_COAP", coap::Violation);
+    group!("Why an update is refused or has failed.", "_UPDATE", Refusal);
     text
 }
 

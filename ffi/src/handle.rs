@@ -1,0 +1,242 @@
+//! From C's pointers to Rust's references: all the checks, in one place.
+
+use crate::error::Fail;
+use core::{mem::MaybeUninit, ptr, slice};
+use waft::{Capacity, Misuse};
+
+/// A handle as C declares it: an array of words of which C only knows the size.
+///
+/// # Safety
+/// The type is `repr(C)`, has the alignment of `u64`, and any bytes are a value of it. [`fits`] holds for it.
+pub(crate) unsafe trait Opaque {
+    /// What is inside.
+    type Machine;
+    /// What tells handles of this kind from others and from memory that holds none.
+    const MAGIC: u32;
+}
+
+/// What a handle's words hold.
+#[repr(C)]
+pub(crate) struct Slot<T> {
+    magic: u32,
+    machine: MaybeUninit<T>,
+}
+
+/// Whether the machine fits into the words that C declares: asserted at compile time for each handle and target.
+pub(crate) const fn fits<O: Opaque>() -> bool {
+    size_of::<Slot<O::Machine>>() <= size_of::<O>() && align_of::<Slot<O::Machine>>() <= align_of::<O>()
+}
+
+/// Puts a machine into a handle.
+///
+/// # Safety
+/// `handle` is NULL or points to `size` bytes that C lends for the handle, and nothing else refers to them.
+pub(crate) unsafe fn init<O: Opaque>(handle: *mut O, size: usize, machine: O::Machine) -> Result<(), Fail> {
+    let slot = place(handle, size)?;
+    // SAFETY: `place` has checked size and alignment; the caller vouches for the memory. What stood there before is
+    // not dropped: machines over borrowed storage own nothing.
+    unsafe { slot.write(Slot { magic: O::MAGIC, machine: MaybeUninit::new(machine) }) };
+    Ok(())
+}
+
+/// Checks the place of a handle before anything is worked out for it.
+pub(crate) fn place<O: Opaque>(handle: *mut O, size: usize) -> Result<*mut Slot<O::Machine>, Fail> {
+    let slot = handle.cast::<Slot<O::Machine>>();
+    if handle.is_null() {
+        return Err(Misuse::NullPointer.into());
+    }
+    if size < size_of::<O>() || !slot.is_aligned() {
+        return Err(Misuse::BadStorage.into());
+    }
+    Ok(slot)
+}
+
+/// The machine of a handle.
+///
+/// # Safety
+/// `handle` is NULL or points to as many readable and writable bytes as the handle's type has, which nothing else
+/// uses while the reference lives; if the magic word stands in them, [`init`] put it there.
+pub(crate) unsafe fn machine<'h, O: Opaque>(handle: *mut O) -> Result<&'h mut O::Machine, Fail> {
+    let slot = handle.cast::<Slot<O::Machine>>();
+    if handle.is_null() {
+        return Err(Misuse::NullPointer.into());
+    }
+    // SAFETY: not NULL, aligned, and the caller vouches for the rest.
+    if !slot.is_aligned() || unsafe { ptr::addr_of!((*slot).magic).read() } != O::MAGIC {
+        return Err(Misuse::BadHandle.into());
+    }
+    // SAFETY: as above; behind the magic word stands what `init` wrote.
+    Ok(unsafe { (*slot).machine.assume_init_mut() })
+}
+
+/// The machine of a handle that is only read.
+///
+/// # Safety
+/// As for [`machine`], but for writing.
+pub(crate) unsafe fn machine_ref<'h, O: Opaque>(handle: *const O) -> Result<&'h O::Machine, Fail> {
+    // SAFETY: the reference is shared from here on.
+    unsafe { machine(handle.cast_mut()) }.map(|machine| &*machine)
+}
+
+/// What a pointer and a length lend. A pointer may be NULL where the length is 0.
+///
+/// # Safety
+/// `pointer` is NULL or points to `len` values that live, and do not change, for `'b`.
+pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Fail> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    check(pointer, len)?;
+    // SAFETY: not NULL, aligned, of a length that an object can have; the caller vouches for the rest.
+    Ok(unsafe { slice::from_raw_parts(pointer, len) })
+}
+
+/// The same, to be written to.
+///
+/// # Safety
+/// `pointer` is NULL or points to `len` values that nothing else uses for `'b`.
+pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Fail> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    check(pointer, len)?;
+    // SAFETY: as for `lent`.
+    Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
+}
+
+fn check<T>(pointer: *const T, len: usize) -> Result<(), Fail> {
+    if pointer.is_null() {
+        return Err(Misuse::NullPointer.into());
+    }
+    let bytes = len.checked_mul(size_of::<T>()).and_then(|n| isize::try_from(n).ok());
+    if bytes.is_none() || !pointer.is_aligned() {
+        return Err(Misuse::OutOfRange.into());
+    }
+    Ok(())
+}
+
+/// A place for a result: checked before anything happens, written when all went well.
+pub(crate) struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    /// The place that `pointer` names.
+    pub(crate) fn new(pointer: *mut T) -> Result<Self, Fail> {
+        if pointer.is_null() { Err(Misuse::NullPointer.into()) } else { Ok(Self(pointer)) }
+    }
+
+    /// Writes the result.
+    ///
+    /// # Safety
+    /// The pointer is good for a write of a `T`.
+    pub(crate) unsafe fn set(self, value: T) {
+        // SAFETY: not NULL; the caller vouches for the rest.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// Memory that C lends a machine, cut into tables.
+pub(crate) struct Memory {
+    rest: &'static mut [u8],
+}
+
+impl Memory {
+    /// # Safety
+    /// `pointer` is NULL or points to `len` bytes that are the machine's for as long as it is used.
+    pub(crate) unsafe fn new(pointer: *mut u8, len: usize) -> Result<Self, Fail> {
+        // SAFETY: the caller's.
+        Ok(Self { rest: unsafe { lent_mut(pointer, len) }? })
+    }
+
+    /// The next `len` bytes.
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&'static mut [u8], Fail> {
+        let (bytes, rest) = core::mem::take(&mut self.rest).split_at_mut_checked(len).ok_or(Capacity::Buffer)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'static mut [u8] {
+        self.rest
+    }
+
+    /// A table of `len` values, each made by `value`.
+    pub(crate) fn table<T>(&mut self, len: usize, mut value: impl FnMut(usize) -> T) -> Result<&'static mut [T], Fail> {
+        let skip = self.rest.as_ptr().align_offset(align_of::<T>());
+        self.bytes(skip)?;
+        let size = len.checked_mul(size_of::<T>()).ok_or(Capacity::Buffer)?;
+        let start = self.bytes(size)?.as_mut_ptr().cast::<T>();
+        for n in 0..len {
+            // SAFETY: the bytes are aligned, long enough for `len` values, and no one else's.
+            unsafe { start.add(n).write(value(n)) };
+        }
+        // SAFETY: as above; and all `len` values have been written.
+        Ok(unsafe { slice::from_raw_parts_mut(start, len) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C)]
+    struct Words([u64; 4]);
+    // SAFETY: it is `repr(C)` and made of words.
+    unsafe impl Opaque for Words {
+        type Machine = u32;
+        const MAGIC: u32 = 0x7465_7374;
+    }
+    const _: () = assert!(fits::<Words>());
+
+    const NULL: Fail = Fail(-10);
+    const BAD_HANDLE: Fail = Fail(-11);
+    const BAD_STORAGE: Fail = Fail(-12);
+
+    #[test]
+    fn a_handle_is_known_by_its_magic() {
+        let mut words = Words([0; 4]);
+        let handle = &raw mut words;
+        // SAFETY: the pointers are to a live handle, or NULL.
+        unsafe {
+            assert_eq!(machine(handle).unwrap_err(), BAD_HANDLE);
+            assert_eq!(machine::<Words>(ptr::null_mut()).unwrap_err(), NULL);
+            assert_eq!(init::<Words>(ptr::null_mut(), 32, 7).unwrap_err(), NULL);
+            assert_eq!(init(handle, 31, 7).unwrap_err(), BAD_STORAGE);
+            init(handle, 32, 7).unwrap();
+            *machine(handle).unwrap() += 1;
+            assert_eq!(*machine_ref(handle).unwrap(), 8);
+            // Handles may be moved.
+            let mut moved = Words(words.0);
+            assert_eq!(*machine(&raw mut moved).unwrap(), 8);
+        }
+    }
+
+    #[test]
+    fn a_misaligned_handle_is_refused() {
+        let mut words = Words([0; 4]);
+        let odd = (&raw mut words).wrapping_byte_add(2);
+        // SAFETY: it is not read.
+        assert_eq!(unsafe { init(odd, 32, 7) }.unwrap_err(), BAD_STORAGE);
+        // SAFETY: likewise.
+        assert_eq!(unsafe { machine(odd) }.unwrap_err(), BAD_HANDLE);
+    }
+
+    #[test]
+    fn null_is_an_empty_slice_and_nothing_else() {
+        // SAFETY: nothing is read through NULL.
+        unsafe {
+            assert!(lent::<u8>(ptr::null(), 0).unwrap().is_empty());
+            assert_eq!(lent::<u8>(ptr::null(), 1).unwrap_err(), NULL);
+            assert_eq!(lent::<u8>(ptr::dangling(), usize::MAX).unwrap_err(), Fail(-7));
+        }
+    }
+
+    #[test]
+    fn memory_is_cut_into_aligned_tables() {
+        let memory = std::boxed::Box::leak(std::boxed::Box::new([0_u64; 8]));
+        // SAFETY: 63 of the 64 bytes, from an odd address on.
+        let mut memory = unsafe { Memory::new(memory.as_mut_ptr().cast::<u8>().wrapping_add(1), 63) }.unwrap();
+        let table = memory.table(3, |n| n as u64).unwrap();
+        assert_eq!(table, [0, 1, 2]);
+        assert_eq!(memory.bytes(33).unwrap_err(), Fail(-37));
+    }
+}

@@ -1,0 +1,171 @@
+//! Manifests: verified, and laid out flat.
+#![allow(non_camel_case_types, reason = "C's names")]
+
+use crate::{
+    error::{Fail, result},
+    handle::{Memory, Out, lent},
+    types::{waft_bytes_t, waft_str_t},
+};
+use waft::ota::manifest::{self, Ed25519, Key, Manifest, Version};
+
+/// An Ed25519 public key that is trusted to sign manifests.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_key_t {
+    /// As RFC 8032 encodes it.
+    pub bytes: [u8; 32],
+}
+
+/// Bytes of memory that a trusted key takes.
+pub const WAFT_KEY_SIZE: usize = 40;
+const _: () = assert!(size_of::<Key>() <= WAFT_KEY_SIZE, "raise WAFT_KEY_SIZE");
+
+/// The keys as the core has them, in `memory`.
+pub(crate) fn keys(memory: &mut Memory, keys: &[waft_key_t]) -> Result<&'static [Key], Fail> {
+    let none = waft_key_t { bytes: [0; 32] };
+    Ok(memory.table(keys.len(), |n| Key::new(keys.get(n).unwrap_or(&none).bytes))?)
+}
+
+/// A software update.
+pub const WAFT_TYPE_SOFTWARE: u8 = 0;
+/// A security update.
+pub const WAFT_TYPE_SECURITY: u8 = 1;
+
+/// It cannot wait.
+pub const WAFT_SEVERITY_HIGH: u8 = 0;
+/// It should come soon.
+pub const WAFT_SEVERITY_MEDIUM: u8 = 1;
+/// It comes when it is cheap.
+pub const WAFT_SEVERITY_LOW: u8 = 2;
+
+/// What a manifest says of a release.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_manifest_t {
+    /// Rises with each release.
+    pub sequence: u64,
+    /// SHA-256 of the manifest: names this manifest and no other.
+    pub digest: [u8; 32],
+    /// The vendor's UUID.
+    pub vendor: [u8; 16],
+    /// The device class's UUID.
+    pub class_id: [u8; 16],
+    /// SHA-256 of the image.
+    pub image_digest: [u8; 32],
+    /// Bytes of the image.
+    pub image_size: u32,
+    /// Bytes of image in each MQTT chunk; 0 where the manifest does not say.
+    pub chunk: u32,
+    /// The release's version, "1.2.0-rc.3" say, with a NUL at its end; empty where the manifest does not say.
+    pub version: [u8; WAFT_VERSION_TEXT],
+    /// Where the image is: in the envelope that was verified.
+    pub uri: waft_str_t,
+    /// WAFT_TYPE_...
+    pub kind: u8,
+    /// WAFT_SEVERITY_...
+    pub severity: u8,
+}
+
+/// Bytes of a version as text, NUL included.
+pub const WAFT_VERSION_TEXT: usize = 80;
+
+impl waft_manifest_t {
+    pub(crate) fn of(manifest: &Manifest<'_>) -> Self {
+        Self {
+            sequence: manifest.sequence,
+            digest: manifest.digest,
+            vendor: manifest.vendor,
+            class_id: manifest.class,
+            image_digest: manifest.image.digest,
+            image_size: manifest.image.size,
+            chunk: manifest.chunk.unwrap_or(0),
+            version: version_text(manifest.version.as_ref()),
+            uri: waft_str_t::of(manifest.uri),
+            kind: manifest.kind as u8,
+            severity: manifest.severity as u8,
+        }
+    }
+}
+
+/// As `Version`'s `Display`, without the formatting machinery.
+fn version_text(version: Option<&Version>) -> [u8; WAFT_VERSION_TEXT] {
+    let mut text = [0; WAFT_VERSION_TEXT];
+    let mut places = text.iter_mut();
+    let mut put = |part: &[u8]| {
+        for byte in part {
+            if let Some(place) = places.next() {
+                *place = *byte;
+            }
+        }
+    };
+    for (n, number) in version.map_or(&[][..], Version::numbers).iter().enumerate() {
+        match number {
+            -1 => put(b"-rc"),
+            -2 => put(b"-beta"),
+            -3 => put(b"-alpha"),
+            _ => {
+                if n != 0 {
+                    put(b".");
+                }
+                let mut digits = [0_u8; 10];
+                let mut left = number.unsigned_abs();
+                let mut start = digits.len();
+                for digit in digits.iter_mut().rev() {
+                    *digit = b'0'.wrapping_add((left % 10).to_le_bytes()[0]);
+                    left /= 10;
+                    start = start.saturating_sub(1);
+                    if left == 0 {
+                        break;
+                    }
+                }
+                put(digits.get(start..).unwrap_or_default());
+            }
+        }
+    }
+    text
+}
+
+/// Keys that waft_manifest_verify() looks at.
+pub const WAFT_VERIFY_KEYS: usize = 8;
+
+/// Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
+///
+/// -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS keys.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_manifest_verify(
+    envelope: waft_bytes_t,
+    keys: *const waft_key_t,
+    key_count: usize,
+    manifest: *mut waft_manifest_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the envelope, the keys and the place of the manifest.
+        unsafe {
+            let out = Out::new(manifest)?;
+            let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
+            for key in lent(keys, key_count)? {
+                trusted.push(Key::new(key.bytes)).map_err(|_| waft::Misuse::OutOfRange)?;
+            }
+            let manifest = manifest::verify(envelope.lent()?, &trusted, &Ed25519).map_err(waft::Error::Peer)?;
+            out.set(waft_manifest_t::of(&manifest));
+        }
+        Ok(())
+    })())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_version_reads_as_rust_prints_it() {
+        for text in ["0", "1.2.0", "10.20.30-rc.1", "1.0-alpha", "2147483647.2147483647.2147483647-alpha.2147483647.7"]
+        {
+            let version: Version = text.parse().unwrap();
+            let c = version_text(Some(&version));
+            assert_eq!(core::ffi::CStr::from_bytes_until_nul(&c).unwrap().to_str().unwrap(), version.to_string());
+        }
+        assert_eq!(version_text(None), [0; WAFT_VERSION_TEXT]);
+    }
+}

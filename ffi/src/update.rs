@@ -1,0 +1,499 @@
+//! The update machine.
+#![allow(non_camel_case_types, reason = "C's names")]
+
+use crate::{
+    error::{Fail, result},
+    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
+    manifest::{keys, waft_key_t, waft_manifest_t},
+    types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t},
+};
+use waft::{
+    Code, Instant, Misuse,
+    ota::{
+        refusal::Refusal,
+        update::{Area, Config, Event, Update},
+    },
+};
+
+/// Words of a handle; `sizeof(waft_update_t)` is what to write.
+#[cfg(target_pointer_width = "32")]
+pub const WAFT_UPDATE_WORDS: usize = 80;
+/// Words of a handle; `sizeof(waft_update_t)` is what to write.
+#[cfg(not(target_pointer_width = "32"))]
+pub const WAFT_UPDATE_WORDS: usize = 88;
+
+/// A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
+/// waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
+///
+/// It asks for flash by events, one at a time; answer each by waft_update_done() (or waft_update_loaded()) or
+/// waft_update_failed().
+#[repr(C)]
+pub struct waft_update_t {
+    _priv: [u64; WAFT_UPDATE_WORDS],
+}
+
+// SAFETY: `repr(C)` over words.
+unsafe impl Opaque for waft_update_t {
+    type Machine = Update<'static>;
+    const MAGIC: u32 = u32::from_be_bytes(*b"wUpd");
+}
+const _: () = assert!(fits::<waft_update_t>(), "raise WAFT_UPDATE_WORDS");
+
+/// What the update has to know of its device. Begin with waft_update_defaults(), then set the first seven.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_update_config_t {
+    /// The vendor's UUID that a manifest must name.
+    pub vendor: [u8; 16],
+    /// The device class's UUID that a manifest must name.
+    pub class_id: [u8; 16],
+    /// Whose manifests are trusted. Copied into the memory.
+    pub keys: *const waft_key_t,
+    /// How many keys.
+    pub key_count: usize,
+    /// Bytes of an image slot: a multiple of `erase_size`.
+    pub slot_size: u32,
+    /// Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
+    pub erase_size: u32,
+    /// Bytes of a program unit: 1, 2, 4, 8, 16 or 32. (8)
+    pub write_size: u32,
+    /// The most bytes that are loaded at once to be hashed. (256)
+    pub load: u32,
+    /// How many bytes behind the last one stored are kept erased; 0 stands for two erase blocks. (0)
+    pub ahead: u32,
+    /// Bytes of a block that may arrive before its turn; 0: everything in order. (0)
+    pub block: u32,
+    /// How long a new image may run without being confirmed, in milliseconds. (600,000)
+    pub trial: u32,
+    /// How often a new image is booted before the bootloader goes back. (3)
+    pub attempts: u8,
+    /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
+    pub running: u8,
+}
+
+impl waft_update_config_t {
+    pub(crate) const DEFAULT: Self = Self {
+        vendor: [0; 16],
+        class_id: [0; 16],
+        keys: core::ptr::null(),
+        key_count: 0,
+        slot_size: 0,
+        erase_size: 4096,
+        write_size: 8,
+        load: 256,
+        ahead: 0,
+        block: 0,
+        trial: 600_000,
+        attempts: 3,
+        running: 0,
+    };
+
+    /// # Safety
+    /// `keys` is as its description says.
+    pub(crate) unsafe fn to_core(self, memory: &mut Memory) -> Result<Config<'static>, Fail> {
+        // SAFETY: the caller's.
+        let keys = keys(memory, unsafe { lent(self.keys, self.key_count) }?)?;
+        let sizes = [self.slot_size, self.erase_size, self.write_size];
+        let config = Config::new(self.vendor, self.class_id, keys, self.running, sizes);
+        let ahead = if self.ahead == 0 { config.ahead } else { self.ahead };
+        let trial = millis(self.trial);
+        Ok(Config { load: self.load, ahead, block: self.block, attempts: self.attempts, trial, ..config })
+    }
+}
+
+/// Image slot 0.
+pub const WAFT_AREA_SLOT0: u8 = 0;
+/// Image slot 1.
+pub const WAFT_AREA_SLOT1: u8 = 1;
+/// The journal: two erase blocks, one behind the other.
+pub const WAFT_AREA_JOURNAL: u8 = 2;
+
+/// Nothing to do.
+pub const WAFT_STATE_IDLE: u8 = 0;
+/// A manifest was given and is being looked at.
+pub const WAFT_STATE_ANNOUNCED: u8 = 1;
+/// The manifest is authentic, newer than what runs, and meant for this device.
+pub const WAFT_STATE_VERIFIED: u8 = 2;
+/// The host postponed or vetoed the download.
+pub const WAFT_STATE_DEFERRED: u8 = 3;
+/// The image is being fetched into the inactive slot.
+pub const WAFT_STATE_FETCHING: u8 = 4;
+/// All of it arrived with the right digest; it is being read back and hashed again.
+pub const WAFT_STATE_FETCHED: u8 = 5;
+/// What is in the slot is what the manifest says.
+pub const WAFT_STATE_VALIDATED: u8 = 6;
+/// It may be booted; the host may still defer or veto.
+pub const WAFT_STATE_READY: u8 = 7;
+/// The new image runs and waits to be confirmed or rejected.
+pub const WAFT_STATE_TRIAL: u8 = 8;
+/// The new image is the one to boot from now on.
+pub const WAFT_STATE_CONFIRMED: u8 = 9;
+/// The new image was given up; the one before it is booted.
+pub const WAFT_STATE_REVERTED: u8 = 10;
+/// The update ended before its trial.
+pub const WAFT_STATE_FAILED: u8 = 11;
+
+/// Nothing to tell.
+pub const WAFT_UPDATE_EVENT_NONE: u32 = 0;
+/// Read `len` bytes of `area` from `offset` on; answer with ..._loaded().
+pub const WAFT_UPDATE_EVENT_LOAD: u32 = 1;
+/// Erase the erase block of `len` bytes at `offset` of `area`; answer with ..._done().
+pub const WAFT_UPDATE_EVENT_ERASE: u32 = 2;
+/// Write `bytes` of image to `area` at `offset`, a multiple of the program unit; answer with ..._done(). The last bytes of an
+/// image need not fill theirs: pad them with anything.
+pub const WAFT_UPDATE_EVENT_STORE: u32 = 3;
+/// Write the record `bytes` to the journal at `offset`; answer with ..._done().
+pub const WAFT_UPDATE_EVENT_RECORD: u32 = 4;
+/// Boot slot `area` next; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
+/// else to do.
+pub const WAFT_UPDATE_EVENT_ACTIVATE: u32 = 5;
+/// Deliver the image from `offset` on. (waft_agent_t does, and does not tell it.)
+pub const WAFT_UPDATE_EVENT_FETCH: u32 = 6;
+/// The update is in another `state`.
+pub const WAFT_UPDATE_EVENT_STATE: u32 = 7;
+/// Something worth telling the author of the release: `state`, `reason`, `sequence`.
+pub const WAFT_UPDATE_EVENT_REPORT: u32 = 8;
+
+/// What an update asks and tells. Members that a kind does not name are 0 or empty.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_update_event_t {
+    /// WAFT_UPDATE_EVENT_...
+    pub kind: u32,
+    /// Where.
+    pub offset: u32,
+    /// Bytes.
+    pub len: u32,
+    /// Why an update was refused or failed: the number of an error, or 0.
+    pub reason: i32,
+    /// A manifest's sequence number.
+    pub sequence: u64,
+    /// WAFT_AREA_...
+    pub area: u8,
+    /// WAFT_STATE_...
+    pub state: u8,
+    /// What to write.
+    pub bytes: waft_bytes_t,
+}
+
+impl waft_update_event_t {
+    pub(crate) const NONE: Self = Self {
+        kind: WAFT_UPDATE_EVENT_NONE,
+        offset: 0,
+        len: 0,
+        reason: 0,
+        sequence: 0,
+        area: 0,
+        state: 0,
+        bytes: waft_bytes_t::EMPTY,
+    };
+
+    pub(crate) fn of(event: Option<Event<'_>>) -> Self {
+        let Some(event) = event else { return Self::NONE };
+        match event {
+            Event::Load { area, offset, len } => {
+                Self { kind: WAFT_UPDATE_EVENT_LOAD, area: area_of(area), offset, len, ..Self::NONE }
+            }
+            Event::Erase { area, offset, len } => {
+                Self { kind: WAFT_UPDATE_EVENT_ERASE, area: area_of(area), offset, len, ..Self::NONE }
+            }
+            Event::Store { area, offset, bytes } => Self {
+                kind: WAFT_UPDATE_EVENT_STORE,
+                area: area_of(area),
+                offset,
+                bytes: waft_bytes_t::of(bytes),
+                ..Self::NONE
+            },
+            Event::Record { offset, bytes } => Self {
+                kind: WAFT_UPDATE_EVENT_RECORD,
+                area: WAFT_AREA_JOURNAL,
+                offset,
+                bytes: waft_bytes_t::of(bytes),
+                ..Self::NONE
+            },
+            Event::Activate { slot } => Self { kind: WAFT_UPDATE_EVENT_ACTIVATE, area: slot, ..Self::NONE },
+            Event::Fetch { offset } => Self { kind: WAFT_UPDATE_EVENT_FETCH, offset, ..Self::NONE },
+            Event::State(state) => Self { kind: WAFT_UPDATE_EVENT_STATE, state: state as u8, ..Self::NONE },
+            Event::Report(report) => Self {
+                kind: WAFT_UPDATE_EVENT_REPORT,
+                state: report.state as u8,
+                reason: reason(report.reason),
+                sequence: report.sequence,
+                ..Self::NONE
+            },
+        }
+    }
+}
+
+const fn area_of(area: Area) -> u8 {
+    match area {
+        Area::Journal => WAFT_AREA_JOURNAL,
+        Area::Slot(slot) => slot,
+    }
+}
+
+/// A refusal's number; 0 for none.
+pub(crate) fn reason(refusal: Option<Refusal>) -> i32 {
+    refusal.map_or(0, |refusal| refusal.code())
+}
+
+/// Where an update stands.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_update_status_t {
+    /// Manifests with a lower sequence number are refused.
+    pub floor: u64,
+    /// Sequence number of the update that is going on, or of the last one.
+    pub sequence: u64,
+    /// Bytes of the image stored from its start without a gap.
+    pub have: u32,
+    /// Bytes of the image; 0 while there is none.
+    pub size: u32,
+    /// While fetching: bytes before this offset are taken now.
+    pub end: u32,
+    /// Why the last update failed or was reverted: the number of an error, or 0.
+    pub reason: i32,
+    /// WAFT_STATE_...
+    pub state: u8,
+    /// The slot of the confirmed image.
+    pub active_slot: u8,
+}
+
+impl waft_update_status_t {
+    pub(crate) fn of(update: &Update<'_>) -> Self {
+        let (have, size) = update.progress();
+        Self {
+            floor: update.floor(),
+            sequence: update.sequence(),
+            have,
+            size,
+            end: update.wanted().map_or(0, |wanted| wanted.end),
+            reason: reason(update.reason()),
+            state: update.state() as u8,
+            active_slot: update.active_slot(),
+        }
+    }
+}
+
+/// Writes the defaults, which the members' descriptions name in parentheses.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_defaults(config: *mut waft_update_config_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the place.
+        unsafe { Out::new(config)?.set(waft_update_config_t::DEFAULT) };
+        Ok(())
+    })())
+}
+
+/// Makes an update in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: WAFT_KEY_SIZE bytes for each
+/// key, and behind them as many bytes as the longest manifest that is to be taken (1,024 do for most).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_init(
+    handle: *mut waft_update_t,
+    size: usize,
+    config: *const waft_update_config_t,
+    memory: *mut u8,
+    memory_len: usize,
+) -> i32 {
+    result((|| {
+        place(handle, size)?;
+        // SAFETY: C lends the configuration for this call, the handle, and the memory for as long as that is used.
+        unsafe {
+            let config = lent(config, 1)?.first().ok_or(Misuse::NullPointer)?;
+            let mut memory = Memory::new(memory, memory_len)?;
+            let config = config.to_core(&mut memory)?;
+            init(handle, size, Update::new(config, memory.rest()))
+        }
+    })())
+}
+
+/// Runs a command on the machine.
+///
+/// # Safety
+/// C lends the handle.
+unsafe fn command(
+    handle: *mut waft_update_t,
+    now: u64,
+    f: impl FnOnce(&mut Update<'static>, Instant) -> Result<(), waft::Error<Refusal>>,
+) -> i32 {
+    // SAFETY: the caller's.
+    result(unsafe { machine(handle) }.and_then(|update| Ok(f(update, instant(now))?)))
+}
+
+/// Power is on: asks for the journal, by WAFT_UPDATE_EVENT_LOAD, and goes on where the last update was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_start(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::start) }
+}
+
+/// Gives it a signed envelope. -96 to -127: why it is refused; nothing changed. The manifest that is being worked on may be
+/// given again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_announce(handle: *mut waft_update_t, now: u64, envelope: waft_bytes_t) -> i32 {
+    // SAFETY: C lends the handle, and the envelope for this call.
+    unsafe {
+        match envelope.lent() {
+            Ok(envelope) => command(handle, now, |update, now| update.announce(now, envelope)),
+            Err(fail) => fail.0,
+        }
+    }
+}
+
+/// Gives it bytes of the image, which begin at `offset` of it. `handled->consumed` of them are done with; there may be an event (to
+/// store them) to be answered. Where nothing is consumed and `needed` is 0, answer what is asked for, poll, and try again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_data(
+    handle: *mut waft_update_t,
+    now: u64,
+    offset: u32,
+    bytes: waft_bytes_t,
+    handled: *mut waft_handled_t,
+    event: *mut waft_update_event_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle, the bytes for as long as it looks at the event, and the places of the results.
+        unsafe {
+            let update = machine(handle)?;
+            let (handled, out) = (Out::new(handled)?, Out::new(event)?);
+            let done = update.data(instant(now), offset, bytes.lent()?)?;
+            handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
+            out.set(waft_update_event_t::of(done.event));
+        }
+        Ok(())
+    })())
+}
+
+/// What was asked for is done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_done(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::done) }
+}
+
+/// What was to be loaded.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_loaded(handle: *mut waft_update_t, now: u64, bytes: waft_bytes_t) -> i32 {
+    // SAFETY: C lends the handle, and the bytes for this call.
+    unsafe {
+        match bytes.lent() {
+            Ok(bytes) => command(handle, now, |update, now| update.loaded(now, bytes)),
+            Err(fail) => fail.0,
+        }
+    }
+}
+
+/// What was asked for failed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_failed(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::failed) }
+}
+
+/// Not before `until`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_defer(handle: *mut waft_update_t, now: u64, until: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, |update, now| update.defer(now, instant(until))) }
+}
+
+/// Not now, until waft_update_resume().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_veto(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::veto) }
+}
+
+/// Lifts a veto or a deferral.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_resume(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::resume) }
+}
+
+/// Gives the update up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_cancel(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::cancel) }
+}
+
+/// The image on trial is good: keep it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_confirm(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::confirm) }
+}
+
+/// The image on trial is bad: go back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_reject(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::reject) }
+}
+
+/// Where the update stands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_status(handle: *const waft_update_t, status: *mut waft_update_status_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle and the place of the status.
+        unsafe {
+            let update = machine_ref(handle)?;
+            Out::new(status)?.set(waft_update_status_t::of(update));
+        }
+        Ok(())
+    })())
+}
+
+/// The manifest of the update that is going on. Its text lies in the handle's memory and stays until the next command.
+/// WAFT_ERROR_WRONG_STATE: there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_manifest(handle: *const waft_update_t, manifest: *mut waft_manifest_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle and the place of the manifest.
+        unsafe {
+            let update = machine_ref(handle)?;
+            let out = Out::new(manifest)?;
+            out.set(waft_manifest_t::of(&update.manifest().ok_or(Misuse::WrongState)?));
+        }
+        Ok(())
+    })())
+}
+
+/// Lets time-outs happen. Early or twice does no harm.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_handle_timeout(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    result(unsafe { machine(handle) }.map(|update| update.handle_timeout(instant(now))))
+}
+
+/// Asks for the next thing to do or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. An update transmits nothing; `buffer`
+/// is for records: 128 bytes do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_poll_output(
+    handle: *mut waft_update_t,
+    now: u64,
+    buffer: *mut u8,
+    buffer_len: usize,
+    output: *mut waft_output_t,
+    event: *mut waft_update_event_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle, the buffer, and the places of the results.
+        unsafe {
+            let update = machine(handle)?;
+            let (output, out) = (Out::new(output)?, Out::new(event)?);
+            let (what, told) = waft_output_t::of(update.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
+            output.set(what);
+            out.set(waft_update_event_t::of(told));
+        }
+        Ok(())
+    })())
+}
+
+/// When to call waft_update_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_next_timeout(handle: *const waft_update_t) -> u64 {
+    // SAFETY: C lends the handle.
+    unsafe { machine_ref(handle) }.map_or(WAFT_NEVER, |update| deadline(update.next_timeout()))
+}
