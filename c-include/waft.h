@@ -100,6 +100,8 @@
 #define WAFT_ERROR_BUSY (-41)
 /** the data lie further ahead than is taken now */
 #define WAFT_ERROR_WINDOW (-42)
+/** as many messages are retained, or as many bytes of them, as the broker may */
+#define WAFT_ERROR_RETAINED (-43)
 /** @} */
 
 /** @name The peer broke MQTT; the connection is to be closed.
@@ -277,6 +279,87 @@
  * Keys that waft_manifest_verify() looks at.
  */
 #define WAFT_VERIFY_KEYS 8
+
+#if defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
+ */
+#define WAFT_MQTT_CLIENT_WORDS 22
+#endif
+
+#if !defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
+ */
+#define WAFT_MQTT_CLIENT_WORDS 30
+#endif
+
+/**
+ * Bytes of memory that one message in flight takes in the table of waft_mqtt_client_init().
+ */
+#define WAFT_MQTT_IN_FLIGHT_SIZE 8
+
+/**
+ * Nothing to tell.
+ */
+#define WAFT_MQTT_EVENT_NONE 0
+
+/**
+ * The server accepted: `session_present`. Without a session present, earlier subscriptions are gone.
+ */
+#define WAFT_MQTT_EVENT_CONNECTED 1
+
+/**
+ * The server refused: `code` (1 to 5, MQTT 3.1.1 Table 3.1). Close the stream.
+ */
+#define WAFT_MQTT_EVENT_REFUSED 2
+
+/**
+ * A message begins: `topic`, `qos`, `retain`, `dup`, `id`, and `len` bytes of payload, which follow as
+ * WAFT_MQTT_EVENT_PAYLOAD; no such event follows where `len` is 0.
+ */
+#define WAFT_MQTT_EVENT_PUBLISH 3
+
+/**
+ * The next `bytes` of the payload; `last` says whether the message ends here.
+ */
+#define WAFT_MQTT_EVENT_PAYLOAD 4
+
+/**
+ * The message published as `id` has arrived.
+ */
+#define WAFT_MQTT_EVENT_ACKNOWLEDGED 5
+
+/**
+ * SUBACK for `id`: in `bytes`, for each filter, the QoS granted or 128.
+ */
+#define WAFT_MQTT_EVENT_SUBSCRIBED 6
+
+/**
+ * UNSUBACK for `id`.
+ */
+#define WAFT_MQTT_EVENT_UNSUBSCRIBED 7
+
+/**
+ * Call waft_mqtt_client_payload() with `len` bytes from `offset` on of the message being streamed (`id`).
+ */
+#define WAFT_MQTT_EVENT_PAYLOAD_WANTED 8
+
+/**
+ * The connection is closed: close the stream. `code`: 0 as asked, 1 no CONNACK in time, 2 no PINGRESP in time,
+ * 3 more messages at once than the table holds.
+ */
+#define WAFT_MQTT_EVENT_CLOSED 9
+
+/**
+ * A message with too long a topic was passed over; its payload had `len` bytes.
+ */
+#define WAFT_MQTT_EVENT_SKIPPED 10
+
+/**
+ * Filters that one call takes at most.
+ */
+#define WAFT_MQTT_FILTERS 8
 
 /**
  * No deadline.
@@ -574,6 +657,197 @@ typedef struct {
 } waft_manifest_t;
 
 /**
+ * How a client behaves. Begin with waft_mqtt_client_defaults().
+ */
+typedef struct {
+    /**
+     * Messages, subscriptions and handshakes in flight at once, both ways together (8). Each takes
+     * WAFT_MQTT_IN_FLIGHT_SIZE bytes of the memory; the rest of it keeps packets until they are acknowledged.
+     */
+    uint16_t in_flight;
+    /**
+     * Places in that table that commands leave free for reception, at least 1 (1).
+     */
+    uint16_t keep_free;
+    /**
+     * The largest packet received, without its fixed header, in bytes; of a PUBLISH, the largest topic and 4 bytes
+     * more (256). The receive buffer has to have 5 bytes more than this. Payloads take no memory.
+     */
+    uint16_t max_packet;
+    /**
+     * Bytes of memory that each waft_mqtt_client_publish_streamed() takes for its payload on the way (128).
+     */
+    uint16_t window;
+    /**
+     * How long the server may take to answer CONNECT and PINGREQ, in milliseconds (10,000).
+     */
+    uint32_t answer_timeout;
+    /**
+     * Not 0: received messages of QoS 1 and 2 are acknowledged by waft_mqtt_client_acknowledge() only (0).
+     */
+    uint8_t manual_ack;
+} waft_mqtt_client_config_t;
+
+/**
+ * An MQTT 3.1.1 client: one connection to one server, and the session that outlives it.
+ *
+ * When a stream to the server is open, call waft_mqtt_client_connect(); when it is closed,
+ * waft_mqtt_client_connection_lost(). After a result of -64 to -83, WAFT_MQTT_EVENT_REFUSED or
+ * WAFT_MQTT_EVENT_CLOSED, close the stream; the session is kept for the next connection.
+ */
+typedef struct {
+    uint64_t _priv[WAFT_MQTT_CLIENT_WORDS];
+} waft_mqtt_client_t;
+
+/**
+ * What goes into CONNECT. All zero but `client_id` is good.
+ */
+typedef struct {
+    /**
+     * The client identifier; may be empty with a clean session.
+     */
+    waft_str_t client_id;
+    /**
+     * The will's topic; `data` is NULL where there is no will.
+     */
+    waft_str_t will_topic;
+    /**
+     * The will's payload.
+     */
+    waft_bytes_t will_payload;
+    /**
+     * The user name; `data` is NULL where there is none.
+     */
+    waft_str_t username;
+    /**
+     * The password; `data` is NULL where there is none.
+     */
+    waft_bytes_t password;
+    /**
+     * The server is sent something at least so often, in seconds; 0 turns that off.
+     */
+    uint16_t keep_alive;
+    /**
+     * The will's QoS, 0 to 2.
+     */
+    uint8_t will_qos;
+    /**
+     * Not 0: the will is retained.
+     */
+    uint8_t will_retain;
+    /**
+     * Not 0: both ends forget the session of before.
+     */
+    uint8_t clean_session;
+} waft_mqtt_connect_t;
+
+/**
+ * A topic filter and the QoS wanted.
+ */
+typedef struct {
+    /**
+     * The filter.
+     */
+    waft_str_t filter;
+    /**
+     * 0 to 2.
+     */
+    uint8_t qos;
+} waft_mqtt_filter_t;
+
+/**
+ * What became of input.
+ */
+typedef struct {
+    /**
+     * So many bytes are done with. Keep the rest and offer it again, with more behind it. A datagram is always
+     * consumed whole.
+     */
+    size_t consumed;
+    /**
+     * Where there is no event and bytes are left: at least so many *further* bytes are missing. 0 then says "not now":
+     * something else has to come first, the answer to an event, say.
+     */
+    size_t needed;
+} waft_handled_t;
+
+/**
+ * What a client tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_MQTT_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * Where the payload wanted begins.
+     */
+    uint32_t offset;
+    /**
+     * A length in bytes.
+     */
+    uint32_t len;
+    /**
+     * A packet identifier; 0 for none.
+     */
+    uint16_t id;
+    /**
+     * 0 to 2.
+     */
+    uint8_t qos;
+    /**
+     * 1: retained.
+     */
+    uint8_t retain;
+    /**
+     * 1: perhaps sent before.
+     */
+    uint8_t dup;
+    /**
+     * 1: the server kept the session.
+     */
+    uint8_t session_present;
+    /**
+     * 1: the message ends here.
+     */
+    uint8_t last;
+    /**
+     * A reason.
+     */
+    uint8_t code;
+    /**
+     * A topic name.
+     */
+    waft_str_t topic;
+    /**
+     * Bytes.
+     */
+    waft_bytes_t bytes;
+} waft_mqtt_event_t;
+
+/**
+ * What a machine wants next.
+ */
+typedef struct {
+    /**
+     * WAFT_OUTPUT_...: 1 to 4.
+     */
+    uint32_t kind;
+    /**
+     * To whom to transmit.
+     */
+    uint32_t peer;
+    /**
+     * Bytes to transmit, or bytes that the buffer should have had.
+     */
+    size_t len;
+    /**
+     * Microseconds of your clock; lies in the future, or is WAFT_NEVER.
+     */
+    uint64_t deadline;
+} waft_output_t;
+
+/**
  * What the update has to know of its device. Begin with waft_update_defaults(), then set the first seven.
  */
 typedef struct {
@@ -641,22 +915,6 @@ typedef struct {
 typedef struct {
     uint64_t _priv[WAFT_UPDATE_WORDS];
 } waft_update_t;
-
-/**
- * What became of input.
- */
-typedef struct {
-    /**
-     * So many bytes are done with. Keep the rest and offer it again, with more behind it. A datagram is always
-     * consumed whole.
-     */
-    size_t consumed;
-    /**
-     * Where there is no event and bytes are left: at least so many *further* bytes are missing. 0 then says "not now":
-     * something else has to come first, the answer to an event, say.
-     */
-    size_t needed;
-} waft_handled_t;
 
 /**
  * What an update asks and tells. Members that a kind does not name are 0 or empty.
@@ -734,28 +992,6 @@ typedef struct {
     uint8_t active_slot;
 } waft_update_status_t;
 
-/**
- * What a machine wants next.
- */
-typedef struct {
-    /**
-     * WAFT_OUTPUT_...: 1 to 4.
-     */
-    uint32_t kind;
-    /**
-     * To whom to transmit.
-     */
-    uint32_t peer;
-    /**
-     * Bytes to transmit, or bytes that the buffer should have had.
-     */
-    size_t len;
-    /**
-     * Microseconds of your clock; lies in the future, or is WAFT_NEVER.
-     */
-    uint64_t deadline;
-} waft_output_t;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -795,6 +1031,139 @@ int32_t waft_manifest_verify(waft_bytes_t envelope,
                              const waft_key_t *keys,
                              size_t key_count,
                              waft_manifest_t *manifest);
+
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_mqtt_client_defaults(waft_mqtt_client_config_t *config);
+
+/**
+ * Makes a client in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: the table of
+ * `config->in_flight` places, and behind it packets until they are acknowledged. 512 bytes do for most.
+ */
+int32_t waft_mqtt_client_init(waft_mqtt_client_t *handle,
+                              size_t size,
+                              const waft_mqtt_client_config_t *config,
+                              uint8_t *memory,
+                              size_t memory_len);
+
+/**
+ * A stream to the server is open; `peer` stands for it. Sends CONNECT.
+ *
+ * WAFT_ERROR_WRONG_STATE: there is a connection. WAFT_ERROR_INVALID_STRING, WAFT_ERROR_INVALID_TOPIC,
+ * WAFT_ERROR_OUT_OF_RANGE: about `connect`. WAFT_ERROR_ARENA: the memory is too small for it.
+ */
+int32_t waft_mqtt_client_connect(waft_mqtt_client_t *handle,
+                                 uint64_t now,
+                                 uint32_t peer,
+                                 const waft_mqtt_connect_t *connect);
+
+/**
+ * The stream is closed.
+ */
+int32_t waft_mqtt_client_connection_lost(waft_mqtt_client_t *handle, uint64_t now);
+
+/**
+ * Sends what is queued, then DISCONNECT; then tells WAFT_MQTT_EVENT_CLOSED.
+ */
+int32_t waft_mqtt_client_disconnect(waft_mqtt_client_t *handle, uint64_t now);
+
+/**
+ * Publishes a message, which is copied into the memory until it is acknowledged. `*id` becomes its packet identifier, 0
+ * at QoS 0. `retain` is 0 or not.
+ *
+ * WAFT_ERROR_INVALID_TOPIC, WAFT_ERROR_NOT_CONNECTED; WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
+ */
+int32_t waft_mqtt_client_publish(waft_mqtt_client_t *handle,
+                                 uint64_t now,
+                                 waft_str_t topic,
+                                 waft_bytes_t payload,
+                                 uint8_t qos,
+                                 uint8_t retain,
+                                 uint16_t *id);
+
+/**
+ * Publishes a message of `len` bytes that are asked for when they can be sent: WAFT_MQTT_EVENT_PAYLOAD_WANTED. So a message
+ * may be larger than any memory. `*id` as above.
+ */
+int32_t waft_mqtt_client_publish_streamed(waft_mqtt_client_t *handle,
+                                          uint64_t now,
+                                          waft_str_t topic,
+                                          uint32_t len,
+                                          uint8_t qos,
+                                          uint8_t retain,
+                                          uint16_t *id);
+
+/**
+ * Gives the bytes that WAFT_MQTT_EVENT_PAYLOAD_WANTED asked for. `*taken` becomes how many of them were taken.
+ */
+int32_t waft_mqtt_client_payload(waft_mqtt_client_t *handle,
+                                 uint64_t now,
+                                 waft_bytes_t bytes,
+                                 size_t *taken);
+
+/**
+ * Subscribes to `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
+ */
+int32_t waft_mqtt_client_subscribe(waft_mqtt_client_t *handle,
+                                   uint64_t now,
+                                   const waft_mqtt_filter_t *filters,
+                                   size_t count,
+                                   uint16_t *id);
+
+/**
+ * Unsubscribes from `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_UNSUBSCRIBED for `*id`.
+ */
+int32_t waft_mqtt_client_unsubscribe(waft_mqtt_client_t *handle,
+                                     uint64_t now,
+                                     const waft_str_t *filters,
+                                     size_t count,
+                                     uint16_t *id);
+
+/**
+ * With `manual_ack`: the message received under `id` is done with; the server need not send it again.
+ */
+int32_t waft_mqtt_client_acknowledge(waft_mqtt_client_t *handle,
+                                     uint64_t now,
+                                     uint16_t id);
+
+/**
+ * 1 while the server has accepted and nothing has ended the connection, else 0 or an error.
+ */
+int32_t waft_mqtt_client_is_connected(const waft_mqtt_client_t *handle);
+
+/**
+ * Hands in what has been read of the stream and not been consumed. `event->kind` is WAFT_MQTT_EVENT_NONE where there
+ * is nothing to tell. -64 to -83: the server broke the protocol; close the stream.
+ */
+int32_t waft_mqtt_client_handle_input(waft_mqtt_client_t *handle,
+                                      uint64_t now,
+                                      uint32_t peer,
+                                      const uint8_t *data,
+                                      size_t len,
+                                      waft_handled_t *handled,
+                                      waft_mqtt_event_t *event);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_mqtt_client_handle_timeout(waft_mqtt_client_t *handle, uint64_t now);
+
+/**
+ * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet or a
+ * part of one.
+ */
+int32_t waft_mqtt_client_poll_output(waft_mqtt_client_t *handle,
+                                     uint64_t now,
+                                     uint8_t *buffer,
+                                     size_t buffer_len,
+                                     waft_output_t *output,
+                                     waft_mqtt_event_t *event);
+
+/**
+ * When to call waft_mqtt_client_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_mqtt_client_next_timeout(const waft_mqtt_client_t *handle);
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.
@@ -919,3 +1288,9 @@ uint64_t waft_update_next_timeout(const waft_update_t *handle);
 #endif  // __cplusplus
 
 #endif  /* WAFT_H */
+
+
+/** A waft_str_t of a string literal, as a value. Not in C++, which has no compound literals: use WAFT_STR_INIT there. */
+#define WAFT_STR(literal) ((waft_str_t)WAFT_STR_INIT(literal))
+/** The same, to initialise a waft_str_t or a member. */
+#define WAFT_STR_INIT(literal) {"" literal, sizeof(literal) - 1}

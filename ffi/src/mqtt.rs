@@ -17,10 +17,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_MQTT_CLIENT_WORDS: usize = 24;
+pub const WAFT_MQTT_CLIENT_WORDS: usize = 22;
 /// Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_MQTT_CLIENT_WORDS: usize = 32;
+pub const WAFT_MQTT_CLIENT_WORDS: usize = 30;
 
 /// An MQTT 3.1.1 client: one connection to one server, and the session that outlives it.
 ///
@@ -171,11 +171,9 @@ impl waft_mqtt_event_t {
     fn of(event: Option<Event<'_>>) -> Self {
         let Some(event) = event else { return Self::NONE };
         match event {
-            Event::Connected { session_present } => Self {
-                kind: WAFT_MQTT_EVENT_CONNECTED,
-                session_present: u8::from(session_present),
-                ..Self::NONE
-            },
+            Event::Connected { session_present } => {
+                Self { kind: WAFT_MQTT_EVENT_CONNECTED, session_present: u8::from(session_present), ..Self::NONE }
+            }
             Event::Refused { code } => Self { kind: WAFT_MQTT_EVENT_REFUSED, code: code as u8, ..Self::NONE },
             Event::Publish(publish) => Self {
                 kind: WAFT_MQTT_EVENT_PUBLISH,
@@ -194,12 +192,9 @@ impl waft_mqtt_event_t {
                 ..Self::NONE
             },
             Event::Acknowledged { id } => Self { kind: WAFT_MQTT_EVENT_ACKNOWLEDGED, id: id.get(), ..Self::NONE },
-            Event::Subscribed { id, codes } => Self {
-                kind: WAFT_MQTT_EVENT_SUBSCRIBED,
-                id: id.get(),
-                bytes: waft_bytes_t::of(codes),
-                ..Self::NONE
-            },
+            Event::Subscribed { id, codes } => {
+                Self { kind: WAFT_MQTT_EVENT_SUBSCRIBED, id: id.get(), bytes: waft_bytes_t::of(codes), ..Self::NONE }
+            }
             Event::Unsubscribed { id } => Self { kind: WAFT_MQTT_EVENT_UNSUBSCRIBED, id: id.get(), ..Self::NONE },
             Event::PayloadWanted { id, offset, len } => {
                 Self { kind: WAFT_MQTT_EVENT_PAYLOAD_WANTED, id: id_or_0(id), offset, len, ..Self::NONE }
@@ -504,8 +499,7 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
         unsafe {
             let client = machine(handle)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let (what, told) =
-                waft_output_t::of(client.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
+            let (what, told) = waft_output_t::of(client.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
             output.set(what);
             out.set(waft_mqtt_event_t::of(told));
         }

@@ -4,6 +4,7 @@
 //! The compression function is `sha2`'s; the bookkeeping around it is ours, because the saved state must mean the same
 //! whatever release of `sha2` wrote it.
 
+use crate::wire::copy;
 use sha2::block_api::compress256;
 
 /// Bytes in a block of SHA-256: the state can be saved wherever their count is a multiple of this.
@@ -59,9 +60,7 @@ impl Sha256 {
             let room = self.block.get_mut(filled..).unwrap_or_default();
             let n = room.len().min(bytes.len());
             let (now, later) = bytes.split_at_checked(n).unwrap_or((bytes, &[]));
-            if let Some(place) = room.get_mut(..n) {
-                place.copy_from_slice(now);
-            }
+            copy(room, now);
             if n < room.len() {
                 return;
             }
@@ -70,9 +69,7 @@ impl Sha256 {
         }
         let (blocks, rest) = bytes.as_chunks();
         compress256(&mut self.state, blocks);
-        if let Some(place) = self.block.get_mut(..rest.len()) {
-            place.copy_from_slice(rest);
-        }
+        copy(&mut self.block, rest);
     }
 
     /// The digest of all that was hashed.
