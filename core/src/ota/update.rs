@@ -24,6 +24,7 @@
 mod config;
 mod image;
 mod notices;
+mod requests;
 mod steps;
 pub mod table;
 
@@ -383,11 +384,11 @@ impl<'a> Update<'a> {
         }
         let take = self.image.take(offset, bytes.len());
         match take {
-            Take::Skip(n) => return Ok(Handled::quiet(n)),
-            Take::Short(n) => return Ok(Handled::incomplete(n)),
-            Take::Beyond => return Err(Capacity::Window.into()),
-            _ if self.op != Op::None || self.due => return Ok(Handled::quiet(0)),
-            Take::Wait => return Ok(Handled::quiet(0)),
+            Take::Skip(n) => Ok(Handled::quiet(n)),
+            Take::Short(n) => Ok(Handled::incomplete(n)),
+            Take::Beyond => Err(Capacity::Window.into()),
+            _ if self.op != Op::None || self.due => Ok(Handled::quiet(0)),
+            Take::Wait => Ok(Handled::quiet(0)),
             Take::Store(len) => {
                 let bytes = bytes.get(..len as usize).unwrap_or_default();
                 self.image.pass(offset, bytes);
@@ -522,103 +523,6 @@ impl<'a> Update<'a> {
             }
         }
         Output::Timeout(self.timers.next())
-    }
-
-    /// The next notice.
-    fn tell(&mut self) -> Option<Event<'static>> {
-        if let Some(state) = self.told.take() {
-            return Some(Event::Report(self.report(state, self.reason)));
-        }
-        Some(match self.notices.pop()? {
-            Notice::State(state) => {
-                self.told = Some(state);
-                Event::State(state)
-            }
-            Notice::Refused(refusal) => Event::Report(self.report(State::Failed, Some(refusal))),
-        })
-    }
-
-    fn report(&self, state: State, reason: Option<Refusal>) -> Report {
-        let version = self.manifest().filter(|m| m.digest == self.entry.digest).and_then(|m| m.version);
-        Report { state, reason, version, sequence: self.entry.sequence, digest: self.entry.digest }
-    }
-
-    /// Erases the journal page or writes the record, whichever comes next.
-    fn record<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let size = self.config.erase_size;
-        let start = |page: u8| size.saturating_mul(page.into());
-        if let Some(page) = self.cursor.to_erase() {
-            self.op = Op::ErasePage;
-            return Output::Event(Event::Erase { area: Area::Journal, offset: start(page), len: size });
-        }
-        let Some(place) = out.get_mut(..journal::LEN) else {
-            return Output::BufferTooSmall { needed: journal::LEN };
-        };
-        let record = self.verdict.map_or(self.entry, |kind| self.judged(kind));
-        place.copy_from_slice(&record.encode(self.cursor.number()));
-        let (page, offset) = self.cursor.place();
-        self.op = Op::Record { verdict: self.verdict };
-        Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })
-    }
-
-    /// The entry as it will be after that verdict.
-    fn judged(&self, kind: Kind) -> Record {
-        let entry = self.entry;
-        match kind {
-            Kind::Confirmed => Record {
-                kind,
-                active: entry.target(),
-                floor: entry.floor.max(entry.sequence),
-                confirmed: entry.digest,
-                ..entry
-            },
-            _ => Record { kind, left: 1, ..entry },
-        }
-    }
-
-    /// What the state asks for next, where nothing has to be recorded first.
-    fn step(&mut self) -> Option<Event<'static>> {
-        let area = Area::Slot(self.entry.target());
-        match self.state {
-            State::Verified => {
-                self.go(Trigger::Begin).ok()?;
-                self.fetch = true;
-            }
-            State::Fetching | State::Fetched => {
-                if let Some((offset, len)) = self.image.unhashed(self.config.load) {
-                    self.op = Op::Load { len };
-                    return Some(Event::Load { area, offset, len });
-                }
-                if self.state == State::Fetching {
-                    if let Some(offset) = self.image.to_erase(self.config.ahead) {
-                        self.op = Op::EraseSlot;
-                        return Some(Event::Erase { area, offset, len: self.config.erase_size });
-                    }
-                    if core::mem::take(&mut self.fetch) {
-                        return Some(Event::Fetch { offset: self.image.stored });
-                    }
-                }
-            }
-            State::Validated => self.go(Trigger::Arm).ok()?,
-            State::Ready if self.reboot == Reboot::No && !self.held => {
-                // From here on the bootloader may boot it.
-                self.entry.kind = Kind::Ready;
-                self.entry.left = self.config.attempts;
-                self.due = true;
-                self.reboot = Reboot::Wanted;
-            }
-            State::Ready | State::Reverted if self.reboot == Reboot::Wanted => {
-                let slot = if self.state == State::Ready { self.entry.target() } else { self.entry.active };
-                self.op = Op::Activate;
-                return Some(Event::Activate { slot });
-            }
-            State::Confirmed | State::Failed => {
-                let facts = self.pending.take()?;
-                self.accept(facts);
-            }
-            _ => {}
-        }
-        None
     }
 }
 
