@@ -176,7 +176,7 @@ pub enum Event {
         session_present: bool,
     },
     /// Close this connection now. Whatever was to be sent before has been; the broker knows the peer no more, and its
-    /// number may be used again.
+    /// number may be used again. It may come without [`Event::Connected`] before it.
     Close {
         /// This one.
         peer: Peer,
