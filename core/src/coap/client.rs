@@ -87,7 +87,9 @@ impl Endpoint<'_> {
         if !self.make_room(bytes.len()) {
             return Err(Capacity::Arena.into());
         }
-        self.arena.push(tag::BODY.of(index), bytes.len(), |buf| buf.copy_from_slice(bytes))?;
+        self.arena.push(tag::BODY.of(index), bytes.len(), |buf| {
+            super::endpoint::copy(buf, bytes).ok();
+        })?;
         if let Some(t) = self.transfers.get_mut(index) {
             t.supplied();
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage, arena::Arena,
-    time::Clock, timer::earliest,
+    time::Clock, timer::earliest, wire::Writer,
 };
 
 /// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
@@ -376,9 +376,10 @@ fn micros(duration: Duration, least: u32) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX).clamp(least, 60_000_000)
 }
 
-fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {
-    out.get_mut(..bytes.len()).ok_or(bytes.len())?.copy_from_slice(bytes);
-    Ok(bytes.len())
+pub(super) fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {
+    let mut w = Writer::new(out);
+    w.bytes(bytes);
+    w.finish().map(<[u8]>::len)
 }
 
 fn empty(out: &mut [u8], ty: Type, mid: u16) -> Result<usize, usize> {

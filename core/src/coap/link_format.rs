@@ -1,11 +1,11 @@
 //! Link format (RFC 6690): what `/.well-known/core` answers.
 
+use super::text::{Text, split, split_once};
 use crate::wire::Writer;
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{take_while, take_while1},
-    character::complete::{anychar, char, none_of},
+    bytes::complete::{tag, take_while, take_while1},
     combinator::{map, opt, recognize},
     multi::many0_count,
     sequence::{delimited, preceded},
@@ -28,8 +28,8 @@ impl<'a> Link<'a> {
     pub fn attributes(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
         let mut rest = self.attributes;
         core::iter::from_fn(move || {
-            let (after, found) = attribute(rest).ok()?;
-            rest = after;
+            let (after, found) = attribute(Text(rest)).ok()?;
+            rest = after.0;
             Some(found)
         })
     }
@@ -66,30 +66,32 @@ impl<'a> Iterator for Links<'a> {
     type Item = Link<'a>;
 
     fn next(&mut self) -> Option<Link<'a>> {
-        let (after, link) = link(self.rest).ok()?;
+        let (after, link) = link(Text(self.rest)).ok()?;
         // A comma promises another link: without one, stay before it.
-        self.rest = match after.strip_prefix(',') {
-            Some(more) if !more.is_empty() => more,
-            _ => after,
-        };
+        self.rest = after.0.strip_prefix(",").filter(|more| !more.is_empty()).unwrap_or(after.0);
         Some(link)
     }
 }
 
 // The grammar (RFC 6690 §2). The values of attributes are taken more widely than it has them, as §2 asks of parsers.
 
-fn link(input: &str) -> IResult<&str, Link<'_>> {
-    let target = delimited(char('<'), take_while(|c| c != '>'), char('>'));
-    (target, recognize(many0_count(attribute))).map(|(target, attributes)| Link { target, attributes }).parse(input)
+fn link<'a>(input: Text<'a>) -> IResult<Text<'a>, Link<'a>> {
+    let target = delimited(tag("<"), take_while(|c| c != b'>'), tag(">"));
+    let link = |(target, attributes): (Text<'a>, Text<'a>)| Link { target: target.0, attributes: attributes.0 };
+    map((target, recognize(many0_count(attribute))), link).parse(input)
 }
 
-fn attribute(input: &str) -> IResult<&str, (&str, &str)> {
-    let name = take_while1(|c: char| !matches!(c, ';' | ',' | '=' | '"' | '<' | '>') && !c.is_whitespace());
-    let escaped = recognize((char('\\'), anychar));
-    let quoted = recognize(many0_count(alt((escaped, recognize(none_of("\"\\"))))));
-    let token = take_while(|c: char| !matches!(c, ';' | ',' | '"' | '<' | '>') && !c.is_whitespace());
-    let value = preceded(char('='), alt((delimited(char('"'), quoted, char('"')), token)));
-    preceded(char(';'), (name, map(opt(value), Option::unwrap_or_default))).parse(input)
+fn attribute<'a>(input: Text<'a>) -> IResult<Text<'a>, (&'a str, &'a str)> {
+    const fn ends(c: u8) -> bool {
+        matches!(c, b';' | b',' | b'"' | b'<' | b'>') || c.is_ascii_whitespace()
+    }
+    let name = take_while1(|c| !ends(c) && c != b'=');
+    let escaped = alt((tag("\\\""), tag("\\\\"), tag("\\")));
+    let plain = take_while1(|c| !matches!(c, b'"' | b'\\'));
+    let quoted = delimited(tag("\""), recognize(many0_count(alt((escaped, plain)))), tag("\""));
+    let value = preceded(tag("="), alt((quoted, take_while(|c| !ends(c)))));
+    let pair = |(name, value): (Text<'a>, Option<Text<'a>>)| (name.0, value.map_or("", |v| v.0));
+    map(preceded(tag(";"), (name, opt(value))), pair).parse(input)
 }
 
 /// A link to be written.
@@ -161,8 +163,8 @@ impl Entry<'_> {
 /// through.
 #[must_use]
 pub fn matches<'l>(target: &str, attributes: impl IntoIterator<Item = (&'l str, &'l str)>, filter: &str) -> bool {
-    let Some((name, wanted)) = filter.split_once('=') else { return true };
-    let fits = |value: &str| match wanted.strip_suffix('*') {
+    let (name, Some(wanted)) = split_once(filter, b'=') else { return true };
+    let fits = |value: &str| match wanted.strip_suffix("*") {
         Some(prefix) => value.starts_with(prefix),
         None => value == wanted,
     };
@@ -173,7 +175,7 @@ pub fn matches<'l>(target: &str, attributes: impl IntoIterator<Item = (&'l str, 
     attributes
         .into_iter()
         .filter(|(found, _)| *found == name)
-        .any(|(_, value)| if words { value.split(' ').any(fits) } else { fits(value) })
+        .any(|(_, value)| if words { split(value, b' ').any(fits) } else { fits(value) })
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ impl Token {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut token = Self { len: u8::try_from(bytes.len()).ok()?, bytes: [0; 8] };
-        token.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let place = token.bytes.get_mut(..bytes.len())?;
+        place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
         Some(token)
     }
 

@@ -17,6 +17,7 @@ pub mod option;
 mod outline;
 mod seen;
 mod server;
+mod text;
 mod uri;
 
 pub use block::Block;

@@ -221,12 +221,12 @@ impl<'a> Options<'a> {
     /// Whether the segments of Uri-Path are those of `path`: `/a/b`, with or without the slash in front, not escaped.
     #[must_use]
     pub fn path_is(self, path: &str) -> bool {
-        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_prefix("/").unwrap_or(path);
         let mut segments = self.all(URI_PATH);
         if path.is_empty() {
             return segments.next().is_none_or(<[u8]>::is_empty) && segments.next().is_none();
         }
-        segments.eq(path.split('/').map(str::as_bytes))
+        segments.eq(super::text::split(path, b'/').map(str::as_bytes))
     }
 }
 

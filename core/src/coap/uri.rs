@@ -1,15 +1,16 @@
 //! `coap` URIs (RFC 7252 §6): taking them apart, putting them together, and resolving references (RFC 3986 §5).
 
-use super::option::{self, Options};
+use super::{
+    option::{self, Options},
+    text::{Text, part, split, split_once},
+};
 use crate::{error::Misuse, wire::Writer};
 use nom::{
     IResult, Parser,
     branch::alt,
     bytes::complete::{tag, tag_no_case, take_while, take_while1},
-    character::complete::{char, digit0, satisfy},
     combinator::{all_consuming, map, opt, recognize, verify},
-    multi::many0_count,
-    sequence::{delimited, preceded},
+    sequence::{delimited, preceded, terminated},
 };
 
 /// `coap` or `coaps`.
@@ -51,7 +52,7 @@ impl<'a> Uri<'a> {
     /// [`Misuse::InvalidUri`]: another scheme, no host, a fragment, a character or an escape that a URI cannot have, a
     /// port outside 0 to 65535, or a path segment or query argument past 255 bytes.
     pub fn parse(text: &'a str) -> Result<Self, Misuse> {
-        let (_, uri) = all_consuming(uri).parse(text).map_err(|_| Misuse::InvalidUri)?;
+        let (_, uri) = all_consuming(uri).parse(Text(text)).map_err(|_| Misuse::InvalidUri)?;
         let fits = |part: Escaped<'_>| part.bytes().take(256).count() <= 255;
         if uri.segments().all(fits) && uri.arguments().all(fits) && fits(Escaped(uri.host)) {
             Ok(uri)
@@ -109,7 +110,7 @@ impl<'a> Escaped<'a> {
     /// The text, checked: only characters of a path or query, escapes complete (RFC 3986 §2.1, §3.4).
     #[must_use]
     pub fn new(raw: &'a str) -> Option<Self> {
-        all_consuming(chars(is_query_char)).parse(raw).ok().map(|(_, raw)| Self(raw))
+        is_escaped(raw, is_query_char).then_some(Self(raw))
     }
 
     /// As it is written.
@@ -144,88 +145,92 @@ fn hex(digit: Option<u8>) -> Option<u8> {
 /// # Errors
 /// [`Misuse::InvalidUri`]: the path does not begin with a slash, or a character or an escape is none that a URI has.
 pub fn split_target(target: &str) -> Result<(&str, Option<&str>), Misuse> {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    let path_ok = (path.is_empty() || path.starts_with('/')) && all_consuming(chars(is_path_char)).parse(path).is_ok();
-    if path_ok && query.is_none_or(|q| Escaped::new(q).is_some()) { Ok((path, query)) } else { Err(Misuse::InvalidUri) }
+    let (path, query) = split_once(target, b'?');
+    let path_ok = (path.is_empty() || path.starts_with("/")) && is_escaped(path, is_path_char);
+    if path_ok && query.is_none_or(|q| is_escaped(q, is_query_char)) {
+        Ok((path, query))
+    } else {
+        Err(Misuse::InvalidUri)
+    }
 }
 
 pub(super) fn segments(path: &str) -> impl Iterator<Item = Escaped<'_>> + Clone {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.split('/').filter(move |_| !path.is_empty()).map(Escaped)
+    let path = path.strip_prefix("/").unwrap_or(path);
+    split(path, b'/').filter(move |_| !path.is_empty()).map(Escaped)
 }
 
 pub(super) fn arguments(query: Option<&str>) -> impl Iterator<Item = Escaped<'_>> + Clone {
-    query.into_iter().flat_map(|q| q.split('&')).map(Escaped)
+    query.into_iter().flat_map(|q| split(q, b'&')).map(Escaped)
+}
+
+/// Whether all of a text are characters that `plain` allows and whole escapes (RFC 3986 §2.1).
+fn is_escaped(text: &str, plain: fn(u8) -> bool) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let fine = if byte == b'%' { hex(bytes.next()).and(hex(bytes.next())).is_some() } else { plain(byte) };
+        if !fine {
+            return false;
+        }
+    }
+    true
 }
 
 // The grammar (RFC 3986 appendix A), as far as `coap` has it.
 
-const fn is_unreserved(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
+type Parsed<'a, T> = IResult<Text<'a>, T>;
+
+const fn is_name_char(c: u8) -> bool {
+    let unreserved = c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
+    unreserved || matches!(c, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
-const fn is_sub_delim(c: char) -> bool {
-    matches!(c, '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | ';' | '=')
+const fn is_path_char(c: u8) -> bool {
+    is_name_char(c) || matches!(c, b':' | b'@' | b'/')
 }
 
-const fn is_name_char(c: char) -> bool {
-    is_unreserved(c) || is_sub_delim(c)
-}
-
-const fn is_path_char(c: char) -> bool {
-    is_name_char(c) || matches!(c, ':' | '@' | '/')
-}
-
-const fn is_query_char(c: char) -> bool {
-    is_path_char(c) || c == '?'
+const fn is_query_char(c: u8) -> bool {
+    is_path_char(c) || c == b'?'
 }
 
 /// Any number of characters that `plain` allows, and escapes.
-fn chars<'a>(plain: fn(char) -> bool) -> impl Parser<&'a str, Output = &'a str, Error = nom::error::Error<&'a str>> {
-    let digit = || satisfy(|c| c.is_ascii_hexdigit());
-    recognize(many0_count(alt((take_while1(plain), recognize((char('%'), digit(), digit()))))))
+fn chars<'a>(plain: fn(u8) -> bool) -> impl FnMut(Text<'a>) -> Parsed<'a, &'a str> {
+    move |input| {
+        let raw = take_while(move |c| plain(c) || c == b'%');
+        verify(map(raw, |text: Text<'a>| text.0), |text: &str| is_escaped(text, plain)).parse(input)
+    }
 }
 
-fn port(input: &str) -> IResult<&str, Option<u16>> {
-    let (rest, digits) = preceded(char(':'), digit0).parse(input)?;
-    if digits.is_empty() {
+fn port(input: Text<'_>) -> Parsed<'_, Option<u16>> {
+    let mut digits = preceded(tag(":"), take_while(|c: u8| c.is_ascii_digit()));
+    let (rest, digits) = digits.parse(input)?;
+    if digits.0.is_empty() {
         return Ok((rest, None));
     }
-    match digits.parse() {
+    match digits.0.parse() {
         Ok(port) => Ok((rest, Some(port))),
         Err(_) => Err(nom::Err::Error(nom::error::Error::new(input, nom::error::ErrorKind::Digit))),
     }
 }
 
-fn uri(input: &str) -> IResult<&str, Uri<'_>> {
-    let coaps = map(tag_no_case("coaps"), |_| Scheme::Coaps);
-    let coap = map(tag_no_case("coap"), |_| Scheme::Coap);
+fn uri(input: Text<'_>) -> Parsed<'_, Uri<'_>> {
+    let coaps = map(tag_no_case("coaps://"), |_| Scheme::Coaps);
+    let coap = map(tag_no_case("coap://"), |_| Scheme::Coap);
     let (rest, scheme) = alt((coaps, coap)).parse(input)?;
-    let (rest, _) = tag("://").parse(rest)?;
-    let bracketed = delimited(
-        char('['),
-        take_while1(|c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '%' | '~')),
-        char(']'),
-    );
-    let name = verify(chars(is_name_char), |name: &str| !name.is_empty());
-    let (rest, (host, literal)) = alt((map(bracketed, |h| (h, true)), map(name, |h| (h, false)))).parse(rest)?;
+    let address = take_while1(|c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.' | b'%' | b'~'));
+    let bracketed = map(delimited(tag("["), address, tag("]")), |host: Text<'_>| (host.0, true));
+    let name = map(verify(chars(is_name_char), |name: &str| !name.is_empty()), |host| (host, false));
+    let (rest, (host, literal)) = alt((bracketed, name)).parse(rest)?;
     let (rest, port) = opt(port).parse(rest)?;
-    let target = rest;
-    let (rest, path) = chars(is_path_char).parse(rest)?;
-    if !(path.is_empty() || path.starts_with('/')) {
-        return Err(nom::Err::Error(nom::error::Error::new(path, nom::error::ErrorKind::Char)));
-    }
-    let (rest, query) = opt(preceded(char('?'), chars(is_query_char))).parse(rest)?;
+    let target = rest.0;
+    let path = verify(chars(is_path_char), |path: &str| path.is_empty() || path.starts_with("/"));
+    let (rest, (path, query)) = (path, opt(preceded(tag("?"), chars(is_query_char)))).parse(rest)?;
     let port = port.flatten().unwrap_or(scheme.default_port());
     Ok((rest, Uri { scheme, host, literal, port, path, query, target }))
 }
 
 fn is_ipv4(host: &str) -> bool {
     let mut parts = 0_u8;
-    host.split('.').all(|part| {
+    split(host, b'.').all(|part| {
         parts = parts.saturating_add(1);
         part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u8>().is_ok()
     }) && parts == 4
@@ -250,7 +255,7 @@ pub fn compose<'o>(
     if bare {
         w.u8(b'[');
     }
-    escape(&mut w, named, |c| is_name_char(c) || matches!(c, ':' | '[' | ']'));
+    escape(&mut w, named, |c| is_name_char(c) || matches!(c, b':' | b'[' | b']'));
     if bare {
         w.u8(b']');
     }
@@ -264,22 +269,22 @@ pub fn compose<'o>(
     }
     for segment in options.all(option::URI_PATH) {
         w.u8(b'/');
-        escape(&mut w, segment, |c| is_path_char(c) && c != '/');
+        escape(&mut w, segment, |c| is_path_char(c) && c != b'/');
     }
     let mut mark = b'?';
     for argument in options.all(option::URI_QUERY) {
         w.u8(mark);
         mark = b'&';
-        escape(&mut w, argument, |c| is_query_char(c) && c != '&');
+        escape(&mut w, argument, |c| is_query_char(c) && c != b'&');
     }
     let needed = w.len();
     core::str::from_utf8(w.finish()?).map_err(|_| needed)
 }
 
-fn escape(w: &mut Writer<'_>, bytes: &[u8], plain: fn(char) -> bool) {
+fn escape(w: &mut Writer<'_>, bytes: &[u8], plain: fn(u8) -> bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
-        if byte.is_ascii() && plain(char::from(byte)) {
+        if plain(byte) {
             w.u8(byte);
         } else {
             w.u8(b'%');
@@ -329,10 +334,10 @@ pub fn resolve<'o>(base: &str, reference: &str, out: &'o mut [u8]) -> Result<&'o
         reference.query.or(base.query)
     } else {
         // §5.2.3: all of the base's path but what follows its last slash.
-        let (kept, slash) = match base.path.rfind('/') {
-            _ if own || reference.path.starts_with('/') => ("", ""),
+        let (kept, slash) = match base.path.bytes().rposition(|b| b == b'/') {
+            _ if own || reference.path.starts_with("/") => ("", ""),
             None => ("", if base.authority.is_some() { "/" } else { "" }),
-            Some(at) => (base.path.get(..=at).unwrap_or(""), ""),
+            Some(at) => (part(base.path, at.saturating_add(1)).0, ""),
         };
         target.path(kept, slash, reference.path);
         reference.query
@@ -357,29 +362,25 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Result<Self, Misuse> {
-        let allowed = |c| is_query_char(c) || matches!(c, '[' | ']' | '#' | '%');
-        if !text.chars().all(allowed) {
+        if !text.bytes().all(|c| is_query_char(c) || matches!(c, b'[' | b']' | b'#' | b'%')) {
             return Err(Misuse::InvalidUri);
         }
-        let text = text.split('#').next().unwrap_or("");
-        let (rest, scheme) = opt(scheme).parse(text).map_err(|_| Misuse::InvalidUri)?;
-        let (rest, authority) = opt(authority).parse(rest).map_err(|_| Misuse::InvalidUri)?;
-        let (path, query) = match rest.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (rest, None),
-        };
+        let (text, _fragment) = split_once(text, b'#');
+        let (rest, (scheme, authority)) =
+            (opt(scheme), opt(authority)).parse(Text(text)).map_err(|_| Misuse::InvalidUri)?;
+        let (path, query) = split_once(rest.0, b'?');
         Ok(Self { scheme, authority, path, query })
     }
 }
 
-fn scheme(input: &str) -> IResult<&str, &str> {
-    let tail = take_while(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    let name = recognize((satisfy(|c| c.is_ascii_alphabetic()), tail));
-    (name, char(':')).map(|(name, _)| name).parse(input)
+fn scheme(input: Text<'_>) -> Parsed<'_, &str> {
+    let letter = take_while1(|c: u8| c.is_ascii_alphabetic());
+    let tail = take_while(|c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
+    map(terminated(recognize((letter, tail)), tag(":")), |name: Text<'_>| name.0).parse(input)
 }
 
-fn authority(input: &str) -> IResult<&str, &str> {
-    preceded(tag("//"), take_while(|c| !matches!(c, '/' | '?'))).parse(input)
+fn authority(input: Text<'_>) -> Parsed<'_, &str> {
+    map(preceded(tag("//"), take_while(|c| !matches!(c, b'/' | b'?'))), |text: Text<'_>| text.0).parse(input)
 }
 
 /// A text that grows at its end and, where `..` wants it, shrinks again, never below `floor`.
@@ -395,7 +396,7 @@ impl Target<'_> {
         let end = self.len.saturating_add(text.len());
         match self.buf.get_mut(self.len..end) {
             Some(place) => {
-                place.copy_from_slice(text.as_bytes());
+                place.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
                 self.len = end;
             }
             None => self.full = true,
@@ -412,19 +413,18 @@ impl Target<'_> {
     /// Appends `base`, `slash` and `reference` as one path without its dot segments (RFC 3986 §5.2.4). Both halves end
     /// or begin at a slash, so that segments are whole in each.
     fn path(&mut self, base: &str, slash: &str, reference: &str) {
-        let absolute = base.starts_with('/') || !slash.is_empty() || reference.starts_with('/');
+        let absolute = base.starts_with("/") || !slash.is_empty() || reference.starts_with("/");
         let mut first = true;
-        let base = base.strip_suffix('/').map(|b| (true, b));
-        let whole = reference.strip_prefix('/').unwrap_or(reference);
-        let segments = base
-            .into_iter()
-            .flat_map(|(_, b)| b.strip_prefix('/').filter(|b| !b.is_empty()))
-            .flat_map(|b| b.split('/'));
-        let count = whole.split('/').count();
-        let all = segments
-            .map(|s| (s, false))
-            .chain(whole.split('/').enumerate().map(|(n, s)| (s, n.saturating_add(1) == count)));
-        for (segment, last) in all {
+        // The base's folders, then the reference's segments, of which the last alone may end in a slash.
+        let folders = base.strip_suffix("/").and_then(|b| b.strip_prefix("/")).filter(|b| !b.is_empty());
+        let folders = folders.into_iter().flat_map(|f| split(f, b'/')).map(|segment| (segment, false));
+        let mut rest = Some(reference.strip_prefix("/").unwrap_or(reference));
+        let own = core::iter::from_fn(move || {
+            let (segment, after) = split_once(rest?, b'/');
+            rest = after;
+            Some((segment, after.is_none()))
+        });
+        for (segment, last) in folders.chain(own) {
             match segment {
                 "." | ".." => {
                     if segment == ".." {
