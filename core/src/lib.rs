@@ -5,6 +5,7 @@
 //! contract that all of them keep, and [`error`] for what can go wrong.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

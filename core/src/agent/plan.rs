@@ -1,0 +1,219 @@
+//! What the agent's state calls for next: announcing, observing, fetching, reporting. Every step may be taken again and
+//! changes nothing then; a step for which there is no room is taken later.
+
+use super::{
+    device::{Agent, Line, Wait},
+    event::Link,
+    fetch::{Fetch, Pull, Step},
+    topic::{self, Name},
+};
+use crate::{
+    Capacity, Error, Instant,
+    coap::{Code, Flow, Request, Uri},
+    mqtt::packet::QoS,
+    ota::{event::State, policy::Model, report},
+};
+
+impl Agent<'_> {
+    /// Does what the state calls for and storage allows. Doing it again changes nothing.
+    pub(super) fn plan(&mut self, now: Instant) {
+        self.acknowledge_stored(now);
+        if matches!(self.arriving, Some((_, Some(_)))) {
+            self.announce(now);
+        }
+        self.plan_watch(now);
+        self.plan_fetch(now);
+        self.plan_report(now);
+    }
+
+    pub(super) fn acknowledge_stored(&mut self, now: Instant) {
+        if let Some(id) = self.unacknowledged
+            && !self.busy
+            && !matches!(self.mqtt.acknowledge(now, id), Err(Error::Capacity(_)))
+        {
+            self.unacknowledged = None;
+        }
+    }
+
+    /// Gives the whole manifest in the inbox to the update; keeps it where the update is busy.
+    pub(super) fn announce(&mut self, now: Instant) {
+        let Some((link, Some(len))) = self.arriving else { return };
+        let envelope = self.inbox.get(..len).unwrap_or(&[]);
+        match self.update.announce(now, envelope) {
+            Err(Error::Capacity(Capacity::Busy)) => return,
+            Ok(()) => self.announced = Some(link),
+            // The update reports the refusal itself.
+            Err(_) => {}
+        }
+        self.arriving = None;
+    }
+
+    pub(super) fn plan_watch(&mut self, now: Instant) {
+        let Line::Up(peer) = self.line(Link::Gateway) else { return };
+        if self.watch.is_some() || self.timers.get(Wait::Watch).is_some() {
+            return;
+        }
+        let Some(path) = Name::join(&["/", self.config.class, "/manifest"]) else { return };
+        let request = Request { observe: true, szx: self.config.szx, ..Request::get(path.as_str()) };
+        self.watch = self.coap.request(now, peer, &request).ok();
+    }
+
+    pub(super) fn plan_fetch(&mut self, now: Instant) {
+        match (self.update.state(), &self.fetch) {
+            (State::Fetching, Fetch::Idle) => self.begin_fetch(now),
+            (State::Fetching, Fetch::Mqtt(_)) => self.plan_pull(now),
+            (State::Fetching, Fetch::Coap { .. }) => self.plan_blocks(now),
+            (_, Fetch::Idle) => {}
+            (_, Fetch::Mqtt(_)) => {
+                self.plan_pull(now);
+                self.timers.stop(Wait::Stall);
+            }
+            (_, Fetch::Coap { .. }) => self.end_blocks(now),
+        }
+    }
+
+    /// Chooses the model (the policy's where the links and the manifest's URI allow it).
+    pub(super) fn begin_fetch(&mut self, now: Instant) {
+        let (Some(wanted), Some(manifest)) = (self.update.wanted(), self.update.manifest()) else { return };
+        let by_mqtt = self.announced == Some(Link::Broker);
+        let relative = topic::is_relative(manifest.uri);
+        let gateway = self.config.gateway.is_some();
+        let wish = self.config.policy.choose(manifest.kind, manifest.severity, self.config.costs);
+        let (fetch, model) = match (relative, by_mqtt) {
+            (true, true) if wish == Model::B && gateway => (self.at_gateway(manifest.uri), Model::B),
+            (true, true) => {
+                let size = manifest.chunk.unwrap_or(wanted.size);
+                let pull = self
+                    .manifest_topic()
+                    .and_then(|base| topic::resolve(base.as_str(), manifest.uri))
+                    .and_then(|base| Pull::new(base, size, wanted.size, wanted.offset));
+                (pull.map(Fetch::Mqtt), Model::A)
+            }
+            (true, false) => (self.at_gateway(manifest.uri), Model::C),
+            (false, _) => (at_server(manifest.uri), if by_mqtt { Model::B } else { Model::C }),
+        };
+        let Some(fetch) = fetch else {
+            // No way to get there: the update is given up and says so.
+            let _ = self.update.cancel(now);
+            return;
+        };
+        self.stats.resumed_at = wanted.offset;
+        self.model = Some(model);
+        self.fetch = fetch;
+        self.timers.stop(Wait::Block);
+        self.timers.set(Wait::Stall, now.after(self.config.stall));
+    }
+
+    pub(super) fn at_gateway(&self, reference: &str) -> Option<Fetch> {
+        let base = Name::join(&["/", self.config.class, "/manifest"])?;
+        let path = topic::resolve(base.as_str(), reference)?;
+        Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: false })
+    }
+
+    pub(super) fn plan_pull(&mut self, now: Instant) {
+        let Fetch::Mqtt(pull) = &mut self.fetch else { return };
+        if !self.mqtt.is_connected() {
+            return;
+        }
+        let fetching = self.update.state() == State::Fetching;
+        let offset = match self.update.wanted() {
+            Some(wanted) if fetching => wanted.offset,
+            _ => u32::MAX,
+        };
+        while let Some(step) = pull.step(offset, self.config.pull) {
+            let (Step::Subscribe(n) | Step::Unsubscribe(n)) = step;
+            let Some(name) = pull.base.numbered(n) else { break };
+            let done = match step {
+                Step::Subscribe(_) => self.mqtt.subscribe(now, &[(name.as_str(), QoS::AtLeastOnce)]),
+                Step::Unsubscribe(_) => self.mqtt.unsubscribe(now, &[name.as_str()]),
+            };
+            if done.is_err() {
+                return;
+            }
+            pull.took(step);
+            self.timers.set(Wait::Stall, now.after(self.config.stall));
+        }
+        if !fetching {
+            self.fetch = Fetch::Idle;
+        }
+    }
+
+    pub(super) fn plan_blocks(&mut self, now: Instant) {
+        let Some(wanted) = self.update.wanted() else { return };
+        let Fetch::Coap { link, path, exchange, held } = &mut self.fetch else { return };
+        let block = 16_u32 << self.config.szx.min(6);
+        let room = wanted.end.min(wanted.size) >= wanted.offset.saturating_add(block).min(wanted.size);
+        if self.busy || !room || wanted.offset >= wanted.size {
+            return;
+        }
+        match *exchange {
+            Some(running) => {
+                if *held {
+                    *held = false;
+                    if self.coap.advance(now, running).is_err() {
+                        *exchange = None;
+                    }
+                }
+            }
+            None => {
+                let line = self.lines.get(*link as usize).copied();
+                let Some(Line::Up(peer)) = line else { return };
+                if self.timers.get(Wait::Block).is_some() {
+                    return;
+                }
+                // Blocks are counted from the image's start and are a power of two long; what is there already is passed over.
+                let offset = wanted.offset & !block.wrapping_sub(1);
+                let request =
+                    Request { szx: self.config.szx, offset, flow: Flow::Manual, ..Request::get(path.as_str()) };
+                *held = false;
+                *exchange = self.coap.request(now, peer, &request).ok();
+            }
+        }
+    }
+
+    pub(super) fn end_blocks(&mut self, now: Instant) {
+        let Fetch::Coap { link, exchange, .. } = &self.fetch else { return };
+        let link = *link;
+        if let Some(exchange) = *exchange {
+            let _ = self.coap.cancel(now, exchange);
+        }
+        self.fetch = Fetch::Idle;
+        self.timers.stop(Wait::Stall);
+        if link == Link::Server {
+            self.close(now, link);
+        }
+    }
+
+    /// Sends the latest report the way the fleet's owner will find it: retained at the broker, or to the gateway.
+    pub(super) fn plan_report(&mut self, now: Instant) {
+        let Some(report) = self.report else { return };
+        let mut bytes = [0; report::MAX];
+        let Ok(encoded) = report.encode("", &mut bytes) else {
+            self.report = None;
+            return;
+        };
+        if self.config.broker.is_some() {
+            if !self.mqtt.is_connected() {
+                return;
+            }
+            let Some(name) = self.own_topic("/report") else { return };
+            if self.mqtt.publish(now, name.as_str(), encoded, QoS::AtLeastOnce, true).is_ok() {
+                self.report = None;
+            }
+        } else if let Line::Up(peer) = self.line(Link::Gateway) {
+            let Some(path) = Name::join(&["/", self.config.class, "/", self.config.device, "/report"]) else { return };
+            let request = Request { method: Code::PUT, payload: encoded, ..Request::get(path.as_str()) };
+            if let Ok(exchange) = self.coap.request(now, peer, &request) {
+                self.report = None;
+                self.reporting = Some(exchange);
+            }
+        }
+    }
+}
+
+/// The image's place where the manifest names a server of its own.
+fn at_server(uri: &str) -> Option<Fetch> {
+    let parsed = Uri::parse(uri).ok()?;
+    let path = Name::join(&[parsed.target()])?;
+    Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: false })
+}

@@ -1,1 +1,0 @@
-//! The gateway: serves over CoAP what it fetched once from a provider.
