@@ -72,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
             5 => {
                 let topic = TOPICS[usize::from(arg & 3)];
                 let qos = QoS::from_u8((arg >> 2) & 3).unwrap_or_default();
-                drop(broker.publish(now, topic, vec![0; usize::from(*arg)], qos, arg & 0x80 != 0));
+                let _ = broker.publish(now, topic, vec![0; usize::from(*arg)], qos, arg & 0x80 != 0);
             }
             6 => {
                 let size = usize::from(*arg);

@@ -141,7 +141,7 @@ proptest! {
                         }
                     }
                 }
-                Do::Host(topic, len, qos, retain) => drop(broker.publish(now, &topic, vec![1; len], qos, retain)),
+                Do::Host(topic, len, qos, retain) => _ = broker.publish(now, &topic, vec![1; len], qos, retain),
                 Do::Disconnect(peer) => drop(broker.disconnect(now, Peer(peer))),
                 Do::Pause(peer, true) => broker.pause(Peer(peer)),
                 Do::Pause(peer, false) => broker.resume(Peer(peer)),
