@@ -235,6 +235,95 @@
 /** @} */
 
 
+#if defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_agent_t)` is what to write.
+ */
+#define WAFT_AGENT_WORDS 212
+#endif
+
+#if !defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_agent_t)` is what to write.
+ */
+#define WAFT_AGENT_WORDS 256
+#endif
+
+/**
+ * Always by model A: MQTT carries manifest and image.
+ */
+#define WAFT_CHOICE_A 0
+
+/**
+ * Always by model B: MQTT carries the manifest, CoAP the image.
+ */
+#define WAFT_CHOICE_B 1
+
+/**
+ * By A or B, whichever `cost_a` and `cost_b` make cheaper.
+ */
+#define WAFT_CHOICE_CHEAPER 2
+
+/**
+ * Always by model C: CoAP carries both.
+ */
+#define WAFT_CHOICE_C 3
+
+/**
+ * Bytes of memory that waft_agent_init() takes with the defaults and up to four keys.
+ */
+#define WAFT_AGENT_MEMORY 4416
+
+/**
+ * The TCP stream to the MQTT broker.
+ */
+#define WAFT_LINK_BROKER 0
+
+/**
+ * The UDP peer that is the gateway.
+ */
+#define WAFT_LINK_GATEWAY 1
+
+/**
+ * The UDP peer that a manifest's coap:// URI names.
+ */
+#define WAFT_LINK_SERVER 2
+
+/**
+ * Open `link` to `host` and `port`; answer with waft_agent_opened(), or with waft_agent_closed() if that fails.
+ */
+#define WAFT_AGENT_EVENT_OPEN 16
+
+/**
+ * Close `link`, which was opened as `peer`. No answer.
+ */
+#define WAFT_AGENT_EVENT_CLOSE 17
+
+/**
+ * The broker refuses the connection: `reason` (1 to 5, MQTT 3.1.1 Table 3.1). The agent tries again later.
+ */
+#define WAFT_AGENT_EVENT_REFUSED 18
+
+/**
+ * No model was chosen.
+ */
+#define WAFT_MODEL_NONE 0
+
+/**
+ * MQTT only.
+ */
+#define WAFT_MODEL_A 1
+
+/**
+ * MQTT, then CoAP.
+ */
+#define WAFT_MODEL_B 2
+
+/**
+ * CoAP only.
+ */
+#define WAFT_MODEL_C 3
+
 /**
  * No page has to be erased.
  */
@@ -523,6 +612,20 @@
 #define WAFT_UPDATE_EVENT_REPORT 8
 
 /**
+ * Text in UTF-8, without a NUL at its end. `WAFT_STR("...")` makes one of a literal.
+ */
+typedef struct {
+    /**
+     * Its first byte; may be NULL where `len` is 0.
+     */
+    const char *data;
+    /**
+     * Bytes.
+     */
+    size_t len;
+} waft_str_t;
+
+/**
  * Bytes that belong to somebody else.
  */
 typedef struct {
@@ -537,52 +640,6 @@ typedef struct {
 } waft_bytes_t;
 
 /**
- * What a bootloader is to do.
- */
-typedef struct {
-    /**
-     * The slot to jump to: 0 or 1.
-     */
-    uint8_t slot;
-    /**
-     * The slot of the confirmed image.
-     */
-    uint8_t active;
-    /**
-     * 1: the image in `slot` is on trial.
-     */
-    uint8_t trial;
-    /**
-     * 1: write `note_bytes` to the journal before the jump. If that fails, jump to `active` instead.
-     */
-    uint8_t note;
-    /**
-     * The journal page (0 or 1) to erase before that, or WAFT_NO_PAGE.
-     */
-    uint8_t note_erase;
-    /**
-     * The journal page (0 or 1) to write to.
-     */
-    uint8_t note_page;
-    /**
-     * Where in that page.
-     */
-    uint32_t note_offset;
-    /**
-     * What to write.
-     */
-    uint8_t note_bytes[128];
-    /**
-     * Bytes of the image in `slot`; 0 where the journal does not know.
-     */
-    uint32_t image_size;
-    /**
-     * Their SHA-256.
-     */
-    uint8_t image_digest[32];
-} waft_boot_t;
-
-/**
  * An Ed25519 public key that is trusted to sign manifests.
  */
 typedef struct {
@@ -593,18 +650,239 @@ typedef struct {
 } waft_key_t;
 
 /**
- * Text in UTF-8, without a NUL at its end. `WAFT_STR("...")` makes one of a literal.
+ * What the update has to know of its device. Begin with waft_update_defaults(), then set the first seven.
  */
 typedef struct {
     /**
-     * Its first byte; may be NULL where `len` is 0.
+     * The vendor's UUID that a manifest must name.
      */
-    const char *data;
+    uint8_t vendor[16];
     /**
-     * Bytes.
+     * The device class's UUID that a manifest must name.
      */
-    size_t len;
-} waft_str_t;
+    uint8_t class_id[16];
+    /**
+     * Whose manifests are trusted. Copied into the memory.
+     */
+    const waft_key_t *keys;
+    /**
+     * How many keys.
+     */
+    size_t key_count;
+    /**
+     * Bytes of an image slot: a multiple of `erase_size`.
+     */
+    uint32_t slot_size;
+    /**
+     * Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
+     */
+    uint32_t erase_size;
+    /**
+     * Bytes of a program unit: 1, 2, 4, 8, 16 or 32. (8)
+     */
+    uint32_t write_size;
+    /**
+     * The most bytes that are loaded at once to be hashed. (256)
+     */
+    uint32_t load;
+    /**
+     * How many bytes behind the last one stored are kept erased; 0 stands for two erase blocks. (0)
+     */
+    uint32_t ahead;
+    /**
+     * Bytes of a block that may arrive before its turn; 0: everything in order. (0)
+     */
+    uint32_t block;
+    /**
+     * How long a new image may run without being confirmed, in milliseconds. (600,000)
+     */
+    uint32_t trial;
+    /**
+     * How often a new image is booted before the bootloader goes back. (3)
+     */
+    uint8_t attempts;
+    /**
+     * The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
+     */
+    uint8_t running;
+} waft_update_config_t;
+
+/**
+ * What an agent is told once. Begin with waft_agent_defaults(), then set the names, one address at least, `seed`, and what
+ * `update` needs. Text has to live as long as the agent.
+ */
+typedef struct {
+    /**
+     * First level of the fleet's topics. ("waft")
+     */
+    waft_str_t root;
+    /**
+     * Name of this device's class, one level.
+     */
+    waft_str_t class_name;
+    /**
+     * Name of this device, unique in its class, one level; the MQTT client identifier too.
+     */
+    waft_str_t device;
+    /**
+     * Version that is running, as reports name it.
+     */
+    waft_str_t version;
+    /**
+     * The MQTT broker, for models A and B: a name or an address; `data` is NULL where there is none.
+     */
+    waft_str_t broker_host;
+    /**
+     * The CoAP gateway, for model C: a name or an address; `data` is NULL where there is none.
+     */
+    waft_str_t gateway_host;
+    /**
+     * MQTT user name; `data` is NULL where there is none.
+     */
+    waft_str_t username;
+    /**
+     * MQTT password; `data` is NULL where there is none.
+     */
+    waft_bytes_t password;
+    /**
+     * Where randomness starts: from a hardware source.
+     */
+    uint64_t seed;
+    /**
+     * How long a download may stand still before what is missing is asked for again, in milliseconds. (30,000)
+     */
+    uint32_t stall;
+    /**
+     * First pause before a lost link is opened again, in milliseconds; it doubles up to 64 times this. (1,000)
+     */
+    uint32_t retry;
+    /**
+     * What a kilobyte of image costs by model A, in any unit. (1)
+     */
+    uint32_t cost_a;
+    /**
+     * What it costs by model B. (1)
+     */
+    uint32_t cost_b;
+    /**
+     * The broker's port. (1883)
+     */
+    uint16_t broker_port;
+    /**
+     * The gateway's port. (5683)
+     */
+    uint16_t gateway_port;
+    /**
+     * MQTT keep-alive in seconds; 0 turns it off. (60)
+     */
+    uint16_t keep_alive;
+    /**
+     * The longest manifest that is taken, in bytes; twice as much memory. (1,024)
+     */
+    uint16_t manifest_max;
+    /**
+     * Bytes of memory for MQTT packets. (768)
+     */
+    uint16_t mqtt_memory;
+    /**
+     * Bytes of memory for CoAP messages. (512)
+     */
+    uint16_t coap_memory;
+    /**
+     * WAFT_CHOICE_... by WAFT_TYPE_... and WAFT_SEVERITY_...: the owner's wish. ({A, B, CHEAPER} for both types)
+     */
+    uint8_t policy[2][3];
+    /**
+     * Image chunks asked of the broker at once, 1 to 16. (4)
+     */
+    uint8_t pull;
+    /**
+     * Largest CoAP block: 2 to the power of (szx + 4) bytes, 0 to 6. (6)
+     */
+    uint8_t szx;
+    /**
+     * The update's part.
+     */
+    waft_update_config_t update;
+} waft_agent_config_t;
+
+/**
+ * A device that takes signed updates over MQTT and CoAP: client, endpoint and update as one machine.
+ *
+ * Open what WAFT_AGENT_EVENT_OPEN asks for, carry bytes, do what it asks of the flash, and reboot after
+ * WAFT_UPDATE_EVENT_ACTIVATE. It chooses the way, fetches only what is missing, and tries again for as long as it takes.
+ */
+typedef struct {
+    uint64_t _priv[WAFT_AGENT_WORDS];
+} waft_agent_t;
+
+/**
+ * Where an update stands.
+ */
+typedef struct {
+    /**
+     * Manifests with a lower sequence number are refused.
+     */
+    uint64_t floor;
+    /**
+     * Sequence number of the update that is going on, or of the last one.
+     */
+    uint64_t sequence;
+    /**
+     * Bytes of the image stored from its start without a gap.
+     */
+    uint32_t have;
+    /**
+     * Bytes of the image; 0 while there is none.
+     */
+    uint32_t size;
+    /**
+     * While fetching: bytes before this offset are taken now.
+     */
+    uint32_t end;
+    /**
+     * Why the last update failed or was reverted: the number of an error, or 0.
+     */
+    int32_t reason;
+    /**
+     * WAFT_STATE_...
+     */
+    uint8_t state;
+    /**
+     * The slot of the confirmed image.
+     */
+    uint8_t active_slot;
+} waft_update_status_t;
+
+/**
+ * Where an agent stands.
+ */
+typedef struct {
+    /**
+     * The update.
+     */
+    waft_update_status_t update;
+    /**
+     * MQTT packets and CoAP datagrams received.
+     */
+    uint32_t received;
+    /**
+     * MQTT packets and CoAP datagrams sent.
+     */
+    uint32_t sent;
+    /**
+     * Offset at which the last download went on after a reboot; 0 for one that began at the beginning.
+     */
+    uint32_t resumed_at;
+    /**
+     * WAFT_MODEL_...: of the current download.
+     */
+    uint8_t model;
+    /**
+     * 1: nothing is under way and the last report has been sent: a good time to reboot or to sleep.
+     */
+    uint8_t settled;
+} waft_agent_status_t;
 
 /**
  * What a manifest says of a release.
@@ -655,6 +933,162 @@ typedef struct {
      */
     uint8_t severity;
 } waft_manifest_t;
+
+/**
+ * What became of input.
+ */
+typedef struct {
+    /**
+     * So many bytes are done with. Keep the rest and offer it again, with more behind it. A datagram is always
+     * consumed whole.
+     */
+    size_t consumed;
+    /**
+     * Where there is no event and bytes are left: at least so many *further* bytes are missing. 0 then says "not now":
+     * something else has to come first, the answer to an event, say.
+     */
+    size_t needed;
+} waft_handled_t;
+
+/**
+ * What an update asks and tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_UPDATE_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * Where.
+     */
+    uint32_t offset;
+    /**
+     * Bytes.
+     */
+    uint32_t len;
+    /**
+     * Why an update was refused or failed: the number of an error, or 0.
+     */
+    int32_t reason;
+    /**
+     * A manifest's sequence number.
+     */
+    uint64_t sequence;
+    /**
+     * WAFT_AREA_...
+     */
+    uint8_t area;
+    /**
+     * WAFT_STATE_...
+     */
+    uint8_t state;
+    /**
+     * What to write.
+     */
+    waft_bytes_t bytes;
+} waft_update_event_t;
+
+/**
+ * What an agent asks and tells: an event of the update, or one of its own.
+ */
+typedef struct {
+    /**
+     * WAFT_UPDATE_EVENT_... with `update`, or WAFT_AGENT_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * How a link was opened.
+     */
+    uint32_t peer;
+    /**
+     * A name or an address, without a NUL at its end.
+     */
+    waft_str_t host;
+    /**
+     * A port.
+     */
+    uint16_t port;
+    /**
+     * WAFT_LINK_...
+     */
+    uint8_t link;
+    /**
+     * A reason.
+     */
+    uint8_t reason;
+    /**
+     * Where `kind` is one of WAFT_UPDATE_EVENT_...
+     */
+    waft_update_event_t update;
+} waft_agent_event_t;
+
+/**
+ * What a machine wants next.
+ */
+typedef struct {
+    /**
+     * WAFT_OUTPUT_...: 1 to 4.
+     */
+    uint32_t kind;
+    /**
+     * To whom to transmit.
+     */
+    uint32_t peer;
+    /**
+     * Bytes to transmit, or bytes that the buffer should have had.
+     */
+    size_t len;
+    /**
+     * Microseconds of your clock; lies in the future, or is WAFT_NEVER.
+     */
+    uint64_t deadline;
+} waft_output_t;
+
+/**
+ * What a bootloader is to do.
+ */
+typedef struct {
+    /**
+     * The slot to jump to: 0 or 1.
+     */
+    uint8_t slot;
+    /**
+     * The slot of the confirmed image.
+     */
+    uint8_t active;
+    /**
+     * 1: the image in `slot` is on trial.
+     */
+    uint8_t trial;
+    /**
+     * 1: write `note_bytes` to the journal before the jump. If that fails, jump to `active` instead.
+     */
+    uint8_t note;
+    /**
+     * The journal page (0 or 1) to erase before that, or WAFT_NO_PAGE.
+     */
+    uint8_t note_erase;
+    /**
+     * The journal page (0 or 1) to write to.
+     */
+    uint8_t note_page;
+    /**
+     * Where in that page.
+     */
+    uint32_t note_offset;
+    /**
+     * What to write.
+     */
+    uint8_t note_bytes[128];
+    /**
+     * Bytes of the image in `slot`; 0 where the journal does not know.
+     */
+    uint32_t image_size;
+    /**
+     * Their SHA-256.
+     */
+    uint8_t image_digest[32];
+} waft_boot_t;
 
 /**
  * How a client behaves. Begin with waft_mqtt_client_defaults().
@@ -756,22 +1190,6 @@ typedef struct {
 } waft_mqtt_filter_t;
 
 /**
- * What became of input.
- */
-typedef struct {
-    /**
-     * So many bytes are done with. Keep the rest and offer it again, with more behind it. A datagram is always
-     * consumed whole.
-     */
-    size_t consumed;
-    /**
-     * Where there is no event and bytes are left: at least so many *further* bytes are missing. 0 then says "not now":
-     * something else has to come first, the answer to an event, say.
-     */
-    size_t needed;
-} waft_handled_t;
-
-/**
  * What a client tells. Members that a kind does not name are 0 or empty.
  */
 typedef struct {
@@ -826,86 +1244,6 @@ typedef struct {
 } waft_mqtt_event_t;
 
 /**
- * What a machine wants next.
- */
-typedef struct {
-    /**
-     * WAFT_OUTPUT_...: 1 to 4.
-     */
-    uint32_t kind;
-    /**
-     * To whom to transmit.
-     */
-    uint32_t peer;
-    /**
-     * Bytes to transmit, or bytes that the buffer should have had.
-     */
-    size_t len;
-    /**
-     * Microseconds of your clock; lies in the future, or is WAFT_NEVER.
-     */
-    uint64_t deadline;
-} waft_output_t;
-
-/**
- * What the update has to know of its device. Begin with waft_update_defaults(), then set the first seven.
- */
-typedef struct {
-    /**
-     * The vendor's UUID that a manifest must name.
-     */
-    uint8_t vendor[16];
-    /**
-     * The device class's UUID that a manifest must name.
-     */
-    uint8_t class_id[16];
-    /**
-     * Whose manifests are trusted. Copied into the memory.
-     */
-    const waft_key_t *keys;
-    /**
-     * How many keys.
-     */
-    size_t key_count;
-    /**
-     * Bytes of an image slot: a multiple of `erase_size`.
-     */
-    uint32_t slot_size;
-    /**
-     * Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
-     */
-    uint32_t erase_size;
-    /**
-     * Bytes of a program unit: 1, 2, 4, 8, 16 or 32. (8)
-     */
-    uint32_t write_size;
-    /**
-     * The most bytes that are loaded at once to be hashed. (256)
-     */
-    uint32_t load;
-    /**
-     * How many bytes behind the last one stored are kept erased; 0 stands for two erase blocks. (0)
-     */
-    uint32_t ahead;
-    /**
-     * Bytes of a block that may arrive before its turn; 0: everything in order. (0)
-     */
-    uint32_t block;
-    /**
-     * How long a new image may run without being confirmed, in milliseconds. (600,000)
-     */
-    uint32_t trial;
-    /**
-     * How often a new image is booted before the bootloader goes back. (3)
-     */
-    uint8_t attempts;
-    /**
-     * The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
-     */
-    uint8_t running;
-} waft_update_config_t;
-
-/**
  * A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
  * waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
  *
@@ -916,85 +1254,129 @@ typedef struct {
     uint64_t _priv[WAFT_UPDATE_WORDS];
 } waft_update_t;
 
-/**
- * What an update asks and tells. Members that a kind does not name are 0 or empty.
- */
-typedef struct {
-    /**
-     * WAFT_UPDATE_EVENT_...
-     */
-    uint32_t kind;
-    /**
-     * Where.
-     */
-    uint32_t offset;
-    /**
-     * Bytes.
-     */
-    uint32_t len;
-    /**
-     * Why an update was refused or failed: the number of an error, or 0.
-     */
-    int32_t reason;
-    /**
-     * A manifest's sequence number.
-     */
-    uint64_t sequence;
-    /**
-     * WAFT_AREA_...
-     */
-    uint8_t area;
-    /**
-     * WAFT_STATE_...
-     */
-    uint8_t state;
-    /**
-     * What to write.
-     */
-    waft_bytes_t bytes;
-} waft_update_event_t;
-
-/**
- * Where an update stands.
- */
-typedef struct {
-    /**
-     * Manifests with a lower sequence number are refused.
-     */
-    uint64_t floor;
-    /**
-     * Sequence number of the update that is going on, or of the last one.
-     */
-    uint64_t sequence;
-    /**
-     * Bytes of the image stored from its start without a gap.
-     */
-    uint32_t have;
-    /**
-     * Bytes of the image; 0 while there is none.
-     */
-    uint32_t size;
-    /**
-     * While fetching: bytes before this offset are taken now.
-     */
-    uint32_t end;
-    /**
-     * Why the last update failed or was reverted: the number of an error, or 0.
-     */
-    int32_t reason;
-    /**
-     * WAFT_STATE_...
-     */
-    uint8_t state;
-    /**
-     * The slot of the confirmed image.
-     */
-    uint8_t active_slot;
-} waft_update_status_t;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_agent_defaults(waft_agent_config_t *config);
+
+/**
+ * Makes an agent in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: WAFT_AGENT_MEMORY bytes with the
+ * defaults. WAFT_ERROR_BUFFER: it takes more.
+ */
+int32_t waft_agent_init(waft_agent_t *handle,
+                        size_t size,
+                        const waft_agent_config_t *config,
+                        uint8_t *memory,
+                        size_t memory_len);
+
+/**
+ * Power is on: reads the journal, then opens the links.
+ */
+int32_t waft_agent_start(waft_agent_t *handle, uint64_t now);
+
+/**
+ * The link asked for is open; `peer`, a number of your own, names it from now on.
+ */
+int32_t waft_agent_opened(waft_agent_t *handle, uint64_t now, uint8_t link, uint32_t peer);
+
+/**
+ * The link could not be opened, or was lost. It is asked for again after a pause.
+ */
+int32_t waft_agent_closed(waft_agent_t *handle, uint64_t now, uint8_t link);
+
+/**
+ * The flash request is done.
+ */
+int32_t waft_agent_done(waft_agent_t *handle, uint64_t now);
+
+/**
+ * The bytes that WAFT_UPDATE_EVENT_LOAD asked for.
+ */
+int32_t waft_agent_loaded(waft_agent_t *handle, uint64_t now, waft_bytes_t bytes);
+
+/**
+ * The flash request failed.
+ */
+int32_t waft_agent_failed(waft_agent_t *handle, uint64_t now);
+
+/**
+ * The image on trial is good: keep it.
+ */
+int32_t waft_agent_confirm(waft_agent_t *handle, uint64_t now);
+
+/**
+ * The image on trial is bad: go back.
+ */
+int32_t waft_agent_reject(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Not before `until`.
+ */
+int32_t waft_agent_defer(waft_agent_t *handle, uint64_t now, uint64_t until);
+
+/**
+ * Not now, until waft_agent_resume().
+ */
+int32_t waft_agent_veto(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Lifts a veto or a deferral.
+ */
+int32_t waft_agent_resume(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Gives the update up.
+ */
+int32_t waft_agent_cancel(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Where the agent stands.
+ */
+int32_t waft_agent_status(const waft_agent_t *handle, waft_agent_status_t *status);
+
+/**
+ * The manifest of the update that is going on. Its text lies in the agent's memory and stays until the next call.
+ * WAFT_ERROR_WRONG_STATE: there is none.
+ */
+int32_t waft_agent_manifest(const waft_agent_t *handle,
+                            waft_manifest_t *manifest);
+
+/**
+ * Hands in bytes of the broker's stream that have not been consumed, or one datagram. -64 to -83: the broker broke MQTT;
+ * close its stream; the agent asks for another after a pause.
+ */
+int32_t waft_agent_handle_input(waft_agent_t *handle,
+                                uint64_t now,
+                                uint32_t peer,
+                                const uint8_t *data,
+                                size_t len,
+                                waft_handled_t *handled,
+                                waft_agent_event_t *event);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_agent_handle_timeout(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Asks for the next thing to send, to open, to store or to know, until `output->kind` is WAFT_OUTPUT_TIMEOUT. 1,152 bytes of
+ * buffer do for blocks of 1,024.
+ */
+int32_t waft_agent_poll_output(waft_agent_t *handle,
+                               uint64_t now,
+                               uint8_t *buffer,
+                               size_t buffer_len,
+                               waft_output_t *output,
+                               waft_agent_event_t *event);
+
+/**
+ * When to call waft_agent_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_agent_next_timeout(const waft_agent_t *handle);
 
 /**
  * Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.

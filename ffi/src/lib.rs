@@ -18,6 +18,7 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+pub mod agent;
 pub mod boot;
 pub mod error;
 mod handle;

@@ -23,6 +23,7 @@ use crate::{
     ota::{self, event::Report, policy::Model, update::Update},
     time::Clock,
     timer::{Timer, Timers, earliest},
+    wire::copy,
 };
 
 /// The timers of an agent.
@@ -401,7 +402,7 @@ impl<'a> Agent<'a> {
             Incoming::Manifest(at) => {
                 let end = at.saturating_add(bytes.len());
                 if let Some(place) = self.inbox.get_mut(at..end) {
-                    place.copy_from_slice(bytes);
+                    copy(place, bytes);
                 }
                 self.incoming = Incoming::Manifest(end);
             }
@@ -520,7 +521,7 @@ impl<'a> Agent<'a> {
             }
             return self.pause(now, Wait::Watch, Link::Gateway);
         };
-        place.copy_from_slice(payload);
+        copy(place, payload);
         self.arriving = Some((Link::Gateway, last.then_some(end)));
         if last {
             self.failures_of(Link::Gateway, 0);

@@ -11,6 +11,7 @@ use crate::{
     Duration, Error, Instant, Misuse, Output, Peer,
     coap::Uri,
     mqtt::packet::{Connect, QoS, Violation, Will},
+    wire::copy,
 };
 
 impl Agent<'_> {
@@ -53,7 +54,7 @@ impl Agent<'_> {
             Link::Server => self.update.manifest().and_then(|manifest| {
                 let uri = Uri::parse(manifest.uri).ok()?;
                 let place = server.get_mut(..uri.host().len())?;
-                place.copy_from_slice(uri.host().as_bytes());
+                copy(place, uri.host().as_bytes());
                 let port = uri.port();
                 let host = core::str::from_utf8(place).ok()?;
                 Some(Address { host, port })
@@ -61,7 +62,7 @@ impl Agent<'_> {
         };
         let Some(Address { host, port }) = address else { return Output::Timeout(self.next_timeout()) };
         let Some(place) = out.get_mut(..host.len()) else { return Output::BufferTooSmall { needed: host.len() } };
-        place.copy_from_slice(host.as_bytes());
+        copy(place, host.as_bytes());
         self.set_line(link, Line::Asked);
         let host = core::str::from_utf8(place).unwrap_or("");
         Output::Event(Event::Open { link, host, port })
