@@ -51,6 +51,10 @@ impl<'a> Reader<'a> {
         self.is(BYTES)
     }
 
+    pub(crate) fn is_text(&self) -> bool {
+        self.is(TEXT)
+    }
+
     pub(crate) fn is_array(&self) -> bool {
         self.is(ARRAY)
     }
@@ -143,8 +147,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A map's head: how many pairs follow.
-    pub(crate) fn map(&mut self) -> Result<Map, Refusal> {
-        Ok(Map { left: self.count(MAP)?, last: None })
+    pub(crate) fn map(&mut self) -> Result<Map<'a>, Refusal> {
+        Ok(Map { left: self.count(MAP)?, last: &[] })
     }
 
     /// Exactly this tag.
@@ -171,31 +175,41 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A map with integer keys under way: gives each key, and refuses those that are not above the one before
-/// (RFC 8949 §4.2.1: in the order of their encoding).
+/// A map under way: gives each key, and refuses those that are not above the one before in the order of their encoding
+/// (RFC 8949 §4.2.1).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Map {
+pub(crate) struct Map<'a> {
     left: usize,
-    last: Option<u64>,
+    last: &'a [u8],
 }
 
-impl Map {
+impl<'a> Map<'a> {
     /// Pairs that have not been read.
     pub(crate) const fn left(&self) -> usize {
         self.left
     }
 
-    /// The next key; its value follows in `reader`.
-    pub(crate) fn key(&mut self, reader: &mut Reader<'_>) -> Result<Option<i64>, Refusal> {
+    /// The next key, where keys are numbers; its value follows in `reader`.
+    pub(crate) fn key(&mut self, reader: &mut Reader<'a>) -> Result<Option<i64>, Refusal> {
+        self.next(reader, Reader::int)
+    }
+
+    /// The next key as `read` reads it.
+    pub(crate) fn next<T>(
+        &mut self,
+        reader: &mut Reader<'a>,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        let key = reader.int()?;
-        // Encoded, those from 0 up come first, then those from -1 down.
-        let rank = if key < 0 { !key.cast_unsigned() | 1 << 63 } else { key.cast_unsigned() };
-        if self.last.is_some_and(|last| last >= rank) {
+        let start = *reader;
+        let key = read(reader)?;
+        let encoded = reader.since(&start);
+        // An empty `last` is below any key.
+        if self.last >= encoded {
             return Err(Refusal::KeyOrder);
         }
-        self.last = Some(rank);
+        self.last = encoded;
         Ok(Some(key))
     }
 }

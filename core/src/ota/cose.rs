@@ -1,6 +1,6 @@
 //! Signatures: COSE_Sign1 with Ed25519 over a detached payload (RFC 9052 §4, draft-ietf-suit-manifest-37 §8.3).
 
-use super::cbor::Reader;
+use super::cbor::{Encoder, Map, Reader};
 use super::digest::Sha256;
 use super::refusal::Refusal;
 use crate::wire::Writer;
@@ -91,9 +91,7 @@ pub(crate) fn read_digest<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], R
 }
 
 /// Reads an envelope up to and with its authentication block: how many members it has, and that block.
-pub(crate) fn read_authentication<'a>(
-    reader: &mut Reader<'a>,
-) -> Result<(super::cbor::Map, Authentication<'a>), Refusal> {
+pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a>) -> Result<(Map<'a>, Authentication<'a>), Refusal> {
     reader.tag(TAG_ENVELOPE)?;
     let mut members = reader.map()?;
     if members.key(reader)? != Some(2) {
@@ -154,7 +152,7 @@ pub(crate) const SIG_STRUCTURE_MAX: usize = 1 + 11 + 1 + 13 + 1 + 2 + DIGEST_LEN
 /// Writes the Sig_structure, which is what the signature covers (RFC 9052 §4.4).
 pub(crate) fn sig_structure<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [u8; SIG_STRUCTURE_MAX]) -> &'b [u8] {
     let mut writer = Writer::new(buf);
-    let mut encoder = super::cbor::Encoder(&mut writer);
+    let mut encoder = Encoder(&mut writer);
     encoder.array(4);
     encoder.text("Signature1");
     encoder.bytes(protected);

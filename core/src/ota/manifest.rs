@@ -22,11 +22,16 @@
 //! byte string that holds the CBOR array `[update type]` or `[update type, chunk size]`: the
 //! [`UpdateType`]'s number, and the bytes of image in each MQTT chunk of model A.
 
+mod envelope;
+mod sequence;
 mod version;
 
 pub use super::cose::{Ed25519, Key, Verifier};
 use super::policy::{Severity, UpdateType};
 use super::refusal::Refusal;
+pub use envelope::Envelope;
+pub use sequence::Section;
+use sequence::{Fetch, Processor};
 pub use version::{Comparison, Version, VersionMatch};
 
 /// The one component of the profile, encoded: `[h'00']`, as in the draft's examples.
@@ -131,6 +136,78 @@ pub fn verify_for_slot<'a>(
 ///
 /// # Errors
 /// The rule that it breaks.
-pub fn parse_unverified(_envelope: &[u8], _slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    Err(Refusal::Malformed)
+pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
+    let mut processor = Processor::new(true, slot);
+    let Envelope { digest, sequence, reference_uri, version, components: component, .. } =
+        envelope::read(envelope, &mut processor, &mut ())?;
+    let Processor { vendor, class, fetch, validated, requires, .. } = processor;
+    let (Some(vendor), Some(class)) = (vendor, class) else { return Err(Refusal::IdentityCheck) };
+    let Fetch { digest: image, size, uri, kind, severity, chunk } = fetch.ok_or(Refusal::Image)?;
+    if validated != Some(image) {
+        return Err(Refusal::ImageMatch);
+    }
+    Ok(Manifest {
+        sequence,
+        digest,
+        vendor: *vendor,
+        class: *class,
+        component,
+        image: Image { digest: *image, size },
+        uri,
+        version,
+        kind,
+        severity,
+        chunk,
+        reference_uri,
+        requires,
+    })
 }
+
+/// Checks the signature, the digests, that the encoding is canonical, and that all sequences consist of known commands
+/// with proper arguments, whether or not the device profile can apply them: several components, load sequences and
+/// severed members pass here.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn verify_envelope<'a>(
+    envelope: &'a [u8],
+    keys: &[Key],
+    verifier: &impl Verifier,
+) -> Result<Envelope<'a>, Refusal> {
+    super::cose::authenticate(envelope, keys, verifier)?;
+    inspect(envelope, &mut ())
+}
+
+/// As [`verify_envelope`] but without the signature, showing to `visit` all that it reads: for tools that print.
+///
+/// # Errors
+/// The rule that it breaks; `visit` has then seen what comes before.
+pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Envelope<'a>, Refusal> {
+    envelope::read(envelope, &mut Processor::new(false, None), visit)
+}
+
+/// Sees what a manifest says, in the order in which it says it.
+pub trait Visit<'a> {
+    /// A sequence begins. Those in other sequences have a `depth` above 0 and may be one `alternative` of a try-each.
+    fn sequence(&mut self, section: Section, depth: usize, alternative: bool) {
+        let _ = (section, depth, alternative);
+    }
+
+    /// A command in the sequence at that depth. `argument` is encoded; it is empty where parameters or sequences follow.
+    fn command(&mut self, depth: usize, code: i64, argument: &'a [u8]) {
+        let _ = (depth, code, argument);
+    }
+
+    /// A parameter that is set, with its encoded value.
+    fn parameter(&mut self, depth: usize, key: i64, value: &'a [u8]) {
+        let _ = (depth, key, value);
+    }
+
+    /// A text, on the component with that encoded identifier or on the manifest.
+    fn text(&mut self, language: &'a str, component: Option<&'a [u8]>, key: i64, text: &'a str) {
+        let _ = (language, component, key, text);
+    }
+}
+
+/// Looks at nothing.
+impl Visit<'_> for () {}
