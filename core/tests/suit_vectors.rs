@@ -448,7 +448,7 @@ fn commands_stand_only_where_they_make_sense() {
     let raw = |sequence: &[u8]| judge(&known(Change::Member(7, nested(sequence))));
     assert_eq!(raw(&array(&[])), Err(Refusal::Malformed));
     assert_eq!(raw(&array(&[uint(3)])), Err(Refusal::Malformed));
-    assert_eq!(raw(&[seq(&[matches.clone()]), vec![0]].concat()), Err(Refusal::TrailingBytes));
+    assert_eq!(raw(&[seq(std::slice::from_ref(&matches)), vec![0]].concat()), Err(Refusal::TrailingBytes));
     let index = |argument: Vec<u8>| validate(&[[uint(12), argument].concat(), matches.clone()]);
     assert_eq!(index(uint(0)), Ok(()));
     assert_eq!(index(vec![0xf5]), Ok(()));
@@ -533,7 +533,10 @@ fn alternatives_are_tried_in_order_and_all_are_checked() {
     assert_eq!(chosen(std::slice::from_ref(&a), false), Err(Refusal::Argument));
     assert_eq!(chosen(std::slice::from_ref(&a), true).as_deref(), Ok("a"));
     // After a failure nothing in the sequence has an effect any more.
-    assert_eq!(chosen(&[seq(&[abort.clone(), uri("late")]), seq(&[abort.clone()])], true).as_deref(), Ok("before"));
+    assert_eq!(
+        chosen(&[seq(&[abort.clone(), uri("late")]), seq(std::slice::from_ref(&abort))], true).as_deref(),
+        Ok("before")
+    );
     // An alternative that is not taken is still read.
     assert_eq!(chosen(&[a, seq(&[command(99, 0)])], false), Err(Refusal::Command));
     // A sequence that fails, fails what runs it.

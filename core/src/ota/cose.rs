@@ -162,7 +162,7 @@ pub(crate) fn sig_structure<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [
 }
 
 /// Checks the signature of an envelope, and reads no more of it than that takes.
-pub(crate) fn authenticate(envelope: &[u8], keys: &[Key], verifier: &impl Verifier) -> Result<(), Refusal> {
+pub(crate) fn authenticate(envelope: &[u8], keys: &[Key], verifier: &(impl Verifier + ?Sized)) -> Result<(), Refusal> {
     let (_, block) = read_authentication(&mut Reader::new(envelope))?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);

@@ -112,7 +112,11 @@ pub struct Manifest<'a> {
 ///
 /// # Errors
 /// The rule that it breaks. A manifest with alternatives for different slots needs [`verify_for_slot`].
-pub fn verify<'a>(envelope: &'a [u8], keys: &[Key], verifier: &impl Verifier) -> Result<Manifest<'a>, Refusal> {
+pub fn verify<'a>(
+    envelope: &'a [u8],
+    keys: &[Key],
+    verifier: &(impl Verifier + ?Sized),
+) -> Result<Manifest<'a>, Refusal> {
     verify_for_slot(envelope, keys, verifier, None)
 }
 
@@ -124,7 +128,7 @@ pub fn verify<'a>(envelope: &'a [u8], keys: &[Key], verifier: &impl Verifier) ->
 pub fn verify_for_slot<'a>(
     envelope: &'a [u8],
     keys: &[Key],
-    verifier: &impl Verifier,
+    verifier: &(impl Verifier + ?Sized),
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     super::cose::authenticate(envelope, keys, verifier)?;
@@ -172,7 +176,7 @@ pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'
 pub fn verify_envelope<'a>(
     envelope: &'a [u8],
     keys: &[Key],
-    verifier: &impl Verifier,
+    verifier: &(impl Verifier + ?Sized),
 ) -> Result<Envelope<'a>, Refusal> {
     super::cose::authenticate(envelope, keys, verifier)?;
     inspect(envelope, &mut ())

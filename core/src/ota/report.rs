@@ -235,7 +235,9 @@ impl Report {
             key(result.key(r)?, 6)?;
             expect(r.array()?, 5)?;
             expect(r.array()?, 0)?;
-            (r.uint()?, r.uint()?, r.uint()?);
+            for _ in 0..3 {
+                r.uint()?;
+            }
             expect(r.map()?.left(), 0)?;
             key(result.key(r)?, 7)?;
             r.uint()?;
@@ -260,7 +262,7 @@ fn expect(found: usize, wanted: usize) -> Result<(), Refusal> {
 }
 
 /// Encodes into a buffer of its own, for what is wrapped in a byte string. All callers' buffers are large enough.
-fn write<'b>(buf: &'b mut [u8], items: impl FnOnce(&mut Encoder<'_, '_>)) -> &'b [u8] {
+fn write(buf: &mut [u8], items: impl FnOnce(&mut Encoder<'_, '_>)) -> &[u8] {
     let mut writer = Writer::new(buf);
     items(&mut Encoder(&mut writer));
     writer.finish().unwrap_or_default()

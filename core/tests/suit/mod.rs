@@ -12,7 +12,7 @@ pub(crate) const DIGEST: [u8; 32] = [3; 32];
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let text = text.trim();
-    assert!(text.len() % 2 == 0);
+    assert!(text.len().is_multiple_of(2));
     (0..text.len()).step_by(2).map(|n| u8::from_str_radix(&text[n..n + 2], 16).unwrap()).collect()
 }
 

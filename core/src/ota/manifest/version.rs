@@ -45,7 +45,7 @@ impl Version {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Refusal> {
         let len = reader.array()?;
         let mut numbers = [0; Self::MAX];
-        let place = usize::try_from(len).ok().and_then(|len| numbers.get_mut(..len)).ok_or(Refusal::Argument)?;
+        let place = numbers.get_mut(..len).ok_or(Refusal::Argument)?;
         for number in place.iter_mut() {
             *number = i32::try_from(reader.int()?).map_err(|_| Refusal::Argument)?;
         }
