@@ -151,7 +151,7 @@ pub fn write<'o, 'e>(
 }
 
 impl Entry<'_> {
-    /// Whether a filter lets it through: see [`matches`].
+    /// Whether a filter lets it through: see [`matches()`].
     #[must_use]
     pub fn matches(&self, filter: &str) -> bool {
         matches(self.target, self.attributes.iter().copied(), filter)

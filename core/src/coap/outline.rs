@@ -3,8 +3,10 @@
 use super::{
     block::Block,
     code::Code,
+    endpoint::{Endpoint, tag},
     event::ETag,
-    message::{Encoder, Token, Type},
+    exchange::{Flight, Phase},
+    message::{Encoder, Message, Token, Type},
     option::{self, Opt, Uint},
 };
 use crate::error::Misuse;
@@ -92,4 +94,47 @@ pub(super) fn check(options: &[Opt<'_>]) -> Result<(), Misuse> {
         last = o.number;
     }
     Ok(())
+}
+
+impl Endpoint<'_> {
+    /// Writes the message of a transfer's flight: the kept request with what this flight has of its own.
+    pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight, transfer: usize) -> Result<usize, usize> {
+        let Some(t) = self.transfers.get(transfer) else { return Ok(0) };
+        let Some(Ok(kept)) = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode) else { return Ok(0) };
+        let ty = if t.confirmable { Type::Confirmable } else { Type::NonConfirmable };
+        let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
+        let mut outline = Outline::new(ty, kept.code, flight.mid, token);
+        match t.phase() {
+            Phase::Leaving => outline.observe = Some(1),
+            Phase::Sending => {
+                let (offset, len) = t.body_block();
+                outline.payload = if t.streamed {
+                    self.arena.get(tag::BODY.of(transfer)).unwrap_or(&[])
+                } else {
+                    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                    let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+                    kept.payload.get(start..end).unwrap_or(&[])
+                };
+                let more = offset.saturating_add(len) < t.body;
+                if more || offset != 0 {
+                    outline.block1 = Some(Block::at(offset, more, t.szx1));
+                    outline.size1 = (offset == 0).then_some(t.body);
+                }
+                if !more && t.szx < Block::MAX_SZX {
+                    outline.block2 = Some(Block::at(0, false, t.szx));
+                }
+            }
+            _ if flight.offset != 0 || t.szx < Block::MAX_SZX => {
+                outline.block2 = Some(Block::at(flight.offset, false, t.szx));
+            }
+            _ => {}
+        }
+        if t.register && flight.token == t.token {
+            outline.observe = Some(0);
+            // Registered again: the version that is already here need not come again.
+            outline.etag = t.etag.filter(|_| t.observed && t.total == Some(t.position));
+        }
+        let mut base = kept.options;
+        outline.write(out, &mut base).map(<[u8]>::len)
+    }
 }
