@@ -8,7 +8,7 @@
 //! 3. `Connected`: all that the table below says. Silence for the keep-alive → PINGREQ; no answer to it → 1.
 //!    [`Client::disconnect`]: what is due goes out, then DISCONNECT → 1.
 //!
-//! Each message and subscription has a place in the table and a [`Step`]; [`next`] says what follows.
+//! Each message and subscription has a place in the table and a [`Step`]; [`TABLE`] says what follows.
 //!
 //! A message from us:
 //!
@@ -91,7 +91,7 @@ impl Step {
 }
 
 /// What makes a step follow another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Cause {
     /// The packet that was due is out.
@@ -100,9 +100,9 @@ pub(super) enum Cause {
     PubAck,
     PubRec,
     PubComp,
-    PubRel,
     SubAck,
     UnsubAck,
+    PubRel,
     /// The last of the payload came.
     Whole,
     /// The last of the payload came of a PUBLISH that had come before.
@@ -113,6 +113,12 @@ pub(super) enum Cause {
     Lost,
     /// The server has no session.
     Forgotten,
+}
+
+impl Cause {
+    fn is_answer(self) -> bool {
+        Self::PubAck <= self && self <= Self::UnsubAck
+    }
 }
 
 /// What follows.
@@ -130,49 +136,72 @@ pub(super) enum Next {
     Breach,
 }
 
-/// The table.
-pub(super) const fn next(step: Step, due: bool, cause: Cause) -> Next {
-    use Cause as C;
-    use Next::{Breach, Gone, Ignore, Send, Wait};
-    use Step as S;
-    match (step, cause) {
-        // 4
-        (S::Message0, C::Sent | C::Lost) => Gone,
-        // 5, 6 and subscriptions: an answer counts once the packet has been sent over this connection.
-        (S::Message1 | S::Message2 | S::Release | S::Subscribe | S::Unsubscribe, C::Sent) => Wait(step),
-        (S::Message1, C::PubAck) | (S::Subscribe, C::SubAck) | (S::Unsubscribe, C::UnsubAck) if !due => Gone,
-        (S::Message2, C::PubRec) if !due => Send(S::Release),
-        (S::Release, C::PubRec) => Send(S::Release),
-        (S::Release, C::PubComp) => Gone,
-        (
-            S::Message1 | S::Message2 | S::Subscribe | S::Unsubscribe,
-            C::PubAck | C::PubRec | C::PubComp | C::SubAck | C::UnsubAck,
-        ) if due => Ignore,
-        // 7
-        (S::Arriving1, C::Whole) => Wait(S::Held1),
-        (S::Held1, C::Acknowledge) => Send(S::PubAck),
-        (S::PubAck, C::Sent) => Gone,
-        // 8
-        (S::Arriving2, C::Whole) => Wait(S::Held2),
-        (S::Held2, C::Acknowledge) => Send(S::PubRec),
-        (S::PubRec, C::Sent) => Wait(S::Known),
-        (S::Known, C::Again) => Send(S::PubRec),
-        (S::Held2 | S::Kept2, C::Again) => Wait(S::Held2),
-        // PUBREC waits for the PUBLISH that it is going to answer.
-        (S::Kept2, C::Acknowledge) => Wait(S::Known),
-        (S::Known, C::PubRel) => Send(S::PubComp),
-        (S::PubComp, C::Sent) => Gone,
-        // The end of the connection
-        (S::Arriving1 | S::Arriving2 | S::Held1 | S::PubAck | S::PubComp, C::Lost) => Gone,
-        (S::PubRec, C::Lost) => Wait(S::Known),
-        (S::Held2 | S::Kept2, C::Lost) => Wait(S::Kept2),
-        (S::Known, C::Lost) => Wait(step),
-        (S::Message1 | S::Message2 | S::Release | S::Subscribe | S::Unsubscribe, C::Lost | C::Forgotten) => Send(step),
-        // The end of the session; what was queued after `connect` belongs to the new one.
-        (S::Message0, C::Forgotten) => Send(step),
-        (_, C::Forgotten) => Gone,
-        _ => Breach,
+/// The table: where a message or subscription is, what happens, what follows. What is not in it, the server may not do.
+pub(super) const TABLE: &[(Step, Cause, Next)] = &[
+    // 4
+    (Step::Message0, Cause::Sent, Next::Gone),
+    (Step::Message0, Cause::Lost, Next::Gone),
+    // What was queued after `connect` belongs to the new session.
+    (Step::Message0, Cause::Forgotten, Next::Send(Step::Message0)),
+    // 5
+    (Step::Message1, Cause::Sent, Next::Wait(Step::Message1)),
+    (Step::Message1, Cause::PubAck, Next::Gone),
+    (Step::Message1, Cause::Lost, Next::Send(Step::Message1)),
+    (Step::Message1, Cause::Forgotten, Next::Send(Step::Message1)),
+    // 6
+    (Step::Message2, Cause::Sent, Next::Wait(Step::Message2)),
+    (Step::Message2, Cause::PubRec, Next::Send(Step::Release)),
+    (Step::Message2, Cause::Lost, Next::Send(Step::Message2)),
+    (Step::Message2, Cause::Forgotten, Next::Send(Step::Message2)),
+    (Step::Release, Cause::Sent, Next::Wait(Step::Release)),
+    (Step::Release, Cause::PubRec, Next::Send(Step::Release)),
+    (Step::Release, Cause::PubComp, Next::Gone),
+    (Step::Release, Cause::Lost, Next::Send(Step::Release)),
+    (Step::Release, Cause::Forgotten, Next::Send(Step::Release)),
+    // Subscriptions
+    (Step::Subscribe, Cause::Sent, Next::Wait(Step::Subscribe)),
+    (Step::Subscribe, Cause::SubAck, Next::Gone),
+    (Step::Subscribe, Cause::Lost, Next::Send(Step::Subscribe)),
+    (Step::Subscribe, Cause::Forgotten, Next::Send(Step::Subscribe)),
+    (Step::Unsubscribe, Cause::Sent, Next::Wait(Step::Unsubscribe)),
+    (Step::Unsubscribe, Cause::UnsubAck, Next::Gone),
+    (Step::Unsubscribe, Cause::Lost, Next::Send(Step::Unsubscribe)),
+    (Step::Unsubscribe, Cause::Forgotten, Next::Send(Step::Unsubscribe)),
+    // 7
+    (Step::Arriving1, Cause::Whole, Next::Wait(Step::Held1)),
+    (Step::Arriving1, Cause::Lost, Next::Gone),
+    (Step::Held1, Cause::Acknowledge, Next::Send(Step::PubAck)),
+    (Step::Held1, Cause::Lost, Next::Gone),
+    (Step::PubAck, Cause::Sent, Next::Gone),
+    (Step::PubAck, Cause::Lost, Next::Gone),
+    // 8
+    (Step::Arriving2, Cause::Whole, Next::Wait(Step::Held2)),
+    (Step::Arriving2, Cause::Lost, Next::Gone),
+    (Step::Held2, Cause::Acknowledge, Next::Send(Step::PubRec)),
+    (Step::Held2, Cause::Again, Next::Wait(Step::Held2)),
+    (Step::Held2, Cause::Lost, Next::Wait(Step::Kept2)),
+    // PUBREC waits for the PUBLISH that it is going to answer.
+    (Step::Kept2, Cause::Acknowledge, Next::Wait(Step::Known)),
+    (Step::Kept2, Cause::Again, Next::Wait(Step::Held2)),
+    (Step::Kept2, Cause::Lost, Next::Wait(Step::Kept2)),
+    (Step::Kept2, Cause::Forgotten, Next::Gone),
+    (Step::PubRec, Cause::Sent, Next::Wait(Step::Known)),
+    (Step::PubRec, Cause::Lost, Next::Wait(Step::Known)),
+    (Step::Known, Cause::Again, Next::Send(Step::PubRec)),
+    (Step::Known, Cause::PubRel, Next::Send(Step::PubComp)),
+    (Step::Known, Cause::Lost, Next::Wait(Step::Known)),
+    (Step::Known, Cause::Forgotten, Next::Gone),
+    (Step::PubComp, Cause::Sent, Next::Gone),
+    (Step::PubComp, Cause::Lost, Next::Gone),
+];
+
+/// Looks it up. An answer to what has not been sent over this connection yet counts for nothing.
+fn next(slot: InFlight, cause: Cause) -> Next {
+    if slot.due && slot.step.is_kept() && cause.is_answer() {
+        return Next::Ignore;
     }
+    let row = TABLE.iter().find(|(step, on, _)| *step == slot.step && *on == cause);
+    row.map_or(Next::Breach, |(_, _, next)| *next)
 }
 
 /// Whether a PUBLISH of QoS 1 or 2 is to be told.
@@ -406,7 +435,7 @@ impl Client<'_> {
     /// Takes one place one step further.
     fn apply(&mut self, index: usize, cause: Cause) -> Next {
         let Some(slot) = self.slots.get(index) else { return Next::Ignore };
-        let next = next(slot.step, slot.due, cause);
+        let next = next(slot, cause);
         let tag = slot.id.map_or(TAG_QOS0, |id| id.get().into());
         let (step, due) = match next {
             Next::Ignore | Next::Breach => return next,

@@ -364,3 +364,10 @@ fn nothing_is_taken_from_a_stranger() {
     assert_eq!(c.handle_input(T0, stranger), Err(Misuse::UnknownId.into()));
     assert!(c.is_connected());
 }
+
+#[test]
+fn the_table_says_one_thing_for_each_case() {
+    for (n, (step, cause, _)) in flow::TABLE.iter().enumerate() {
+        assert!(!flow::TABLE[..n].iter().any(|(s, c, _)| (s, c) == (step, cause)), "{step:?} {cause:?} twice");
+    }
+}
