@@ -45,7 +45,7 @@ mod tests;
 
 use super::{
     Connect, ConnectReturnCode, Error, PacketId, Publish, QoS,
-    packet::{self, MAX_REMAINING},
+    packet::{FilterList, MAX_REMAINING},
     topic,
 };
 use crate::{
@@ -126,7 +126,7 @@ pub enum Event<'e> {
     Subscribed {
         /// As [`Client::subscribe`] gave it.
         id: PacketId,
-        /// For each filter the QoS granted, or [`SUBSCRIPTION_REFUSED`](packet::SUBSCRIPTION_REFUSED).
+        /// For each filter the QoS granted, or [`SUBSCRIPTION_REFUSED`](super::packet::SUBSCRIPTION_REFUSED).
         codes: &'e [u8],
     },
     /// UNSUBACK.
@@ -415,11 +415,7 @@ impl<'a> Client<'a> {
     /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
     /// [`Capacity::InFlight`], [`Capacity::Arena`].
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
-        let valid = !filters.is_empty() && filters.iter().all(|(filter, _)| topic::valid_filter(filter));
-        let count = filters.len();
-        self.queue_filters(now, Step::Subscribe, valid, count, packet::subscribe_len(filters), |writer, id| {
-            packet::encode_subscribe(writer, id, filters);
-        })
+        self.queue_filters(now, Step::Subscribe, FilterList::Subscribe(filters))
     }
 
     /// Takes subscriptions back. Tells [`Event::Unsubscribed`] with the identifier given here.
@@ -427,10 +423,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// As [`Client::subscribe`].
     pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
-        let valid = !filters.is_empty() && filters.iter().all(|filter| topic::valid_filter(filter));
-        self.queue_filters(now, Step::Unsubscribe, valid, 0, packet::unsubscribe_len(filters), |writer, id| {
-            packet::encode_unsubscribe(writer, id, filters);
-        })
+        self.queue_filters(now, Step::Unsubscribe, FilterList::Unsubscribe(filters))
     }
 
     /// With [`Config::manual_ack`]: the message received under this identifier is safe, so PUBACK or PUBREC may go.
@@ -482,7 +475,7 @@ impl<'a> Client<'a> {
             QoS::ExactlyOnce => (Step::Message2, Some(self.free_id())),
         };
         let publish = Publish { dup: false, qos, retain, topic, id, payload_len };
-        if u32::try_from(publish.remaining()).is_ok_and(|n| n > MAX_REMAINING) || payload_len > MAX_REMAINING {
+        if u32::try_from(publish.remaining()).map_or(true, |len| len > MAX_REMAINING) {
             return Err(Misuse::OutOfRange.into());
         }
         let body = match payload {
@@ -500,24 +493,26 @@ impl<'a> Client<'a> {
         Ok(id)
     }
 
-    fn queue_filters(
-        &mut self,
-        now: Instant,
-        step: Step,
-        valid: bool,
-        count: usize,
-        len: usize,
-        write: impl FnOnce(&mut Writer<'_>, PacketId),
-    ) -> Result<PacketId, Error> {
+    fn queue_filters(&mut self, now: Instant, step: Step, filters: FilterList<'_>) -> Result<PacketId, Error> {
         self.clock.advance(now);
         self.may_send()?;
-        if !valid {
+        let mut count = 0_u16;
+        while let Some((filter, _)) = filters.get(count.into()) {
+            if !topic::valid_filter(filter) {
+                return Err(Misuse::InvalidFilter.into());
+            }
+            count = count.checked_add(1).ok_or(Misuse::OutOfRange)?;
+        }
+        if count == 0 {
             return Err(Misuse::InvalidFilter.into());
         }
-        let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
+        let len = filters.encoded_len();
+        if u32::try_from(len).map_or(true, |len| len > MAX_REMAINING) {
+            return Err(Misuse::OutOfRange.into());
+        }
         self.room_for(len)?;
         let id = self.free_id();
-        self.arena.push(id.get().into(), len, |place| write(&mut Writer::new(place), id))?;
+        self.arena.push(id.get().into(), len, |place| filters.encode(&mut Writer::new(place), id))?;
         self.queued(step, Some(id), count, false);
         Ok(id)
     }

@@ -13,7 +13,7 @@ pub struct InFlight {
     pub(super) streamed: bool,
     /// `None` at QoS 0.
     pub(super) id: Option<PacketId>,
-    /// How many filters a SUBSCRIBE has.
+    /// How many filters a SUBSCRIBE or UNSUBSCRIBE has.
     pub(super) filters: u16,
 }
 

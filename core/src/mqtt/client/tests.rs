@@ -9,7 +9,10 @@ mod streaming;
 use super::*;
 use crate::{
     error::Code,
-    mqtt::{Packet, Violation, Will, packet::Decoded},
+    mqtt::{
+        Packet, Violation, Will,
+        packet::{self, Decoded},
+    },
 };
 use std::{boxed::Box, format, string::String, vec, vec::Vec};
 

@@ -56,8 +56,11 @@ impl Connect<'_> {
         if let Some(will) = &self.will {
             n = n.saturating_add(binary_len(will.topic.as_bytes())).saturating_add(binary_len(will.payload));
         }
-        for field in [self.username.map(str::as_bytes), self.password].into_iter().flatten() {
-            n = n.saturating_add(binary_len(field));
+        if let Some(username) = self.username {
+            n = n.saturating_add(binary_len(username.as_bytes()));
+        }
+        if let Some(password) = self.password {
+            n = n.saturating_add(binary_len(password));
         }
         n
     }
@@ -90,8 +93,11 @@ impl Connect<'_> {
             binary(w, will.topic.as_bytes());
             binary(w, will.payload);
         }
-        for field in [self.username.map(str::as_bytes), self.password].into_iter().flatten() {
-            binary(w, field);
+        if let Some(username) = self.username {
+            binary(w, username.as_bytes());
+        }
+        if let Some(password) = self.password {
+            binary(w, password);
         }
     }
 }
@@ -143,39 +149,72 @@ pub fn encode_ack(w: &mut Writer<'_>, first: u8, id: PacketId) {
     w.u16(id.get());
 }
 
-fn filters_len<'f>(filters: impl Iterator<Item = &'f str>, each: usize) -> usize {
-    filters.fold(2, |n, filter| n.saturating_add(binary_len(filter.as_bytes())).saturating_add(each))
+/// The filters of a SUBSCRIBE or of an UNSUBSCRIBE, as commands give them.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::mqtt) enum FilterList<'f> {
+    Subscribe(&'f [(&'f str, QoS)]),
+    Unsubscribe(&'f [&'f str]),
+}
+
+impl<'f> FilterList<'f> {
+    /// One of them. A common type for both keeps one copy of the code.
+    pub(in crate::mqtt) fn get(self, index: usize) -> Option<(&'f str, Option<QoS>)> {
+        match self {
+            Self::Subscribe(filters) => filters.get(index).map(|(filter, qos)| (*filter, Some(*qos))),
+            Self::Unsubscribe(filters) => filters.get(index).map(|filter| (*filter, None)),
+        }
+    }
+
+    fn remaining(self) -> usize {
+        let (mut n, mut index) = (2_usize, 0_usize);
+        while let Some((filter, qos)) = self.get(index) {
+            n = n.saturating_add(binary_len(filter.as_bytes())).saturating_add(qos.is_some().into());
+            index = index.wrapping_add(1);
+        }
+        n
+    }
+
+    /// Bytes of the packet.
+    pub(in crate::mqtt) fn encoded_len(self) -> usize {
+        framed(self.remaining())
+    }
+
+    /// Writes the packet (§3.8, §3.10).
+    pub(in crate::mqtt) fn encode(self, w: &mut Writer<'_>, id: PacketId) {
+        let first = if matches!(self, Self::Subscribe(_)) { 0x82 } else { 0xA2 };
+        header(w, first, self.remaining());
+        w.u16(id.get());
+        let mut index = 0_usize;
+        while let Some((filter, qos)) = self.get(index) {
+            binary(w, filter.as_bytes());
+            if let Some(qos) = qos {
+                w.u8(qos as u8);
+            }
+            index = index.wrapping_add(1);
+        }
+    }
 }
 
 /// Bytes of a SUBSCRIBE.
 #[must_use]
 pub fn subscribe_len(filters: &[(&str, QoS)]) -> usize {
-    framed(filters_len(filters.iter().map(|(filter, _)| *filter), 1))
+    FilterList::Subscribe(filters).encoded_len()
 }
 
 /// Writes a SUBSCRIBE (§3.8).
 pub fn encode_subscribe(w: &mut Writer<'_>, id: PacketId, filters: &[(&str, QoS)]) {
-    header(w, 0x82, filters_len(filters.iter().map(|(filter, _)| *filter), 1));
-    w.u16(id.get());
-    for (filter, qos) in filters {
-        binary(w, filter.as_bytes());
-        w.u8(*qos as u8);
-    }
+    FilterList::Subscribe(filters).encode(w, id);
 }
 
 /// Bytes of an UNSUBSCRIBE.
 #[must_use]
 pub fn unsubscribe_len(filters: &[&str]) -> usize {
-    framed(filters_len(filters.iter().copied(), 0))
+    FilterList::Unsubscribe(filters).encoded_len()
 }
 
 /// Writes an UNSUBSCRIBE (§3.10).
 pub fn encode_unsubscribe(w: &mut Writer<'_>, id: PacketId, filters: &[&str]) {
-    header(w, 0xA2, filters_len(filters.iter().copied(), 0));
-    w.u16(id.get());
-    for filter in filters {
-        binary(w, filter.as_bytes());
-    }
+    FilterList::Unsubscribe(filters).encode(w, id);
 }
 
 impl Packet<'_> {
