@@ -72,7 +72,7 @@ pub struct Transfer {
     pub(super) position: u32,
     /// Bytes of the body sent.
     pub(super) body: u32,
-    total: Option<u32>,
+    pub(super) total: Option<u32>,
     pub(super) etag: Option<ETag>,
     sequence: u32,
     heard: Instant,
