@@ -133,8 +133,10 @@ impl Record {
         w.bytes(&self.digest);
         w.bytes(&self.hash);
         w.bytes(&self.confirmed);
-        if let Some((body, crc)) = bytes.split_first_chunk_mut::<BODY>() {
-            crc.copy_from_slice(&crc32(body).to_be_bytes());
+        if let Some(crc) = bytes.first_chunk::<BODY>().map(|body| crc32(body))
+            && let Some(place) = bytes.last_chunk_mut()
+        {
+            *place = crc.to_be_bytes();
         }
         bytes
     }

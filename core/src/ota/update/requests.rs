@@ -33,11 +33,11 @@ impl Update<'_> {
             self.op = Op::ErasePage;
             return Output::Event(Event::Erase { area: Area::Journal, offset: start(page), len: size });
         }
-        let Some(place) = out.get_mut(..journal::LEN) else {
+        let Some(place) = out.first_chunk_mut::<{ journal::LEN }>() else {
             return Output::BufferTooSmall { needed: journal::LEN };
         };
         let record = self.verdict.map_or(self.entry, |kind| self.judged(kind));
-        place.copy_from_slice(&record.encode(self.cursor.number()));
+        *place = record.encode(self.cursor.number());
         let (page, offset) = self.cursor.place();
         self.op = Op::Record { verdict: self.verdict };
         Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })

@@ -8,7 +8,7 @@ use crate::ota::journal::Record;
 use crate::ota::manifest::{self, Verifier};
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
-use core::ops::DerefMut;
+use crate::wire::Writer;
 
 /// A verifier behind a reference.
 struct Borrowed<'a>(&'a (dyn Verifier + Sync));
@@ -101,11 +101,9 @@ impl Update<'_> {
 
     /// Keeps the envelope; it was seen to fit.
     pub(super) fn keep(&mut self, envelope: &[u8]) {
-        self.manifest_len = 0;
-        if let Some(place) = self.manifest.deref_mut().get_mut(..envelope.len()) {
-            place.copy_from_slice(envelope);
-            self.manifest_len = envelope.len();
-        }
+        let mut writer = Writer::new(&mut self.manifest);
+        writer.bytes(envelope);
+        self.manifest_len = writer.finish().map_or(0, <[u8]>::len);
     }
 
     fn running_is_active(&self) -> bool {
