@@ -5,19 +5,10 @@ use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
 use crate::ota::digest::Sha256;
 use crate::ota::journal::Record;
-use crate::ota::manifest::{self, Verifier};
+use crate::ota::manifest;
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
-
-/// A verifier behind a reference.
-struct Borrowed<'a>(&'a (dyn Verifier + Sync));
-
-impl Verifier for Borrowed<'_> {
-    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify(public, message, signature)
-    }
-}
 
 impl Update<'_> {
     /// Whether commands are taken.
@@ -43,7 +34,7 @@ impl Update<'_> {
     pub(super) fn examine(&mut self, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
         let Config { keys, verifier, vendor, class, slot_size, .. } = self.config;
         let slot = Some(self.entry.target().into());
-        let m = manifest::verify_for_slot(envelope, keys, &Borrowed(verifier), slot)?;
+        let m = manifest::verify_for_slot(envelope, keys, verifier, slot)?;
         if m.vendor != vendor {
             return Err(Refusal::Vendor);
         }
