@@ -109,7 +109,7 @@ test-python: setup c-examples ## pytest: the Python package, and everything agai
 .PHONY: stubtest
 stubtest: setup ## the stubs say what the extension does
 	@echo '== stubtest'
-	@$(PY) -m mypy.stubtest waft --ignore-missing-stub
+	@$(PY) -m mypy.stubtest waft._native && cd python && $(PY) -m mypy
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## each fuzz target for a moment, a minute in all

@@ -4,7 +4,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
 use waft::error::{Code, Error};
-use waft::{Capacity, Misuse};
+use waft::ota::refusal::Refusal;
+use waft::{Capacity, Misuse, coap, mqtt};
 
 static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
@@ -57,5 +58,10 @@ pub(crate) fn error_table() -> Vec<(&'static str, i32, &'static str, String)> {
     let mut table = Vec::new();
     table.extend(Misuse::ALL.iter().map(|e| ("Misuse", e.code(), e.name(), e.to_string())));
     table.extend(Capacity::ALL.iter().map(|e| ("Capacity", e.code(), e.name(), e.to_string())));
+    table.extend(Refusal::ALL.iter().map(|e| ("Refusal", e.code(), Refusal::name(*e), e.to_string())));
+    table
+        .extend(mqtt::Violation::ALL.iter().map(|e| ("PeerError", e.code(), mqtt::Violation::name(*e), e.to_string())));
+    table
+        .extend(coap::Violation::ALL.iter().map(|e| ("PeerError", e.code(), coap::Violation::name(*e), e.to_string())));
     table
 }

@@ -1,11 +1,18 @@
 //! The private module `waft._native`: the machines of `waft` as Python classes with the same verbs.
 //!
-//! Nothing here panics and nothing here does I/O. Events and errors are Python dataclasses and exceptions declared in
-//! `waft._events` and `waft._errors`, so that they are typed and printable without stubs of their own.
-
+//! Nothing here panics and nothing here does I/O. Events and exceptions are written in Python (`waft.mqtt`, `waft.ota`,
+//! …, `waft._errors`), so that they are typed, printable and comparable without stubs of their own.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod bridge;
+mod broker;
+mod coap;
 mod errors;
+mod gateway;
+mod keep;
+mod mqtt;
+mod ota;
 
 use pyo3::prelude::*;
 
@@ -15,7 +22,19 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::agent::Agent;
+    #[pymodule_export]
+    use crate::broker::Broker;
+    #[pymodule_export]
+    use crate::coap::{Endpoint, RequestId};
+    #[pymodule_export]
     use crate::errors::error_table;
+    #[pymodule_export]
+    use crate::gateway::Gateway;
+    #[pymodule_export]
+    use crate::mqtt::{Client, topic_matches};
+    #[pymodule_export]
+    use crate::ota::{SecretKey, Update, boot, choose_model, inspect, verify};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,5 @@
+"""``python -m waft``: the command line."""
+
+from .cli import main
+
+main()

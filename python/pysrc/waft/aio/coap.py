@@ -1,0 +1,187 @@
+"""A CoAP client on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from .. import coap
+from .._errors import Error
+from ._driver import DatagramDriver
+
+
+class CoapError(ConnectionError):
+    """The peer does not answer, resets, or the exchange fell apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response."""
+
+    code: coap.Code
+    payload: bytes
+    etag: bytes | None
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request under way."""
+
+    answers: asyncio.Queue[Answer | CoapError]
+    progress: Callable[[int, int | None], None] | None
+    body: bytearray
+    etag: bytes | None = None
+
+
+class CoapClient(DatagramDriver):
+    """CoAP requests from one UDP socket: ``async with await CoapClient.open() as client: await client.get(uri)``."""
+
+    def __init__(self) -> None:
+        self._endpoint = coap.Endpoint(seed=secrets.randbits(63))
+        super().__init__(self._endpoint)
+        self._calls: dict[int, _Call] = {}
+        self._family = socket.AF_INET
+
+    @classmethod
+    async def open(cls, host: str = "0.0.0.0", port: int = 0) -> CoapClient:
+        """Binds the socket; ``"::"`` for IPv6."""
+        self = cls()
+        if ":" in host:
+            self._family = socket.AF_INET6
+        await self.bind(host, port)
+        return self
+
+    async def request(
+        self,
+        method: int,
+        uri: str,
+        payload: bytes = b"",
+        *,
+        options: list[coap.Option] | None = None,
+        szx: int = 6,
+        confirmable: bool = True,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Answer:
+        """One request and its whole response, block by block where it is long. Raises ``CoapError``."""
+        number, call = await self._start(method, uri, payload, options, szx, confirmable, False, progress)
+        try:
+            answer = await call.answers.get()
+        finally:
+            self._end(number)
+        if isinstance(answer, CoapError):
+            raise CoapError(f"{uri}: {answer}")
+        return answer
+
+    async def get(
+        self, uri: str, *, szx: int = 6, progress: Callable[[int, int | None], None] | None = None
+    ) -> Answer:
+        """GET."""
+        return await self.request(coap.Code.GET, uri, szx=szx, progress=progress)
+
+    async def put(self, uri: str, payload: bytes, *, szx: int = 6) -> Answer:
+        """PUT, by Block1 where it is long."""
+        return await self.request(coap.Code.PUT, uri, payload, szx=szx)
+
+    async def observe(self, uri: str, *, szx: int = 6) -> AsyncIterator[Answer]:
+        """A representation at once and one at each change, until the iteration is left."""
+        number, call = await self._start(coap.Code.GET, uri, b"", None, szx, True, True, None)
+        try:
+            while True:
+                answer = await call.answers.get()
+                if isinstance(answer, CoapError):
+                    raise CoapError(f"{uri}: {answer}")
+                yield answer
+        finally:
+            self._end(number)
+
+    async def close(self) -> None:
+        """Closes the socket."""
+        self._stop()
+        for call in self._calls.values():
+            call.answers.put_nowait(CoapError("the client is closed"))
+        await asyncio.sleep(0)
+
+    async def __aenter__(self) -> CoapClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- inside ----
+
+    async def _start(
+        self,
+        method: int,
+        uri: str,
+        payload: bytes,
+        options: list[coap.Option] | None,
+        szx: int,
+        confirmable: bool,
+        observe: bool,
+        progress: Callable[[int, int | None], None] | None,
+    ) -> tuple[int, _Call]:
+        host, port, path = coap.split_uri(uri)
+        try:
+            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, family=self._family)
+        except OSError as e:
+            raise CoapError(f"{host} cannot be found: {e.strerror or e}") from None
+        peer = self.peers.number(found[0][4])
+        number = self._endpoint.request(
+            self.now(),
+            peer,
+            method,
+            path,
+            payload,
+            options=options or [],
+            szx=szx,
+            confirmable=confirmable,
+            observe=observe,
+        )
+        call = self._calls[number] = _Call(asyncio.Queue(), progress, bytearray())
+        self.drain()
+        return number, call
+
+    def _end(self, number: int) -> None:
+        if self._calls.pop(number, None) is not None and not self._stopped:
+            try:
+                self._endpoint.cancel(self.now(), number)
+            except Error:
+                pass  # it is over already
+            self.drain()
+
+    def _input(self, peer: int, data: bytes) -> None:
+        handled = self._endpoint.handle_input(self.now(), peer, data)
+        if handled.event is not None:
+            self._event(handled.event)
+
+    def _event(self, event: Any) -> None:
+        match event:
+            case coap.Response(exchange, code, _, etag, _, offset, total, payload, last):
+                call = self._calls.get(exchange)
+                if call is None:
+                    return
+                if offset == 0:
+                    call.body.clear()
+                call.etag = etag
+                call.body += payload
+                if call.progress is not None:
+                    call.progress(len(call.body), total)
+                if last:
+                    call.answers.put_nowait(Answer(code, bytes(call.body), call.etag))
+            case coap.Failed(exchange, reason):
+                call = self._calls.get(exchange)
+                if call is not None:
+                    why = {"Timeout": "no answer: is the server running?", "Reset": "the server reset the request"}
+                    call.answers.put_nowait(CoapError(why.get(reason, f"the exchange failed: {reason}")))
+            case coap.Request(number):
+                # A client serves nothing: 4.04.
+                self._endpoint.respond(self.now(), number, coap.Code.NOT_FOUND, b"")
+            case _:
+                pass

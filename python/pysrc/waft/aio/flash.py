@@ -1,0 +1,73 @@
+"""A file as a device's flash: two journal pages of 4096 bytes, then slot 0, then slot 1."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from ..ota import Area
+
+#: Bytes of a journal page, and of an erase block.
+ERASE = 4096
+
+
+class FileFlash:
+    """NOR flash in a file: erased bytes are 0xFF, and writing can only clear bits."""
+
+    def __init__(self, path: str | Path, slot_size: int = 1 << 20) -> None:
+        if slot_size <= 0 or slot_size % ERASE:
+            raise ValueError(f"the slot size must be a multiple of {ERASE}, not {slot_size}")
+        self.slot_size = slot_size
+        self.size = 2 * ERASE + 2 * slot_size
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        length = os.fstat(self._fd).st_size
+        if length > self.size:
+            os.close(self._fd)
+            raise ValueError(
+                f"{path} holds {length} bytes, but two slots of {slot_size} take {self.size}: "
+                "give the slot size it was made with, or another file"
+            )
+        # A new file is erased flash; so is the rest of one whose making was cut short.
+        for at in range(length, self.size, 1 << 16):
+            os.pwrite(self._fd, b"\xff" * min(1 << 16, self.size - at), at)
+
+    def _place(self, area: Area, offset: int, length: int) -> int:
+        start, size = (0, 2 * ERASE) if area == Area.JOURNAL else (2 * ERASE + int(area) * self.slot_size, self.slot_size)
+        if offset < 0 or length < 0 or offset + length > size:
+            raise ValueError(f"{length} bytes at {offset} are not within {area.name}")
+        return start + offset
+
+    def load(self, area: Area, offset: int, length: int) -> bytes:
+        """Reads."""
+        return os.pread(self._fd, length, self._place(area, offset, length))
+
+    def erase(self, area: Area, offset: int, length: int) -> None:
+        """Sets every byte to 0xFF."""
+        os.pwrite(self._fd, b"\xff" * length, self._place(area, offset, length))
+
+    def store(self, area: Area, offset: int, data: bytes) -> None:
+        """Writes. Bits that are 0 stay 0, as in the real thing."""
+        place = self._place(area, offset, len(data))
+        old = os.pread(self._fd, len(data), place)
+        if old.count(0xFF) != len(old):
+            data = bytes(a & b for a, b in zip(old, data))
+        os.pwrite(self._fd, data, place)
+
+    def journal(self) -> tuple[bytes, bytes]:
+        """The two journal pages, for :func:`waft.ota.boot`."""
+        return self.load(Area.JOURNAL, 0, ERASE), self.load(Area.JOURNAL, ERASE, ERASE)
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> FileFlash:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

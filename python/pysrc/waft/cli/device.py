@@ -1,0 +1,103 @@
+"""device: a simulated device with a file for flash."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import TaskID
+
+from ..aio.device import Device, DeviceConfig, Outcome
+from ..aio.flash import ERASE
+from ._common import Exit, class_id, emit, err, host_port, public_key, run, transfer_bar, usage, vendor_id
+
+
+def device(
+    name: Annotated[str, typer.Option(help="Name of the device, unique in its class.")],
+    class_name: Annotated[str, typer.Option("--class-name", help="The class's name in topics and paths.")],
+    vendor: Annotated[str, typer.Option("--vendor", help="Vendor: a UUID or a domain name.")],
+    klass: Annotated[str, typer.Option("--class", help="Device class: a UUID or a name.")],
+    key: Annotated[list[str], typer.Option("--key", help="Trusted public key: hexadecimal or a .pub file; repeatable.")],
+    flash: Annotated[Path, typer.Option(help="The file that is its flash; made where there is none.")],
+    root: Annotated[str, typer.Option(help="First level of the topics.")] = "waft",
+    slot_size: Annotated[int, typer.Option(min=ERASE, help="Bytes of an image slot, a multiple of 4096.")] = 1 << 20,
+    broker: Annotated[str | None, typer.Option(help="MQTT broker HOST:PORT (models A and B).")] = None,
+    gateway: Annotated[str | None, typer.Option(help="CoAP gateway coap://HOST:PORT (model C, and B by the policy).")] = None,
+    username: Annotated[str | None, typer.Option(help="MQTT user name.")] = None,
+    password: Annotated[str | None, typer.Option(help="MQTT password.", envvar="WAFT_PASSWORD")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Where its randomness starts; the process id by default.")] = None,
+    until: Annotated[str, typer.Option(help="confirmed, refused, or a number of seconds.")] = "confirmed",
+    flash_delay: Annotated[float, typer.Option(min=0, help="Milliseconds that each write to a slot takes.")] = 0.0,
+    bar: Annotated[bool, typer.Option("--bar", help="Draw a progress bar instead of printing JSON lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines; the default, as in the Rust and C devices.")] = False,
+) -> None:
+    """Run a device: it waits for an update, fetches, verifies, stores, tries and confirms it.
+
+    Prints one JSON object a line, the last with "event":"done". Exit code 0: confirmed; 3: refused; 4: failed.
+    """
+    timeout: float | None = None
+    if until not in ("confirmed", "refused"):
+        try:
+            timeout = float(until)
+        except ValueError:
+            usage(f"--until must be confirmed, refused or a number of seconds, not {until!r}")
+    if slot_size % ERASE:
+        usage(f"--slot-size must be a multiple of {ERASE}, not {slot_size}")
+    if broker is None and gateway is None:
+        usage("say where updates come from: --broker HOST:PORT, --gateway coap://HOST:PORT, or both")
+    vendor_uuid = vendor_id(vendor)
+    config = DeviceConfig(
+        name=name,
+        class_name=class_name,
+        vendor=vendor_uuid,
+        class_id=class_id(klass, vendor_uuid),
+        keys=[public_key(k) for k in key],
+        flash=flash,
+        root=root,
+        slot_size=slot_size,
+        broker=None if broker is None else host_port(broker, 1883, "broker"),
+        gateway=None if gateway is None else host_port(gateway, 5683, "gateway"),
+        username=username,
+        password=None if password is None else password.encode(),
+        seed=os.getpid() if seed is None else seed,
+        flash_delay=flash_delay / 1000,
+    )
+    with transfer_bar(quiet=not bar) as progress:
+        task: list[TaskID] = []
+
+        def tell(event: dict[str, Any]) -> None:
+            if not bar:
+                emit(event)
+                return
+            match event:
+                case {"event": "progress", "have": have, "total": total}:
+                    if not task:
+                        task.append(progress.add_task(name, total=total))
+                    progress.update(task[0], completed=have)
+                case {"event": "state", "state": state}:
+                    progress.console.print(f"{name}: {state}", highlight=False)
+                case {"event": "unreachable", "host": host, "port": port, "why": why}:
+                    progress.console.print(f"{name}: cannot reach {host}:{port} ({why}); trying again", highlight=False)
+                case {"event": "refused", "reason": reason}:
+                    progress.console.print(f"{name}: refused: {reason}", highlight=False)
+
+        mode = "confirmed" if timeout is not None else until
+        try:
+            outcome = run(Device(config, tell).run(mode, timeout))
+        except ValueError as e:
+            usage(str(e))
+    finish(outcome, bar)
+
+
+def finish(outcome: Outcome, bar: bool) -> None:
+    """The last line and the exit code."""
+    line = {"event": "done", **{name: getattr(outcome, name) for name in Outcome.__slots__}}
+    if bar:
+        err.print(" ".join(f"{k}={v}" for k, v in line.items() if k != "event"), highlight=False)
+    else:
+        emit(line)
+    if outcome.state == "confirmed":
+        return
+    raise typer.Exit(Exit.REFUSED if outcome.state == "refused" else Exit.FAILED)

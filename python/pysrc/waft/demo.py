@@ -1,0 +1,508 @@
+"""The demonstration behind ``waft demo``: servers in this process, devices as processes of their own.
+
+1. Keys, an image, an older image; an MQTT broker, an HTTP provider and a CoAP gateway on free loopback ports.
+2. Devices start. One of model A goes to sleep. Then releases are published: A, B and C by the policy's severities.
+3. All of them confirm; what the provider was asked for is counted.
+4. Refusals: a tampered image, an older release, a manifest for another class.
+5. A device is killed in mid-download and while it stores, and finishes without fetching what it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from . import _native, ota
+from .aio.flash import ERASE
+from .aio.gateway import GatewayServer, serve_gateway
+from .aio.mqtt import BrokerServer, serve_broker
+from .cli.publish import send
+from .provider import ProviderServer
+
+Told = dict[str, Any]
+
+#: What is on the wire beside the image: manifests, acknowledgements, block requests, keep-alives. A download by blocks of
+#: 1024 bytes or chunks of 4096 stays well below this.
+MOST_OVERHEAD = 0.35
+#: The same, absolute: sessions, manifests and reports.
+FIXED_OVERHEAD = 24_000
+
+
+def default_image() -> bytes:
+    """A real binary that is always there: the native library of this package."""
+    return Path(str(_native.__file__)).read_bytes()
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of the final table."""
+
+    device: str
+    language: str
+    model: str | None = None
+    severity: str | None = None
+    wire: int = 0
+    image: int = 0
+    messages: int = 0
+    resumed_at: int = 0
+    state: str = "?"
+    version: str | None = None
+    reason: str | None = None
+    wrong: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the line is as it must be."""
+        return not self.wrong
+
+    def json(self) -> Told:
+        """The line as JSON."""
+        return {"good": self.good, **{name: getattr(self, name) for name in Row.__slots__}}
+
+
+def table(rows: list[Row]) -> Table:
+    """The lines for people."""
+    shown = Table(title="waft demo", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, justify in (
+        ("device", "left"),
+        ("language", "left"),
+        ("model", "center"),
+        ("severity", "left"),
+        ("bytes on\nthe wire", "right"),
+        ("bytes of\nimage", "right"),
+        ("messages", "right"),
+        ("resumed\nat", "right"),
+        ("final state", "left"),
+        ("version", "left"),
+    ):
+        shown.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows:
+        state = row.state if row.reason is None else f"{row.state}: {row.reason}"
+        shown.add_row(
+            row.device,
+            row.language,
+            (row.model or "-").upper(),
+            row.severity or "-",
+            f"{row.wire:,}",
+            f"{row.image:,}",
+            f"{row.messages:,}",
+            f"{row.resumed_at:,}",
+            state,
+            row.version or "-",
+            style="red" if row.wrong else "",
+        )
+    return shown
+
+
+class Process:
+    """A device as a process; what it prints is read as it comes."""
+
+    def __init__(self, name: str, bar: Callable[[str, int, int], None]) -> None:
+        self.name = name
+        self.events: list[Told] = []
+        self.done: Told | None = None
+        self.noise: list[str] = []
+        self.code: int | None = None
+        self._bar = bar
+        self._news = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self, command: list[str]) -> None:
+        """Starts it."""
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+        )
+        self._reader = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None and process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            try:
+                told: Told = json.loads(line)
+            except ValueError:
+                self.noise.append(line.decode("utf-8", "replace").strip())
+                continue
+            self.events.append(told)
+            if told.get("event") == "progress":
+                self._bar(self.name, int(told["have"]), int(told["total"]))
+            elif told.get("event") == "done":
+                self.done = told
+            self._news.set()
+        self.noise.extend((await errors).decode("utf-8", "replace").splitlines()[-3:])
+        self.code = await process.wait()
+        self._news.set()
+
+    async def until(self, wanted: Callable[[Told], bool], timeout: float) -> Told | None:
+        """The first event, from now on or already there, that is wanted; None if the process ends or time is up."""
+        seen = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while True:
+                    for told in self.events[seen:]:
+                        if wanted(told):
+                            return told
+                    seen = len(self.events)
+                    if self.code is not None:
+                        return None
+                    self._news.clear()
+                    await self._news.wait()
+        return None
+
+    async def finish(self, timeout: float) -> Told | None:
+        """Waits for its end; gives its last line."""
+        if self._reader is not None:
+            try:
+                await asyncio.wait_for(asyncio.shield(self._reader), timeout)
+            except TimeoutError:
+                self.noise.append(f"not done within {timeout:.0f} s")
+                await self.end(signal.SIGKILL)
+        return self.done
+
+    async def end(self, number: signal.Signals) -> None:
+        """Sends a signal and waits."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+        if self._reader is not None:
+            await self._reader
+
+
+@dataclass(slots=True)
+class Part:
+    """A device's part in the demonstration."""
+
+    name: str
+    language: str
+    class_name: str
+    model: ota.Model
+    broker: bool = False
+    gateway: bool = False
+    flags: list[str] = field(default_factory=list)
+
+
+class Demo:
+    """See the module's text."""
+
+    VENDOR = uuid.uuid5(uuid.NAMESPACE_DNS, "demo.waft.example")
+
+    def __init__(
+        self,
+        image: bytes,
+        folder: Path,
+        rust: Path | None,
+        c: Path | None,
+        timeout: float,
+        console: Console,
+        quiet: bool = False,
+    ) -> None:
+        self.image = image
+        # Another image to be installed first where an older one is needed: the same, with one byte more.
+        self.folder = folder
+        self.timeout = timeout
+        self.slot = -(-(len(image) + 64) // ERASE) * ERASE
+        self.key = ota.SecretKey.generate()
+        self.provider_folder = folder / "provider"
+        self.provider_folder.mkdir(exist_ok=True)
+        self.programs = {
+            "python": [sys.executable, "-m", "waft", "device"],
+            "rust": None if rust is None else [str(rust)],
+            "c": None if c is None else [str(c)],
+        }
+        self.console = console
+        self.quiet = quiet
+        self.progress = Progress(
+            TextColumn("  {task.description:<14}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=quiet,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.rows: list[Row] = []
+        self.running: list[Process] = []
+        self.broker: BrokerServer
+        self.gateway: GatewayServer
+        self.provider: ProviderServer
+
+    # ---- the story -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> list[Row]:
+        """All of it."""
+        try:
+            with ProviderServer(self.provider_folder) as self.provider:
+                async with await serve_broker() as self.broker:
+                    async with await serve_gateway(self.provider.url, poll=None) as self.gateway:
+                        with self.progress:
+                            await self._story()
+        finally:
+            for process in self.running:
+                await process.end(signal.SIGKILL)
+        return self.rows
+
+    async def _story(self) -> None:
+        self.say(
+            f"broker on port {self.broker.port}, gateway on port {self.gateway.port}, provider on port {self.provider.port}; "
+            f"image of {len(self.image):,} bytes, {hashlib.sha256(self.image).hexdigest()[:16]}"
+        )
+        await self._deliver()
+        await self._refuse()
+        await self._kill()
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+        if not self.quiet:
+            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    async def _deliver(self) -> None:
+        a = dict(class_name="pump", model=ota.Model.A, broker=True)
+        b = dict(class_name="valve", model=ota.Model.B, broker=True, gateway=True)
+        c = dict(class_name="meter", model=ota.Model.C, gateway=True)
+        other = "rust" if self.programs["rust"] else "python"
+        parts = [
+            Part("a-awake", "python", **a),  # type: ignore[arg-type]
+            Part("a-asleep", other, **a),  # type: ignore[arg-type]
+            Part("b-1", other, **b),  # type: ignore[arg-type]
+            Part("c-1", "python", **c),  # type: ignore[arg-type]
+            Part("c-2", other, **c),  # type: ignore[arg-type]
+            Part("c-3", other, **c),  # type: ignore[arg-type]
+        ]
+        if self.programs["c"]:
+            parts += [
+                Part("a-in-c", "c", **a),  # type: ignore[arg-type]
+                Part("b-in-c", "c", **b),  # type: ignore[arg-type]
+                Part("c-in-c", "c", **c),  # type: ignore[arg-type]
+            ]
+        self.say(f"{len(parts)} devices start; a-asleep subscribes and falls asleep")
+        processes = {part.name: await self.launch(part) for part in parts}
+        await self._settle(parts)
+        sleeper = parts[1]
+        await processes[sleeper.name].end(signal.SIGTERM)
+        await self.gone("pump/a-asleep")
+
+        self.say("release 1.2.0 is signed and published: high severity by A, medium by B, low by C")
+        await self.publish("pump", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
+        await self.publish("valve", ota.Model.B, 2, "1.2.0", ota.UpdateType.SOFTWARE, ota.Severity.MEDIUM)
+        await self.publish("meter", ota.Model.C, 2, "1.2.0", ota.UpdateType.SOFTWARE, ota.Severity.LOW)
+        await processes["a-awake"].until(lambda e: e.get("event") == "progress", self.timeout)
+        self.say("a-asleep wakes up")
+        processes[sleeper.name] = await self.launch(sleeper)
+
+        for part in parts:
+            await self.finish(part, processes[part.name])
+        fetched = self.provider.counts[f"meter/image/{ota.image_id(self.image)}"]
+        observers = sum(1 for part in parts if part.model is ota.Model.C)
+        if fetched != 1:
+            self.rows[-1].wrong = f"the provider was asked {fetched} times for the image of model C, not once"
+        self.say(f"the gateway fetched the image of model C {fetched}× from the provider for {observers} devices")
+
+    async def _settle(self, parts: list[Part]) -> None:
+        """Until every device is connected or observes."""
+        mqtt = sum(part.broker for part in parts)
+        observers = {f"/{part.class_name}/manifest": 0 for part in parts if part.gateway}
+
+        async def ready() -> None:
+            while self.broker.connections < mqtt:
+                await asyncio.sleep(0.02)
+            # Nothing is published yet, so nothing can be observed yet: devices ask again until there is.
+            await asyncio.sleep(0.3 if observers else 0.0)
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ready(), self.timeout)
+
+    async def gone(self, what: str) -> None:
+        """Until the broker has noticed that a connection is gone."""
+        await asyncio.sleep(0.1)
+
+    async def _refuse(self) -> None:
+        self.say("now what must be refused: a tampered image, an older release, a manifest for another class")
+
+        # Tampered on its way: the manifest is good, one byte of the image is not.
+        tampered = bytearray(self.image)
+        tampered[len(tampered) // 2] ^= 0x01
+        await self.publish("tampered", ota.Model.A, 2, "1.3.0", delivered=bytes(tampered))
+        part = Part("tampered", "python", "tampered", ota.Model.A, broker=True, flags=["--until", "refused"])
+        await self.finish(part, await self.launch(part), refused="ImageDigest")
+
+        # Older than what is confirmed: the first device, whose floor is 2 now.
+        older = self.image[: len(self.image) - 1]
+        await self.publish("pump", ota.Model.A, 1, "1.0.0", image=older)
+        part = Part("a-awake", "python", "pump", ota.Model.A, broker=True, flags=["--until", "refused"])
+        await self.finish(part, await self.launch(part), refused="Rollback", label="older release")
+
+        # For another class, under this class's name.
+        await self.publish("foreign", ota.Model.A, 2, "1.3.0", signed_for="other")
+        part = Part("foreign", "python", "foreign", ota.Model.A, broker=True, flags=["--until", "refused"])
+        await self.finish(part, await self.launch(part), refused="Class", label="other class")
+
+    async def _kill(self) -> None:
+        self.say("a device is killed in mid-download, and again while it stores")
+        await self.publish("killed", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
+        part = Part("killed", "python", "killed", ota.Model.A, broker=True)
+        size = len(self.image)
+        blocks = max(1, size // ERASE)
+        # As slow as it takes to be caught in the act, and no slower than 4 s in all.
+        slow = ["--flash-delay", f"{min(20.0, 4000 / (4 * blocks)):.3f}"]
+        wire = messages = 0
+        first = await self.launch(part, slow)
+        told = await first.until(lambda e: e.get("event") == "progress" and e["have"] * 3 >= size, self.timeout)
+        await first.end(signal.SIGKILL)
+        have = max((int(e["have"]) for e in first.events if e.get("event") == "progress"), default=0)
+        self.say(f"  killed with {have:,} bytes")
+        second = await self.launch(part, slow)
+        caught = await second.until(lambda e: e.get("event") == "storing" and e["offset"] * 3 >= 2 * size, self.timeout)
+        await second.end(signal.SIGKILL)
+        resumed = [int(e["have"]) for e in second.events if e.get("event") == "progress"]
+        stored = int(caught["offset"]) if caught else 0
+        self.say(f"  killed while it stored at {stored:,}")
+        third = await self.launch(part)
+        row = await self.finish(part, third, label="killed twice")
+        row.wire += wire
+        row.messages += messages
+        block = 2 * ERASE
+        if row.good and (told is None or caught is None):
+            row.wrong = "the device was finished before it could be killed"
+        if row.good and (not resumed or resumed[0] + block < have):
+            row.wrong = f"after the first kill at {have:,} bytes it began again at {resumed[:1]}"
+        if row.good and row.resumed_at + block < stored:
+            row.wrong = f"it resumed at {row.resumed_at:,}, but had {stored:,}"
+        rest = size - row.resumed_at
+        if row.good and row.wire > rest * (1 + MOST_OVERHEAD) + FIXED_OVERHEAD:
+            row.wrong = f"{row.wire:,} bytes on the wire for the {rest:,} that were missing"
+
+    # ---- its tools -------------------------------------------------------------------------------------------------
+
+    def class_id(self, name: str) -> uuid.UUID:
+        """The UUID of a class."""
+        return uuid.uuid5(self.VENDOR, name)
+
+    async def publish(
+        self,
+        class_name: str,
+        model: ota.Model,
+        sequence: int,
+        version: str,
+        kind: ota.UpdateType = ota.UpdateType.SOFTWARE,
+        severity: ota.Severity = ota.Severity.HIGH,
+        *,
+        image: bytes | None = None,
+        delivered: bytes | None = None,
+        signed_for: str | None = None,
+    ) -> None:
+        """Signs and publishes a release, as ``waft sign`` and ``waft publish`` do."""
+        image = self.image if image is None else image
+        uri = f"image/{ota.image_id(image)}"
+        if model is ota.Model.B:
+            uri = f"coap://127.0.0.1:{self.gateway.port}/{class_name}/{uri}"
+        release = ota.Release(
+            image=image,
+            vendor=self.VENDOR,
+            class_id=self.class_id(signed_for or class_name),
+            sequence=sequence,
+            version=version,
+            kind=kind,
+            severity=severity,
+            uri=uri,
+        )
+        envelope = release.sign(self.key)
+        (self.folder / f"{class_name}-{version}.suit").write_bytes(envelope)
+        manifest = ota.verify(envelope, [self.key.public])
+        await send(
+            model,
+            envelope,
+            image if delivered is None else delivered,
+            manifest,
+            class_name,
+            "waft",
+            f"127.0.0.1:{self.broker.port}",
+            None if model is ota.Model.A else self.provider_folder,
+        )
+        if model is not ota.Model.A:
+            await self.gateway.poll()
+
+    def bar(self, name: str, have: int, total: int) -> None:
+        """Moves a device's progress bar."""
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, note="")
+        self.progress.update(self.tasks[name], completed=have, total=total)
+
+    async def launch(self, part: Part, more: list[str] | None = None) -> Process:
+        """Starts a device."""
+        program = self.programs[part.language]
+        assert program is not None
+        command = [
+            *program,
+            *("--name", part.name, "--root", "waft", "--vendor", str(self.VENDOR)),
+            *("--class", str(self.class_id(part.class_name)), "--class-name", part.class_name),
+            *("--key", self.key.public.hex(), "--flash", str(self.folder / f"{part.name}.flash")),
+            *("--slot-size", str(self.slot), "--seed", str(int.from_bytes(os.urandom(3), "big"))),
+            *(("--broker", f"127.0.0.1:{self.broker.port}") if part.broker else ()),
+            *(("--gateway", f"coap://127.0.0.1:{self.gateway.port}") if part.gateway else ()),
+            *part.flags,
+            *(more or []),
+        ]
+        process = Process(part.name, self.bar)
+        self.running.append(process)
+        await process.start(command)
+        return process
+
+    async def finish(
+        self, part: Part, process: Process, *, refused: str | None = None, label: str | None = None
+    ) -> Row:
+        """Waits for a device's end and judges its last line."""
+        done = await process.finish(self.timeout)
+        row = Row(label or part.name, part.language)
+        self.rows.append(row)
+        if done is None:
+            row.state = "no answer"
+            row.wrong = "it did not finish: " + "; ".join(process.noise or ["nothing was printed"])
+            return row
+        row.model = done.get("model")
+        row.severity = done.get("severity")
+        row.wire = int(done.get("rx", 0)) + int(done.get("tx", 0))
+        row.image = int(done.get("image", 0))
+        row.messages = int(done.get("messages", 0))
+        row.resumed_at = int(done.get("resumed_at", 0))
+        row.state = str(done.get("state"))
+        row.version = done.get("version")
+        row.reason = done.get("reason")
+        if part.name in self.tasks:
+            self.progress.update(self.tasks[part.name], note=row.state)
+        row.wrong = self._judge(part, process, row, refused)
+        return row
+
+    def _judge(self, part: Part, process: Process, row: Row, refused: str | None) -> str:
+        """What is wrong with a line; nothing, if it is as it must be."""
+        if refused is not None:
+            if process.code != 3 or row.reason != refused:
+                return f"it must be refused as {refused} with exit code 3, not {row.state} ({row.reason}), code {process.code}"
+            return ""
+        if process.code != 0 or row.state != "confirmed":
+            return f"it must be confirmed, not {row.state} ({row.reason}), code {process.code}: " + "; ".join(process.noise)
+        if row.model != part.model.value:
+            return f"it must come by model {part.model.upper()}, not {row.model}"
+        if row.version != "1.2.0" or row.image != len(self.image):
+            return f"it must be version 1.2.0 of {len(self.image):,} bytes"
+        if row.wire < row.image - row.resumed_at:
+            return "fewer bytes on the wire than the image has: the count is wrong"
+        flash = (self.folder / f"{part.name}.flash").read_bytes()
+        slots = [flash[2 * ERASE + n * self.slot :][: len(self.image)] for n in (0, 1)]
+        if self.image not in slots:
+            return "its flash does not hold the image"
+        return ""

@@ -1,0 +1,178 @@
+"""MQTT 3.1.1, client and server side, as machines that do no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ._native import Broker, Client, topic_matches
+
+__all__ = [
+    "Acknowledged",
+    "Broker",
+    "BrokerEvent",
+    "BrokerStats",
+    "Client",
+    "ClientConnected",
+    "CloseConnection",
+    "Closed",
+    "Connected",
+    "Event",
+    "Payload",
+    "PayloadWanted",
+    "Publish",
+    "QoS",
+    "Refused",
+    "Skipped",
+    "Subscribed",
+    "Unsubscribed",
+    "Will",
+    "topic_matches",
+]
+
+
+class QoS(IntEnum):
+    """How hard a message is to lose (MQTT 3.1.1 §4.3)."""
+
+    AT_MOST_ONCE = 0
+    AT_LEAST_ONCE = 1
+    EXACTLY_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes for a client that vanishes."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+
+
+# ---- events of a client --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted the connection."""
+
+    session_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker refused the connection; close it. ``code`` is that of MQTT 3.1.1 §3.2.2.3."""
+
+    code: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A message begins. Its ``payload_len`` bytes follow as :class:`Payload` events (none when it is empty)."""
+
+    topic: str
+    payload_len: int
+    qos: int
+    retain: bool
+    dup: bool
+    id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The next bytes of the message that is arriving."""
+
+    data: bytes
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A message was passed over (and acknowledged): its topic is longer than ``max_packet`` allows."""
+
+    topic_len: int
+    payload_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A message of ours has arrived for good: PUBACK or PUBCOMP."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A SUBACK: one granted QoS, or 0x80, for each filter."""
+
+    id: int
+    codes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """An UNSUBACK."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadWanted:
+    """The next bytes of a streamed message are wanted: answer with ``payload()``."""
+
+    id: int | None
+    offset: int
+    len: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The machine gave the connection up; close it."""
+
+    reason: str
+
+
+Event = (
+    Connected | Refused | Publish | Payload | Skipped | Acknowledged | Subscribed | Unsubscribed | PayloadWanted | Closed
+)
+
+# ---- events of a broker --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConnected:
+    """A client was let in."""
+
+    peer: int
+    client_id: str
+    session_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnection:
+    """Close the connection of ``peer`` now; the broker knows it no more. ``code`` is that of the violation, or 0."""
+
+    peer: int
+    reason: str
+    code: int
+
+
+BrokerEvent = ClientConnected | CloseConnection
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStats:
+    """What a broker holds and has done."""
+
+    connections: int
+    connected: int
+    sessions: int
+    subscriptions: int
+    retained: int
+    retained_bytes: int
+    queued: int
+    queued_bytes: int
+    received: int
+    sent: int
+    dropped: int

@@ -1,0 +1,288 @@
+//! `waft.coap`: the endpoint.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use waft::coap::{
+    Body, Code, Config, ETag, Endpoint as Machine, Event, Exchange, Flow, Opt, Options, Reply, Request,
+    RequestId as Id, Resource, Resources, Violation,
+};
+use waft::{Input, Peer};
+
+use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
+use crate::errors::{self, Named};
+
+impl Named for Violation {
+    const CLASS: &'static str = "PeerError";
+
+    fn name(&self) -> &'static str {
+        Violation::name(*self)
+    }
+}
+
+/// To answer a request by: give it to `respond` or `acknowledge`.
+#[pyclass(module = "waft.coap", frozen)]
+pub(crate) struct RequestId(Id);
+
+#[pymethods]
+impl RequestId {
+    /// Who asks.
+    #[getter]
+    fn peer(&self) -> u32 {
+        self.0.peer().0
+    }
+
+    /// The token of the request.
+    #[getter]
+    fn token(&self) -> Vec<u8> {
+        self.0.token().as_bytes().to_vec()
+    }
+
+    /// Whether it wants to observe the resource.
+    #[getter]
+    fn observes(&self) -> bool {
+        self.0.observes()
+    }
+
+    /// Offset and length of the part of the body that the response can carry.
+    #[getter]
+    fn wanted(&self) -> (u32, u32) {
+        self.0.wanted()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<waft.coap.RequestId of peer {}>", self.0.peer().0)
+    }
+}
+
+fn options<'py>(py: Python<'py>, options: Options<'_>) -> Vec<(u16, Bound<'py, PyBytes>)> {
+    options.map(|opt| (opt.number, bytes(py, opt.value))).collect()
+}
+
+fn code(py: Python<'_>, code: Code) -> PyResult<Object> {
+    make!(py, "waft.coap", "Code", (code.0,))
+}
+
+/// Python's options, each a number and its bytes.
+struct Given(Vec<(u16, Vec<u8>)>);
+
+impl Given {
+    fn new(mut given: Vec<(u16, Vec<u8>)>) -> Self {
+        given.sort_by_key(|(number, _)| *number);
+        Self(given)
+    }
+
+    fn opts(&self) -> Vec<Opt<'_>> {
+        self.0.iter().map(|(number, value)| Opt { number: *number, value }).collect()
+    }
+}
+
+fn event(py: Python<'_>, event: Event<'_>) -> PyResult<Object> {
+    match event {
+        Event::Response { exchange, code: c, options: o, etag, observe, offset, total, payload, last } => {
+            let etag = etag.map(|tag| bytes(py, tag.as_bytes()));
+            let o = options(py, o);
+            let args = (exchange.id(), code(py, c)?, o, etag, observe, offset, total, bytes(py, payload), last);
+            make!(py, "waft.coap", "Response", args)
+        }
+        Event::Request { id, code: c, options: o, payload, offset, more } => {
+            let o = options(py, o);
+            let args = (Py::new(py, RequestId(id))?, code(py, c)?, o, bytes(py, payload), offset, more);
+            make!(py, "waft.coap", "Request", args)
+        }
+        Event::Failed { exchange, reason } => make!(py, "waft.coap", "Failed", (exchange.id(), reason.name())),
+        Event::BodyWanted { exchange, offset, len } => {
+            make!(py, "waft.coap", "BodyWanted", (exchange.id(), offset, len))
+        }
+        Event::ObserverGone { resource: Resource(resource), peer: Peer(peer) } => {
+            make!(py, "waft.coap", "ObserverGone", (resource, peer))
+        }
+        Event::Pong { peer: Peer(peer) } => make!(py, "waft.coap", "Pong", (peer,)),
+        Event::Silent { peer: Peer(peer) } => make!(py, "waft.coap", "Silent", (peer,)),
+        _ => Err(PyValueError::new_err("an event that this version of waft does not know")),
+    }
+}
+
+/// A CoAP endpoint, client and server at once: retransmission, deduplication, Observe, Block1 and Block2.
+#[pyclass(module = "waft.coap")]
+pub(crate) struct Endpoint {
+    machine: Machine<'static>,
+    scratch: Scratch,
+}
+
+#[pymethods]
+impl Endpoint {
+    #[new]
+    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1))]
+    fn new(seed: u64, arena: usize, transfers: usize, seen: usize, observers: usize, szx: u8, nstart: u8) -> Self {
+        let config = Config { szx, nstart, ..Config::default() };
+        let flights = transfers.saturating_add(observers);
+        let resources = Resources::owned(arena, transfers, flights, seen, observers);
+        Self { machine: Machine::new(config, seed, resources), scratch: Scratch::default() }
+    }
+
+    /// Queues a request for `path` (percent-encoded, with its query); gives the number of the exchange.
+    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn request(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        peer: u32,
+        method: u8,
+        path: &str,
+        payload: Option<&[u8]>,
+        options: Vec<(u16, Vec<u8>)>,
+        confirmable: bool,
+        host: Option<&str>,
+        observe: bool,
+        szx: u8,
+        offset: u32,
+        etag: Option<&[u8]>,
+        payload_len: Option<u32>,
+        manual: bool,
+    ) -> PyResult<u32> {
+        let given = Given::new(options);
+        let etag = match etag {
+            Some(tag) => Some(ETag::new(tag).ok_or_else(|| PyValueError::new_err("an ETag has 1 to 8 bytes"))?),
+            None => None,
+        };
+        let request = Request {
+            confirmable,
+            host,
+            options: &given.opts(),
+            payload: payload.unwrap_or(&[]),
+            payload_len,
+            observe,
+            szx,
+            offset,
+            etag,
+            flow: if manual { Flow::Manual } else { Flow::Auto },
+            ..Request::new(Code(method), path)
+        };
+        self.machine.request(at(now), Peer(peer), &request).map(Exchange::id).map_err(|e| errors::any(py, &e))
+    }
+
+    /// The part of a request's body that `BodyWanted` asked for.
+    fn body(&mut self, py: Python<'_>, now: u64, exchange: u32, data: &[u8]) -> PyResult<()> {
+        self.machine.body(at(now), Exchange::from_id(exchange), data).map_err(|e| errors::any(py, &e))
+    }
+
+    /// With `manual=True`: fetch the next block.
+    fn advance(&mut self, py: Python<'_>, now: u64, exchange: u32) -> PyResult<()> {
+        self.machine.advance(at(now), Exchange::from_id(exchange)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Gives an exchange up; an observation is deregistered.
+    fn cancel(&mut self, py: Python<'_>, now: u64, exchange: u32) -> PyResult<()> {
+        self.machine.cancel(at(now), Exchange::from_id(exchange)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Asks whether a peer is there.
+    fn ping(&mut self, py: Python<'_>, now: u64, peer: u32) -> PyResult<()> {
+        self.machine.ping(at(now), Peer(peer)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Answers a request; the endpoint cuts the block that was asked for. `observe` accepts an observation under a number
+    /// of your own.
+    #[pyo3(signature = (now, id, code, body, *, options=Vec::new(), observe=None))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn respond(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        id: &RequestId,
+        code: u8,
+        body: &[u8],
+        options: Vec<(u16, Vec<u8>)>,
+        observe: Option<u32>,
+    ) -> PyResult<()> {
+        let given = Given::new(options);
+        let reply = Reply {
+            code: Code(code),
+            options: &given.opts(),
+            body: Body::Whole(body),
+            observe: observe.map(Resource),
+            confirmable: true,
+        };
+        self.machine.respond(at(now), &id.0, &reply).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Acknowledges a request whose answer follows later.
+    fn acknowledge(&mut self, py: Python<'_>, now: u64, id: &RequestId) -> PyResult<()> {
+        self.machine.acknowledge(at(now), &id.0).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Tells the observers of a resource its new state; gives how many there are.
+    #[pyo3(signature = (now, resource, code, body, *, options=Vec::new(), confirmable=true))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn notify(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        resource: u32,
+        code: u8,
+        body: &[u8],
+        options: Vec<(u16, Vec<u8>)>,
+        confirmable: bool,
+    ) -> PyResult<u32> {
+        let given = Given::new(options);
+        let reply =
+            Reply { code: Code(code), options: &given.opts(), body: Body::Whole(body), observe: None, confirmable };
+        self.machine.notify(at(now), Resource(resource), &reply).map_err(|e| errors::any(py, &e))
+    }
+
+    /// How many observe a resource.
+    fn observers(&self, resource: u32) -> u32 {
+        self.machine.observers(Resource(resource))
+    }
+
+    /// Counters since it was made, by name.
+    #[getter]
+    fn stats(&self) -> std::collections::BTreeMap<&'static str, u32> {
+        let s = self.machine.stats();
+        [
+            ("received", s.received),
+            ("sent", s.sent),
+            ("retransmitted", s.retransmitted),
+            ("malformed", s.malformed),
+            ("duplicates", s.duplicates),
+            ("unmatched", s.unmatched),
+            ("stale", s.stale),
+            ("refused", s.refused),
+            ("dropped", s.dropped),
+        ]
+        .into()
+    }
+
+    /// Takes in one datagram. Noise is dropped and counted.
+    fn handle_input(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        let done = match self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes: data }) {
+            Ok(done) => done,
+            Err(never) => match never {},
+        };
+        let told = done.event.map(|e| event(py, e)).transpose()?;
+        handled(py, done.consumed, done.needed, told)
+    }
+
+    /// Lets time-outs happen.
+    fn handle_timeout(&mut self, now: u64) {
+        self.machine.handle_timeout(at(now));
+    }
+
+    /// The next datagram or the next thing to tell; `Timeout` last.
+    #[pyo3(signature = (now, max=65536))]
+    fn poll_output(&mut self, py: Python<'_>, now: u64, max: usize) -> PyResult<Object> {
+        output(py, self.machine.poll_output(at(now), self.scratch.of(max)), |e| event(py, e))
+    }
+
+    /// When to call `handle_timeout` at the latest, in microseconds.
+    fn next_timeout(&self) -> Option<u64> {
+        self.machine.next_timeout().map(waft::Instant::as_micros)
+    }
+
+    fn __repr__(&self) -> String {
+        let s = self.machine.stats();
+        format!("<waft.coap.Endpoint {} received, {} sent>", s.received, s.sent)
+    }
+}

@@ -1,0 +1,261 @@
+//! `waft.mqtt`: the client.
+
+use pyo3::prelude::*;
+use waft::mqtt::client::{self, CloseReason, InFlight, State};
+use waft::mqtt::packet::{Connect, ConnectReturnCode, PacketId, QoS, Violation, Will};
+use waft::{Input, Misuse, Peer, Storage};
+
+use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
+use crate::errors::{self, Named};
+
+impl Named for Violation {
+    const CLASS: &'static str = "PeerError";
+
+    fn name(&self) -> &'static str {
+        Violation::name(*self)
+    }
+}
+
+pub(crate) fn qos(py: Python<'_>, n: u8) -> PyResult<QoS> {
+    QoS::from_u8(n).ok_or_else(|| errors::misuse(py, Misuse::OutOfRange))
+}
+
+fn packet_id(py: Python<'_>, n: u16) -> PyResult<PacketId> {
+    PacketId::new(n).ok_or_else(|| errors::misuse(py, Misuse::UnknownId))
+}
+
+pub(crate) const fn return_code(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::Accepted => "accepted",
+        ConnectReturnCode::UnacceptableProtocolVersion => "unacceptable protocol version",
+        ConnectReturnCode::IdentifierRejected => "identifier rejected",
+        ConnectReturnCode::ServerUnavailable => "server unavailable",
+        ConnectReturnCode::BadUserNameOrPassword => "bad user name or password",
+        ConnectReturnCode::NotAuthorized => "not authorized",
+    }
+}
+
+/// A will as Python gives it.
+#[derive(FromPyObject)]
+pub(crate) struct PyWill {
+    topic: String,
+    payload: Vec<u8>,
+    qos: u8,
+    retain: bool,
+}
+
+fn event(py: Python<'_>, event: client::Event<'_>) -> PyResult<Object> {
+    use client::Event as E;
+    match event {
+        E::Connected { session_present } => make!(py, "waft.mqtt", "Connected", (session_present,)),
+        E::Refused { code } => make!(py, "waft.mqtt", "Refused", (code as u8, return_code(code))),
+        E::Publish(p) => make!(
+            py,
+            "waft.mqtt",
+            "Publish",
+            (p.topic, p.payload_len, p.qos as u8, p.retain, p.dup, p.id.map(PacketId::get))
+        ),
+        E::Payload { bytes: data, last } => make!(py, "waft.mqtt", "Payload", (bytes(py, data), last)),
+        E::Skipped { topic_len, payload_len } => make!(py, "waft.mqtt", "Skipped", (topic_len, payload_len)),
+        E::Acknowledged { id } => make!(py, "waft.mqtt", "Acknowledged", (id.get(),)),
+        E::Subscribed { id, codes } => make!(py, "waft.mqtt", "Subscribed", (id.get(), bytes(py, codes))),
+        E::Unsubscribed { id } => make!(py, "waft.mqtt", "Unsubscribed", (id.get(),)),
+        E::PayloadWanted { id, offset, len } => {
+            make!(py, "waft.mqtt", "PayloadWanted", (id.map(PacketId::get), offset, len))
+        }
+        E::Closed { reason } => {
+            let why = match reason {
+                CloseReason::Requested => "requested",
+                CloseReason::ConnectTimeout => "no answer to CONNECT",
+                CloseReason::KeepAlive => "no answer to PINGREQ",
+                CloseReason::Overflow => "more messages at once than the table holds",
+            };
+            make!(py, "waft.mqtt", "Closed", (why,))
+        }
+    }
+}
+
+/// An MQTT 3.1.1 client: one connection to one server, and the session that outlives it.
+#[pyclass(module = "waft.mqtt")]
+pub(crate) struct Client {
+    machine: client::Client<'static>,
+    scratch: Scratch,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (*, manual_ack=false, max_packet=65535, window=4096, arena=65536, in_flight=32, answer_timeout=10_000_000))]
+    fn new(
+        manual_ack: bool,
+        max_packet: u16,
+        window: u16,
+        arena: usize,
+        in_flight: usize,
+        answer_timeout: u64,
+    ) -> Self {
+        let config = client::Config {
+            manual_ack,
+            max_packet,
+            window,
+            answer_timeout: waft::Duration::from_micros(answer_timeout),
+            ..client::Config::default()
+        };
+        let table = Storage::Owned(vec![InFlight::EMPTY; in_flight]);
+        Self { machine: client::Client::new(config, Storage::owned(arena), table), scratch: Scratch::default() }
+    }
+
+    /// The stream is open and `peer` stands for it: queues CONNECT.
+    #[pyo3(signature = (now, peer, client_id, *, clean_session=true, keep_alive=60, will=None, username=None, password=None))]
+    #[allow(clippy::too_many_arguments, reason = "the fields of CONNECT, by name")]
+    fn connect(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        peer: u32,
+        client_id: &str,
+        clean_session: bool,
+        keep_alive: u16,
+        will: Option<PyWill>,
+        username: Option<&str>,
+        password: Option<&[u8]>,
+    ) -> PyResult<()> {
+        let will = match &will {
+            Some(w) => Some(Will { topic: &w.topic, payload: &w.payload, qos: qos(py, w.qos)?, retain: w.retain }),
+            None => None,
+        };
+        let connect = Connect { client_id, clean_session, keep_alive, will, username, password };
+        self.machine.connect(at(now), Peer(peer), &connect).map_err(|e| errors::any(py, &e))
+    }
+
+    /// The stream is closed.
+    fn connection_lost(&mut self, now: u64) {
+        self.machine.connection_lost(at(now));
+    }
+
+    /// Queues DISCONNECT.
+    fn disconnect(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.disconnect(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Queues a message; gives its packet identifier at QoS 1 and 2.
+    #[pyo3(signature = (now, topic, payload, qos=0, retain=false))]
+    fn publish(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        topic: &str,
+        payload: &[u8],
+        qos: u8,
+        retain: bool,
+    ) -> PyResult<Option<u16>> {
+        let qos = self::qos(py, qos)?;
+        let id = self.machine.publish(at(now), topic, payload, qos, retain).map_err(|e| errors::any(py, &e))?;
+        Ok(id.map(PacketId::get))
+    }
+
+    /// Queues a message of `len` bytes that are asked for by `PayloadWanted`.
+    #[pyo3(signature = (now, topic, len, qos=0, retain=false))]
+    fn publish_streamed(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        topic: &str,
+        len: u32,
+        qos: u8,
+        retain: bool,
+    ) -> PyResult<Option<u16>> {
+        let qos = self::qos(py, qos)?;
+        let id = self.machine.publish_streamed(at(now), topic, len, qos, retain).map_err(|e| errors::any(py, &e))?;
+        Ok(id.map(PacketId::get))
+    }
+
+    /// The bytes that `PayloadWanted` asked for; gives how many were taken.
+    fn payload(&mut self, py: Python<'_>, now: u64, data: &[u8]) -> PyResult<usize> {
+        self.machine.payload(at(now), data).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Queues SUBSCRIBE for `[(filter, qos), …]`; gives its packet identifier.
+    fn subscribe(&mut self, py: Python<'_>, now: u64, filters: Vec<(String, u8)>) -> PyResult<u16> {
+        let mut wanted = Vec::with_capacity(filters.len());
+        for (filter, n) in &filters {
+            wanted.push((filter.as_str(), qos(py, *n)?));
+        }
+        self.machine.subscribe(at(now), &wanted).map(PacketId::get).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Queues UNSUBSCRIBE; gives its packet identifier.
+    fn unsubscribe(&mut self, py: Python<'_>, now: u64, filters: Vec<String>) -> PyResult<u16> {
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        self.machine.unsubscribe(at(now), &filters).map(PacketId::get).map_err(|e| errors::any(py, &e))
+    }
+
+    /// With `manual_ack`: the message is safe here.
+    fn acknowledge(&mut self, py: Python<'_>, now: u64, id: u16) -> PyResult<()> {
+        let id = packet_id(py, id)?;
+        self.machine.acknowledge(at(now), id).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Bytes still to come of the message that is being received.
+    #[getter]
+    fn payload_left(&self) -> u32 {
+        self.machine.payload_left()
+    }
+
+    /// Places taken in the table: messages, subscriptions and handshakes that are not finished.
+    #[getter]
+    fn in_flight(&self) -> usize {
+        self.machine.in_flight()
+    }
+
+    /// Whether the server has accepted and nothing has ended the connection since.
+    #[getter]
+    fn is_connected(&self) -> bool {
+        self.machine.is_connected()
+    }
+
+    /// "closed", "connecting", "connected" or "disconnecting".
+    #[getter]
+    fn state(&self) -> &'static str {
+        match self.machine.state() {
+            State::Closed => "closed",
+            State::Connecting => "connecting",
+            State::Connected => "connected",
+            State::Disconnecting => "disconnecting",
+        }
+    }
+
+    /// Takes in what has come of the stream and was not consumed yet.
+    fn handle_input(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        let done = self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes: data });
+        let done = done.map_err(|e| errors::any(py, &e))?;
+        let told = done.event.map(|e| event(py, e)).transpose()?;
+        handled(py, done.consumed, done.needed, told)
+    }
+
+    /// Lets time-outs happen.
+    fn handle_timeout(&mut self, now: u64) {
+        self.machine.handle_timeout(at(now));
+    }
+
+    /// The next thing to send or to tell: `Transmit`, an event, `BufferTooSmall`, or `Timeout` last.
+    #[pyo3(signature = (now, max=65536))]
+    fn poll_output(&mut self, py: Python<'_>, now: u64, max: usize) -> PyResult<Object> {
+        output(py, self.machine.poll_output(at(now), self.scratch.of(max)), |e| event(py, e))
+    }
+
+    /// When to call `handle_timeout` at the latest, in microseconds.
+    fn next_timeout(&self) -> Option<u64> {
+        self.machine.next_timeout().map(waft::Instant::as_micros)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<waft.mqtt.Client {}, {} in flight>", self.state(), self.in_flight())
+    }
+}
+
+/// Whether `filter` matches the topic `name` (MQTT 3.1.1 §4.7).
+#[pyfunction]
+pub(crate) fn topic_matches(filter: &str, name: &str) -> bool {
+    waft::mqtt::topic::matches(filter, name)
+}

@@ -1,0 +1,451 @@
+//! `waft.ota`: keys, manifests, the policy, the update machine, the bootloader's decision.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use waft::ota::author;
+use waft::ota::event::{self, Area};
+use waft::ota::manifest::{self, Ed25519, Key, Manifest};
+use waft::ota::policy::{Choice, Link, Policy, Severity, UpdateType};
+use waft::ota::refusal::Refusal;
+use waft::ota::report::Report;
+use waft::ota::update;
+use waft::{Duration, Input, Peer, Storage};
+
+use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
+use crate::errors::{self, Named};
+use crate::keep;
+
+impl Named for Refusal {
+    const CLASS: &'static str = "Refusal";
+
+    fn name(&self) -> &'static str {
+        Refusal::name(*self)
+    }
+}
+
+/// 32 bytes, or an error that says what of.
+pub(crate) fn exactly<const N: usize>(what: &str, data: &[u8]) -> PyResult<[u8; N]> {
+    data.try_into().map_err(|_| PyValueError::new_err(format!("{what} must be {N} bytes, not {}", data.len())))
+}
+
+pub(crate) fn public_keys(keys: &[Vec<u8>]) -> PyResult<Vec<[u8; 32]>> {
+    keys.iter().map(|key| exactly("a public key", key)).collect()
+}
+
+pub(crate) fn update_type(name: &str) -> PyResult<UpdateType> {
+    UpdateType::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| PyValueError::new_err(format!("the type must be \"software\" or \"security\", not {name:?}")))
+}
+
+pub(crate) fn severity(name: &str) -> PyResult<Severity> {
+    Severity::ALL.into_iter().find(|severity| severity.name() == name).ok_or_else(|| {
+        PyValueError::new_err(format!("the severity must be \"high\", \"medium\" or \"low\", not {name:?}"))
+    })
+}
+
+fn choice(name: &str) -> PyResult<Choice> {
+    Ok(match name {
+        "a" => Choice::A,
+        "b" => Choice::B,
+        "c" => Choice::C,
+        "cheaper" => Choice::Cheaper,
+        _ => {
+            return Err(PyValueError::new_err(format!("a choice is \"a\", \"b\", \"c\" or \"cheaper\", not {name:?}")));
+        }
+    })
+}
+
+/// The paper's policy with some entries replaced: (type, severity, choice).
+pub(crate) fn policy(overrides: &[(String, String, String)]) -> PyResult<Policy> {
+    let mut policy = Policy::default();
+    for (kind, grade, chosen) in overrides {
+        policy = policy.with(update_type(kind)?, severity(grade)?, choice(chosen)?);
+    }
+    Ok(policy)
+}
+
+/// The model that the policy takes for an update: "a", "b" or "c".
+#[pyfunction]
+#[pyo3(signature = (kind, severity, cost_a, cost_b, overrides))]
+pub(crate) fn choose_model(
+    kind: &str,
+    severity: &str,
+    cost_a: u32,
+    cost_b: u32,
+    overrides: Vec<(String, String, String)>,
+) -> PyResult<&'static str> {
+    let model =
+        policy(&overrides)?.choose(update_type(kind)?, self::severity(severity)?, Link { a: cost_a, b: cost_b });
+    Ok(model.name())
+}
+
+/// A version as people write it.
+fn version(version: manifest::Version) -> String {
+    version.to_string()
+}
+
+/// `waft.ota.Manifest`.
+pub(crate) fn manifest_object(py: Python<'_>, m: &Manifest<'_>) -> PyResult<Object> {
+    make!(
+        py,
+        "waft.ota",
+        "_manifest",
+        (
+            m.sequence,
+            m.version.map(version),
+            bytes(py, &m.vendor),
+            bytes(py, &m.class),
+            m.kind.name(),
+            m.severity.name(),
+            m.uri,
+            bytes(py, &m.image.digest),
+            m.image.size,
+            m.chunk,
+            bytes(py, &m.digest),
+        )
+    )
+}
+
+/// An author's Ed25519 key.
+#[pyclass(module = "waft.ota", frozen)]
+pub(crate) struct SecretKey {
+    key: author::SecretKey,
+    seed: [u8; 32],
+}
+
+#[pymethods]
+impl SecretKey {
+    /// The key that grows from 32 random bytes.
+    #[new]
+    fn new(seed: &[u8]) -> PyResult<Self> {
+        let seed = exactly("a seed", seed)?;
+        let key = author::SecretKey::from_seed(&seed)
+            .ok_or_else(|| PyValueError::new_err("a seed of zeros is no key: take random bytes"))?;
+        Ok(Self { key, seed })
+    }
+
+    /// A new key, from the system's randomness.
+    #[staticmethod]
+    fn generate(py: Python<'_>) -> PyResult<Self> {
+        let random = py.import("secrets")?.getattr("token_bytes")?.call1((32,))?;
+        Self::new(random.cast::<PyBytes>()?.as_bytes())
+    }
+
+    /// The 32 bytes that make the key. Keep them secret.
+    #[getter]
+    fn seed(&self) -> Vec<u8> {
+        self.seed.to_vec()
+    }
+
+    /// The public key: 32 bytes.
+    #[getter]
+    fn public(&self) -> Vec<u8> {
+        self.key.key().public.to_vec()
+    }
+
+    /// The key identifier that manifests name: 8 bytes.
+    #[getter]
+    fn id(&self) -> Vec<u8> {
+        self.key.key().id.to_vec()
+    }
+
+    /// The signed envelope of a release; use `waft.ota.Release`.
+    #[pyo3(signature = (image, *, vendor, class_id, sequence, version, kind, severity, uri, chunk))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn sign(
+        &self,
+        py: Python<'_>,
+        image: &[u8],
+        vendor: &[u8],
+        class_id: &[u8],
+        sequence: u64,
+        version: Option<&str>,
+        kind: &str,
+        severity: &str,
+        uri: &str,
+        chunk: Option<u32>,
+    ) -> PyResult<Vec<u8>> {
+        let version = match version {
+            Some(text) => Some(text.parse().map_err(|_| {
+                PyValueError::new_err(format!("a version is up to 5 numbers and a stage, like 1.2.0, not {text:?}"))
+            })?),
+            None => None,
+        };
+        let release = author::Release {
+            sequence,
+            vendor: exactly("the vendor's UUID", vendor)?,
+            class: exactly("the class's UUID", class_id)?,
+            image: manifest::Image::of(image).ok_or_else(|| PyValueError::new_err("an image is shorter than 4 GiB"))?,
+            uri,
+            version,
+            kind: update_type(kind)?,
+            severity: self::severity(severity)?,
+            chunk,
+            reference_uri: None,
+            requires: manifest::Requires::default(),
+            text: None,
+        };
+        release.sign(&self.key).map_err(|e| errors::misuse(py, e))
+    }
+
+    fn __repr__(&self) -> String {
+        let id: String = self.key.key().id.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("<waft.ota.SecretKey {id}>")
+    }
+}
+
+/// Checks an envelope as a device does.
+#[pyfunction]
+pub(crate) fn verify(py: Python<'_>, envelope: &[u8], keys: Vec<Vec<u8>>) -> PyResult<Object> {
+    let keys: Vec<Key> = public_keys(&keys)?.into_iter().map(Key::new).collect();
+    let manifest = manifest::verify(envelope, &keys, &Ed25519).map_err(|e| errors::peer(py, &e))?;
+    manifest_object(py, &manifest)
+}
+
+/// Reads an envelope without asking who signed it.
+#[pyfunction]
+pub(crate) fn inspect(py: Python<'_>, envelope: &[u8]) -> PyResult<Object> {
+    let manifest = manifest::parse_unverified(envelope, None).map_err(|e| errors::peer(py, &e))?;
+    manifest_object(py, &manifest)
+}
+
+/// The bootloader's decision: (slot, trial, active, note or None), a note being (page to erase or None, page, offset,
+/// bytes).
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "taken apart by waft.ota.boot")]
+pub(crate) fn boot(
+    page0: &[u8],
+    page1: &[u8],
+    factory: u8,
+) -> PyResult<(u8, bool, u8, Option<(Option<u8>, u8, u32, Vec<u8>)>)> {
+    if factory > 1 {
+        return Err(PyValueError::new_err(format!("a slot is 0 or 1, not {factory}")));
+    }
+    let decision = waft::ota::boot::decide([page0, page1], factory);
+    let note = decision.note.map(|note| (note.erase, note.page, note.offset, note.bytes.to_vec()));
+    Ok((decision.slot, decision.trial, decision.active, note))
+}
+
+fn area(py: Python<'_>, area: Area) -> PyResult<Object> {
+    let number: u8 = match area {
+        Area::Slot(n) => n,
+        Area::Journal => 2,
+    };
+    make!(py, "waft.ota", "Area", (number,))
+}
+
+pub(crate) fn state(py: Python<'_>, state: event::State) -> PyResult<Object> {
+    make!(py, "waft.ota", "State", (state.name(),))
+}
+
+fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
+    let reason = r.reason.map(Refusal::name);
+    let args = (state(py, r.state)?, reason, r.version.map(version), r.sequence, bytes(py, &r.digest));
+    make!(py, "waft.ota", "Report", args)
+}
+
+/// An event of the update machine, or of an agent's.
+pub(crate) fn event(py: Python<'_>, event: event::Event<'_>) -> PyResult<Object> {
+    use event::Event as E;
+    match event {
+        E::Load { area: a, offset, len } => make!(py, "waft.ota", "Load", (area(py, a)?, offset, len)),
+        E::Erase { area: a, offset, len } => make!(py, "waft.ota", "Erase", (area(py, a)?, offset, len)),
+        E::Store { area: a, offset, bytes: data } => {
+            make!(py, "waft.ota", "Store", (area(py, a)?, offset, bytes(py, data)))
+        }
+        E::Record { offset, bytes: data } => make!(py, "waft.ota", "Record", (offset, bytes(py, data))),
+        E::Activate { slot } => make!(py, "waft.ota", "Activate", (slot,)),
+        E::Fetch { offset } => make!(py, "waft.ota", "Fetch", (offset,)),
+        E::State(s) => make!(py, "waft.ota", "StateChanged", (state(py, s)?,)),
+        E::Report(r) => report(py, &r),
+    }
+}
+
+/// The update machine's configuration from Python's arguments.
+pub(crate) fn update_config(
+    vendor: &[u8],
+    class: &[u8],
+    keys: &[Vec<u8>],
+    running: u8,
+    sizes: [u32; 3],
+    trial: u64,
+) -> PyResult<update::Config<'static>> {
+    let keys = keep::keys(public_keys(keys)?);
+    let mut config = update::Config::new(
+        exactly("the vendor's UUID", vendor)?,
+        exactly("the class's UUID", class)?,
+        keys,
+        running,
+        sizes,
+    );
+    config.trial = Duration::from_micros(trial);
+    Ok(config)
+}
+
+/// The update machine: takes a device through a signed update; it asks for flash work and writes none itself.
+#[pyclass(module = "waft.ota")]
+pub(crate) struct Update {
+    machine: update::Update<'static>,
+    scratch: Scratch,
+}
+
+#[pymethods]
+impl Update {
+    #[new]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn new(
+        vendor: &[u8],
+        class_id: &[u8],
+        keys: Vec<Vec<u8>>,
+        slot_size: u32,
+        running: u8,
+        erase_size: u32,
+        write_size: u32,
+        block: u32,
+        attempts: u8,
+        trial: u64,
+        manifest_room: usize,
+    ) -> PyResult<Self> {
+        let mut config = update_config(vendor, class_id, &keys, running, [slot_size, erase_size, write_size], trial)?;
+        config.block = block;
+        config.attempts = attempts;
+        Ok(Self { machine: update::Update::new(config, Storage::owned(manifest_room)), scratch: Scratch::default() })
+    }
+
+    /// Reads the journal and takes up what it says.
+    fn start(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.start(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Gives it an envelope; raises `Refusal` with the rule that it breaks.
+    fn announce(&mut self, py: Python<'_>, now: u64, envelope: &[u8]) -> PyResult<()> {
+        self.machine.announce(at(now), envelope).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Postpones the download or the reboot until a time.
+    fn defer(&mut self, py: Python<'_>, now: u64, until: u64) -> PyResult<()> {
+        self.machine.defer(at(now), at(until)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Says no to the download or the reboot, until `resume`.
+    fn veto(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.veto(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Goes on with what was deferred or vetoed.
+    fn resume(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.resume(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Gives the update up.
+    fn cancel(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.cancel(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// The image on trial is good.
+    fn confirm(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.confirm(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// The image on trial is no good.
+    fn reject(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.reject(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Bytes of the image that belong at `offset`.
+    fn data(&mut self, py: Python<'_>, now: u64, offset: u32, data: &[u8]) -> PyResult<Object> {
+        let done = self.machine.data(at(now), offset, data).map_err(|e| errors::any(py, &e))?;
+        let told = done.event.map(|e| event(py, e)).transpose()?;
+        handled(py, done.consumed, done.needed, told)
+    }
+
+    /// What was asked for is done.
+    fn done(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.done(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// What `Load` asked for was read.
+    fn loaded(&mut self, py: Python<'_>, now: u64, data: &[u8]) -> PyResult<()> {
+        self.machine.loaded(at(now), data).map_err(|e| errors::any(py, &e))
+    }
+
+    /// What was asked for cannot be done.
+    fn failed(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.failed(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Image bytes as a stream, at the first byte that is missing. `peer` is not looked at.
+    fn handle_input(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        let done = self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes: data });
+        let done = done.map_err(|e| errors::any(py, &e))?;
+        let told = done.event.map(|e| event(py, e)).transpose()?;
+        handled(py, done.consumed, done.needed, told)
+    }
+
+    /// Lets a trial end or what was deferred go on, where it is time.
+    fn handle_timeout(&mut self, now: u64) {
+        self.machine.handle_timeout(at(now));
+    }
+
+    /// The next request or the next thing to tell; `Timeout` last.
+    #[pyo3(signature = (now, max=65536))]
+    fn poll_output(&mut self, py: Python<'_>, now: u64, max: usize) -> PyResult<Object> {
+        output(py, self.machine.poll_output(at(now), self.scratch.of(max)), |e| event(py, e))
+    }
+
+    /// When to call `handle_timeout` at the latest, in microseconds.
+    fn next_timeout(&self) -> Option<u64> {
+        self.machine.next_timeout().map(waft::Instant::as_micros)
+    }
+
+    /// Where the update stands.
+    #[getter]
+    fn state(&self, py: Python<'_>) -> PyResult<Object> {
+        state(py, self.machine.state())
+    }
+
+    /// Which bytes are missing, while it is being fetched.
+    #[getter]
+    fn wanted(&self, py: Python<'_>) -> PyResult<Option<Object>> {
+        self.machine.wanted().map(|w| make!(py, "waft.ota", "Wanted", (w.offset, w.end, w.size))).transpose()
+    }
+
+    /// Bytes stored without a gap, and the size of the image.
+    #[getter]
+    fn progress(&self) -> (u32, u32) {
+        self.machine.progress()
+    }
+
+    /// The manifest of the update.
+    #[getter]
+    fn manifest(&self, py: Python<'_>) -> PyResult<Option<Object>> {
+        self.machine.manifest().map(|m| manifest_object(py, &m)).transpose()
+    }
+
+    /// Manifests with a lower sequence number are refused.
+    #[getter]
+    fn floor(&self) -> u64 {
+        self.machine.floor()
+    }
+
+    /// The slot of the confirmed image.
+    #[getter]
+    fn active_slot(&self) -> u8 {
+        self.machine.active_slot()
+    }
+
+    /// Why the last update failed or was reverted.
+    #[getter]
+    fn reason(&self) -> Option<&'static str> {
+        self.machine.reason().map(Refusal::name)
+    }
+
+    fn __repr__(&self) -> String {
+        let (have, size) = self.machine.progress();
+        format!("<waft.ota.Update {}, {have} of {size} bytes>", self.machine.state().name())
+    }
+}

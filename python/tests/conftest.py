@@ -1,0 +1,149 @@
+"""What the tests share: real peers as processes, ports that are free, time-outs that end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from waft import ota
+
+#: Seconds that any wait for a peer may take.
+PATIENCE = 30.0
+
+#: Debian packages of the programs that the tests talk to.
+PACKAGES = {
+    "mosquitto": "mosquitto",
+    "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_sub": "mosquitto-clients",
+    "coap-client-notls": "libcoap3-bin",
+    "coap-server-notls": "libcoap3-bin",
+}
+
+
+def program(name: str) -> str:
+    """The path of a program. One that is missing fails the test and is named, with its package."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    if found is None:
+        package = PACKAGES.get(name, name)
+        pytest.fail(f"{name} is missing: sudo apt-get install {package}", pytrace=False)
+    return found
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port on which nothing listens."""
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(what: str, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Waits until ``check`` holds."""
+    end = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not happen within {seconds:.0f} s", pytrace=False)
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts TCP connections there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def running(*command: str | Path, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended by its own handle, whatever happens."""
+    process = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.communicate()
+
+
+async def execute(*command: str | Path, stdin: bytes | None = None, timeout: float = PATIENCE) -> tuple[int, bytes, bytes]:
+    """Runs a program to its end while the event loop goes on: exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *[str(part) for part in command],
+        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(stdin), timeout)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        pytest.fail(f"{command[0]} did not end within {timeout:.0f} s", pytrace=False)
+    assert process.returncode is not None
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[int]:
+    """Debian's mosquitto; gives its port."""
+    port = free_port()
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    with running(program("mosquitto"), "-c", config) as process:
+        wait_for("mosquitto's start", lambda: listens(port) or process.poll() is not None)
+        assert process.poll() is None, "mosquitto ended at once"
+        yield port
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A vendor, a class and a key."""
+
+    key: ota.SecretKey
+    vendor: uuid.UUID
+    class_id: uuid.UUID
+    class_name: str = "lamp"
+
+    def sign(self, image: bytes, sequence: int = 1, version: str = "1.0.0", **more: object) -> bytes:
+        """A release."""
+        release = ota.Release(
+            image=image,
+            vendor=self.vendor,
+            class_id=self.class_id,
+            sequence=sequence,
+            version=version,
+            **more,  # type: ignore[arg-type]
+        )
+        return release.sign(self.key)
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Fleet:
+    """The fleet that the tests update."""
+    vendor = uuid.uuid5(uuid.NAMESPACE_DNS, "test.waft.example")
+    return Fleet(ota.SecretKey(bytes(range(32))), vendor, uuid.uuid5(vendor, "lamp"))
+
+
+def make_image(size: int) -> bytes:
+    """Bytes that do not repeat."""
+    import hashlib
+
+    return b"".join(hashlib.sha256(n.to_bytes(4, "big")).digest() for n in range(-(-size // 32)))[:size]
+
+

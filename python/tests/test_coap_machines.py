@@ -1,0 +1,159 @@
+"""The CoAP endpoint without any I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+import waft
+from waft import coap
+from waft._machine import Timeout, Transmit
+
+
+class Pair:
+    """Two endpoints, one clock, a link that can lose datagrams."""
+
+    def __init__(self, drop: tuple[int, ...] = ()) -> None:
+        self.ends = (coap.Endpoint(seed=1), coap.Endpoint(seed=2))
+        self.now = 0
+        self.told: tuple[list[coap.Event], list[coap.Event]] = ([], [])
+        self.sent = 0
+        self.drop = drop
+
+    def step(self) -> bool:
+        """Everything that can happen now. Whether anything did."""
+        wires: deque[tuple[int, bytes]] = deque()
+        busy = False
+        for n, end in enumerate(self.ends):
+            while not isinstance(out := end.poll_output(self.now), Timeout):
+                busy = True
+                if isinstance(out, Transmit):
+                    if self.sent not in self.drop:
+                        wires.append((1 - n, out.data))
+                    self.sent += 1
+                else:
+                    self.told[n].append(out)
+        for n, data in wires:
+            handled = self.ends[n].handle_input(self.now, 0, data)
+            assert handled.consumed == len(data)
+            if handled.event is not None:
+                self.told[n].append(handled.event)
+                self.serve(n, handled.event)
+        return busy
+
+    def serve(self, n: int, event: coap.Event) -> None:
+        """What the host of that end does."""
+
+    def run(self, seconds: float) -> None:
+        end = self.now + int(seconds * 1_000_000)
+        while True:
+            while self.step():
+                pass
+            waits = [at for at in (e.next_timeout() for e in self.ends) if at is not None]
+            if not waits or min(waits) > end:
+                self.now = end
+                return
+            assert min(waits) > self.now, "a deadline in the past"
+            self.now = min(waits)
+            for e in self.ends:
+                e.handle_timeout(self.now)
+
+
+class Files(Pair):
+    """The second end serves bodies by path and can be observed."""
+
+    def __init__(self, drop: tuple[int, ...] = ()) -> None:
+        super().__init__(drop)
+        self.files = {"/f": bytes(range(256)) * 40}
+
+    def serve(self, n: int, event: coap.Event) -> None:
+        if n == 1 and isinstance(event, coap.Request):
+            body = self.files.get(event.path)
+            if body is None:
+                self.ends[1].respond(self.now, event.id, coap.Code.NOT_FOUND, b"")
+            else:
+                observe = 1 if event.id.observes else None
+                options = [(4, b"v1")]
+                self.ends[1].respond(self.now, event.id, coap.Code.CONTENT, body, options=options, observe=observe)
+
+    def body(self) -> bytes:
+        return b"".join(e.payload for e in self.told[0] if isinstance(e, coap.Response))
+
+
+@pytest.mark.parametrize("szx", [0, 2, 6])
+@pytest.mark.parametrize("drop", [(), (0,), (1, 2), (3, 7, 8)])
+def test_a_body_comes_by_blocks_and_survives_loss(szx: int, drop: tuple[int, ...]) -> None:
+    pair = Files(drop)
+    exchange = pair.ends[0].request(0, 0, coap.Code.GET, "/f", szx=szx)
+    pair.run(120)
+    responses = [e for e in pair.told[0] if isinstance(e, coap.Response)]
+    assert pair.body() == pair.files["/f"]
+    assert all(r.exchange == exchange and r.code == coap.Code.CONTENT and r.etag == b"v1" for r in responses)
+    assert [r.last for r in responses].count(True) == 1 and responses[-1].last
+    assert responses[-1].total == 10_240
+
+
+def test_random_access_begins_at_an_offset() -> None:
+    pair = Files()
+    pair.ends[0].request(0, 0, coap.Code.GET, "/f", offset=9216, etag=b"v1")
+    pair.run(10)
+    assert pair.body() == pair.files["/f"][9216:]
+
+
+def test_what_is_not_there_is_4_04() -> None:
+    pair = Files()
+    pair.ends[0].request(0, 0, coap.Code.GET, "/none")
+    pair.run(10)
+    [response] = pair.told[0]
+    assert isinstance(response, coap.Response)
+    assert str(response.code) == "4.04" and not response.code.is_success
+
+
+def test_observers_are_told() -> None:
+    pair = Files()
+    pair.files["/f"] = b"one"
+    exchange = pair.ends[0].request(0, 0, coap.Code.GET, "/f", observe=True)
+    pair.run(1)
+    assert pair.ends[1].observers(1) == 1
+    pair.files["/f"] = b"two"
+    assert pair.ends[1].notify(pair.now, 1, coap.Code.CONTENT, b"two", options=[(4, b"v2")]) == 1
+    pair.run(1)
+    got = [e for e in pair.told[0] if isinstance(e, coap.Response)]
+    assert [e.payload for e in got] == [b"one", b"two"]
+    assert all(e.observe is not None for e in got)
+    pair.ends[0].cancel(pair.now, exchange)
+    pair.run(1)
+    assert pair.ends[1].observers(1) == 0
+
+
+def test_nobody_there_is_a_failure_in_the_end() -> None:
+    pair = Pair(drop=tuple(range(100)))
+    exchange = pair.ends[0].request(0, 0, coap.Code.GET, "/")
+    pair.run(300)
+    assert pair.told[0] == [coap.Failed(exchange, "Timeout")]
+
+
+def test_noise_is_dropped_and_counted() -> None:
+    endpoint = coap.Endpoint()
+    for noise in (b"", b"\x00", b"\xff" * 40, b"\x40\x01"):
+        assert endpoint.handle_input(0, 0, noise).event is None
+    assert endpoint.stats["malformed"] == 4
+
+
+def test_misuse_says_what_is_wrong() -> None:
+    endpoint = coap.Endpoint()
+    with pytest.raises(waft.Misuse) as e:
+        endpoint.cancel(0, 77)
+    assert e.value.name == "UnknownId"
+    with pytest.raises(waft.Misuse):
+        endpoint.request(0, 0, coap.Code.GET, "no slash")
+    with pytest.raises(ValueError, match="1 to 8 bytes"):
+        endpoint.request(0, 0, coap.Code.GET, "/", etag=b"")
+
+
+def test_uris_are_taken_apart() -> None:
+    assert coap.split_uri("coap://[::1]/a?b=c") == ("::1", 5683, "/a?b=c")
+    for wrong in ("http://h/", "coap:///a", "coap://h/#f", "h"):
+        with pytest.raises(ValueError, match="CoAP URI"):
+            coap.split_uri(wrong)

@@ -1,0 +1,179 @@
+"""The MQTT machines without any I/O: the contract, driven from Python."""
+
+from __future__ import annotations
+
+import pytest
+
+import waft
+from waft import mqtt
+from waft._machine import BufferTooSmall, Handled, Timeout, Transmit
+
+
+def drain(machine: mqtt.Client | mqtt.Broker, now: int) -> tuple[bytes, list[object]]:
+    """What it sends and tells until it waits."""
+    sent, told = b"", []
+    while True:
+        out = machine.poll_output(now)
+        if isinstance(out, Timeout):
+            return sent, told
+        if isinstance(out, Transmit):
+            sent += out.data
+        else:
+            told.append(out)
+
+
+def feed(machine: mqtt.Client | mqtt.Broker, now: int, data: bytes) -> list[object]:
+    """Gives it bytes until it takes no more."""
+    told: list[object] = []
+    while data:
+        handled: Handled[object] = machine.handle_input(now, 0, data)
+        data = data[handled.consumed :]
+        if handled.event is not None:
+            told.append(handled.event)
+        elif not handled.consumed:
+            break
+    return told
+
+
+def pair() -> tuple[mqtt.Client, mqtt.Broker]:
+    """A client that is connected to a broker."""
+    client, broker = mqtt.Client(), mqtt.Broker()
+    broker.accept(0, 0)
+    client.connect(0, 0, "c", will=mqtt.Will("gone", b"c", 1))
+    feed(broker, 0, drain(client, 0)[0])
+    sent, told = drain(broker, 0)
+    assert told == [mqtt.ClientConnected(0, "c", False)]
+    assert feed(client, 0, sent) == [mqtt.Connected(session_present=False)]
+    return client, broker
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_comes_back_to_its_subscriber(qos: int) -> None:
+    client, broker = pair()
+    number = client.subscribe(0, [("a/+", qos)])
+    told: list[object] = []
+
+    def turn() -> None:
+        for _ in range(6):
+            feed(broker, 0, drain(client, 0)[0])
+            told.extend(feed(client, 0, drain(broker, 0)[0]))
+
+    turn()
+    assert told == [mqtt.Subscribed(number, bytes([qos]))]
+    told.clear()
+    published = client.publish(0, "a/b", b"hello", qos)
+    assert (published is None) == (qos == 0)
+    turn()
+    [message] = [e for e in told if isinstance(e, mqtt.Publish)]
+    assert (message.topic, message.payload_len, message.qos) == ("a/b", 5, qos)
+    assert mqtt.Payload(b"hello", True) in told
+    if published is not None:
+        assert mqtt.Acknowledged(published) in told
+    assert client.in_flight == 0
+
+
+def test_any_split_of_the_input_gives_the_same_events() -> None:
+    stream = b"\x20\x02\x00\x00" + b"\x30\x08\x00\x03a/bxyz" + b"\xd0\x00"
+    whole: list[object] = []
+    for split in range(len(stream) + 1):
+        client = mqtt.Client()
+        client.connect(0, 0, "c")
+        drain(client, 0)
+        rest, told = b"", []
+        for part in (stream[:split], stream[split:]):
+            rest += part
+            while rest:
+                handled = client.handle_input(0, 0, rest)
+                rest = rest[handled.consumed :]
+                if handled.event is None and not handled.consumed:
+                    assert handled.needed > 0
+                    break
+                if handled.event is not None:
+                    told.append(handled.event)
+        payload = b"".join(e.data for e in told if isinstance(e, mqtt.Payload))
+        rest_of = [e for e in told if not isinstance(e, mqtt.Payload)]
+        assert payload == b"xyz"
+        whole = whole or rest_of
+        assert rest_of == whole
+
+
+def test_a_broken_peer_is_an_error_with_a_number_and_a_name() -> None:
+    client, _ = pair()
+    with pytest.raises(waft.PeerError) as e:
+        client.handle_input(0, 0, b"\xff\xff\xff\xff\xff\xff")
+    assert -83 <= e.value.code <= -64
+    assert e.value.name and str(e.value)
+    assert not client.is_connected
+
+
+def test_misuse_and_capacity_leave_everything_as_it_was() -> None:
+    client = mqtt.Client(arena=64, in_flight=4)
+    with pytest.raises(waft.Misuse, match="no connection"):
+        client.subscribe(0, [("a", 0)])
+    client.connect(0, 0, "c")
+    with pytest.raises(waft.Misuse) as wildcard:
+        client.publish(0, "a/#", b"")
+    assert wildcard.value.name == "InvalidTopic" and wildcard.value.code == -2
+    with pytest.raises(waft.Capacity) as full:
+        client.publish(0, "a", bytes(100))
+    assert full.value.code == -32
+    with pytest.raises(waft.Misuse):
+        client.publish(0, "a", b"", 3)
+
+
+def test_too_small_a_buffer_keeps_the_output() -> None:
+    client = mqtt.Client()
+    client.connect(0, 0, "a-name-of-some-length")
+    small = client.poll_output(0, 4)
+    if isinstance(small, BufferTooSmall):
+        out = client.poll_output(0, small.needed)
+        assert isinstance(out, Transmit) and out.data[0] == 0x10
+    else:
+        assert isinstance(small, Transmit) and len(small.data) <= 4
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    def once() -> bytes:
+        broker = mqtt.Broker(seed=7)
+        broker.accept(0, 0)
+        feed(broker, 0, b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00")
+        return drain(broker, 0)[0] + repr(broker.stats).encode()
+
+    assert once() == once()
+
+
+def test_a_streamed_message_asks_for_its_payload() -> None:
+    client, broker = pair()
+    broker_got = bytearray()
+    data = bytes(range(256)) * 200
+    client.publish_streamed(0, "big", len(data), 1, True)
+    for _ in range(1000):
+        out = client.poll_output(0)
+        if isinstance(out, mqtt.PayloadWanted):
+            taken = client.payload(0, data[out.offset : out.offset + out.len])
+            assert taken == out.len
+        elif isinstance(out, Transmit):
+            broker_got += out.data
+            while broker_got:
+                handled = broker.handle_input(0, 0, bytes(broker_got))
+                del broker_got[: handled.consumed]
+                if not handled.consumed:
+                    break
+        else:
+            break
+    assert broker.retained("#") == [("big", data, 1)]
+
+
+def test_topic_filters_match_as_the_standard_says() -> None:
+    assert mqtt.topic_matches("sport/+/player", "sport/tennis/player")
+    assert mqtt.topic_matches("sport/#", "sport")
+    assert not mqtt.topic_matches("#", "$SYS/uptime")
+
+
+def test_every_error_has_one_number() -> None:
+    table = waft.error_table()
+    assert len({code for _, code, _, _ in table}) == len(table)
+    assert all(text and name.isidentifier() for _, _, name, text in table)
+    for kind, code, _, _ in table:
+        low, high = {"Misuse": (-31, -1), "Capacity": (-63, -32), "PeerError": (-95, -64), "Refusal": (-127, -96)}[kind]
+        assert low <= code <= high
