@@ -8,10 +8,11 @@
 //! Machines are treated unkindly on purpose: streams are cut at random places, buffers are sometimes too small,
 //! `handle_timeout` sometimes comes early.
 
+pub mod fleet;
 mod link;
 mod network;
 mod node;
 
 pub use link::Link;
-pub use network::Network;
+pub use network::{Arrival, Arrived, Network};
 pub use node::{App, Breach, Context, NodeId, Traffic};

@@ -41,6 +41,8 @@ pub(super) enum Wait {
     Stall = 4,
     /// Ask the server for the next block again.
     Block = 5,
+    /// Look again at a manifest whose update failed.
+    Again = 6,
 }
 
 impl Timer for Wait {
@@ -86,7 +88,7 @@ pub struct Stats {
 pub struct Agent<'a> {
     pub(super) clock: Clock,
     pub(super) rng: Rng,
-    pub(super) timers: Timers<6>,
+    pub(super) timers: Timers<7>,
     pub(super) config: Config<'a>,
     pub(super) mqtt: Client<'a>,
     pub(super) coap: Endpoint<'a>,
@@ -106,6 +108,8 @@ pub struct Agent<'a> {
     pub(super) busy: bool,
     /// The observation of the gateway's manifest.
     pub(super) watch: Option<Exchange>,
+    /// A checksum of the manifest announced last, and how often in a row its update failed or it was refused.
+    pub(super) tried: (u32, u8),
     /// Whence the accepted manifest came.
     pub(super) announced: Option<Link>,
     pub(super) fetch: Fetch,
@@ -144,6 +148,7 @@ impl<'a> Agent<'a> {
             unacknowledged: None,
             busy: false,
             watch: None,
+            tried: (0, 0),
             announced: None,
             fetch: Fetch::Idle,
             model: None,
@@ -338,7 +343,9 @@ impl<'a> Agent<'a> {
             return self.payload(now, input);
         }
         self.acknowledge_stored(now);
-        if self.unacknowledged.is_some() {
+        self.announce(now);
+        // One acknowledgement and one manifest can wait; nothing else is read before they are through.
+        if self.unacknowledged.is_some() || matches!(self.arriving, Some((Link::Broker, Some(_)))) {
             return Ok(Handled::quiet(0));
         }
         let handled = self.mqtt.handle_input(now, input)?;
@@ -397,6 +404,12 @@ impl<'a> Agent<'a> {
         let left = usize::try_from(self.mqtt.payload_left()).unwrap_or(usize::MAX);
         let bytes = input.bytes.get(..left).unwrap_or(input.bytes);
         let mut handled = Handled::quiet(bytes.len());
+        if let Incoming::Chunk { n, .. } = self.incoming
+            && self.update.wanted().is_none()
+        {
+            // Finished, deferred or given up since the chunk began.
+            self.drain_chunk(n);
+        }
         match self.incoming {
             Incoming::Drain => {}
             Incoming::Manifest(at) => {
@@ -415,12 +428,7 @@ impl<'a> Agent<'a> {
                     }
                     handled = taken.map(Event::Update);
                 }
-                Err(_) => {
-                    if let Fetch::Mqtt(pull) = &mut self.fetch {
-                        pull.drop_chunk(n);
-                    }
-                    self.incoming = Incoming::Drain;
-                }
+                Err(_) => self.drain_chunk(n),
             },
         }
         if handled.consumed == 0 {
@@ -437,6 +445,13 @@ impl<'a> Agent<'a> {
             self.incoming = Incoming::Drain;
         }
         Ok(handled)
+    }
+
+    fn drain_chunk(&mut self, n: u32) {
+        if let Fetch::Mqtt(pull) = &mut self.fetch {
+            pull.drop_chunk(n);
+        }
+        self.incoming = Incoming::Drain;
     }
 
     fn datagram<'i>(&mut self, now: Instant, link: Link, input: Input<'i>) -> Handled<Event<'i>> {
@@ -577,6 +592,9 @@ impl<'a> Agent<'a> {
         self.mqtt.handle_timeout(now);
         self.coap.handle_timeout(now);
         self.update.handle_timeout(now);
+        if self.timers.expired(Wait::Again, now) {
+            self.look_again(now);
+        }
         for timer in [Wait::Broker, Wait::Gateway, Wait::Server, Wait::Watch, Wait::Block] {
             self.timers.expired(timer, now);
         }
@@ -642,7 +660,7 @@ impl<'a> Agent<'a> {
         };
         if let Some((event, len)) = asked {
             match event {
-                ota::event::Event::Report(report) => self.report = Some(report),
+                ota::event::Event::Report(report) => self.reported(now, report),
                 ota::event::Event::State(_) | ota::event::Event::Fetch { .. } => {}
                 _ => self.busy = true,
             }

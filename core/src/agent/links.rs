@@ -147,13 +147,18 @@ impl Agent<'_> {
     pub(super) fn connected(&mut self, now: Instant, session_present: bool) {
         self.failures_of(Link::Broker, 0);
         // Subscribing again brings the retained manifest again: the device may have been away when it changed.
-        if let Some(name) = self.manifest_topic() {
-            let _ = self.mqtt.subscribe(now, &[(name.as_str(), QoS::AtLeastOnce)]);
-        }
+        self.subscribe_manifest(now);
         if let Fetch::Mqtt(pull) = &mut self.fetch
             && !session_present
         {
             pull.forget();
+        }
+    }
+
+    pub(super) fn subscribe_manifest(&mut self, now: Instant) {
+        if let Some(name) = self.manifest_topic() {
+            // Where there is no room, the next connection brings it.
+            let _ = self.mqtt.subscribe(now, &[(name.as_str(), QoS::AtLeastOnce)]);
         }
     }
 

@@ -8,19 +8,21 @@ use super::{
     topic::{self, Name},
 };
 use crate::{
-    Capacity, Error, Instant,
+    Capacity, Duration, Error, Instant,
     coap::{Code, Flow, Request, Uri},
     mqtt::packet::QoS,
-    ota::{event::State, policy::Model, report},
+    ota::{
+        event::{Report, State},
+        policy::Model,
+        report,
+    },
 };
 
 impl Agent<'_> {
     /// Does what the state calls for and storage allows. Doing it again changes nothing.
     pub(super) fn plan(&mut self, now: Instant) {
         self.acknowledge_stored(now);
-        if matches!(self.arriving, Some((_, Some(_)))) {
-            self.announce(now);
-        }
+        self.announce(now);
         self.plan_watch(now);
         self.plan_fetch(now);
         self.plan_report(now);
@@ -39,13 +41,42 @@ impl Agent<'_> {
     pub(super) fn announce(&mut self, now: Instant) {
         let Some((link, Some(len))) = self.arriving else { return };
         let envelope = self.inbox.get(..len).unwrap_or(&[]);
-        match self.update.announce(now, envelope) {
-            Err(Error::Capacity(Capacity::Busy)) => return,
-            Ok(()) => self.announced = Some(link),
-            // The update reports the refusal itself.
-            Err(_) => {}
+        let sum = checksum(envelope);
+        let failed_before = self.tried.0 == sum && self.timers.get(Wait::Again).is_some();
+        if !failed_before {
+            match self.update.announce(now, envelope) {
+                Err(Error::Capacity(Capacity::Busy)) => return,
+                Ok(()) => self.announced = Some(link),
+                // The update reports the refusal itself.
+                Err(_) => {}
+            }
+            if self.tried.0 != sum {
+                self.tried = (sum, 0);
+            }
         }
         self.arriving = None;
+    }
+
+    /// Takes in a report. A manifest that was refused, or whose update failed, is not tried again before a pause, which
+    /// doubles each time from a minute to a day: an image that cannot be right is not fetched for ever.
+    pub(super) fn reported(&mut self, now: Instant, report: Report) {
+        self.report = Some(report);
+        if report.reason.is_some() {
+            let (sum, times) = self.tried;
+            self.tried = (sum, times.saturating_add(1));
+            let minutes = 1_u64.checked_shl(times.into()).unwrap_or(u64::MAX).min(24 * 60);
+            self.timers.set(Wait::Again, now.after(Duration::from_secs(60).times(minutes)));
+        }
+    }
+
+    /// Has the manifest sent again.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        if let Some(watch) = self.watch.take() {
+            let _ = self.coap.cancel(now, watch);
+        }
+        if self.mqtt.is_connected() {
+            self.subscribe_manifest(now);
+        }
     }
 
     pub(super) fn plan_watch(&mut self, now: Instant) {
@@ -216,4 +247,9 @@ fn at_server(uri: &str) -> Option<Fetch> {
     let parsed = Uri::parse(uri).ok()?;
     let path = Name::join(&[parsed.target()])?;
     Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: false })
+}
+
+/// FNV-1a, 32 bits: tells a manifest from the one before.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811C_9DC5, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -1,0 +1,64 @@
+//! NOR flash in memory.
+
+use waft::ota::event::Area;
+
+/// Bytes that are erased together.
+pub const ERASE: u32 = 4096;
+/// Bytes of an image slot.
+pub const SLOT: u32 = 256 * 1024;
+/// Bytes that are programmed together.
+pub const UNIT: u32 = 8;
+
+/// NOR flash: erased to ones, each program unit written once.
+#[derive(Debug, Clone)]
+pub struct Flash {
+    areas: [Vec<u8>; 3],
+}
+
+impl Flash {
+    /// Erased flash.
+    #[must_use]
+    pub fn new() -> Self {
+        let area = |len: u32| vec![0xFF; len as usize];
+        Self { areas: [area(2 * ERASE), area(SLOT), area(SLOT)] }
+    }
+
+    /// All bytes of an area.
+    #[must_use]
+    pub fn area(&self, area: Area) -> &[u8] {
+        &self.areas[index(area)]
+    }
+
+    /// Erases one erase block.
+    ///
+    /// # Panics
+    /// If it is not one.
+    pub fn erase(&mut self, area: Area, offset: u32, len: u32) {
+        assert!(offset.is_multiple_of(ERASE) && len == ERASE, "erase blocks are erased whole");
+        self.areas[index(area)][offset as usize..][..len as usize].fill(0xFF);
+    }
+
+    /// Programs `bytes`.
+    ///
+    /// # Panics
+    /// If they begin inside a program unit, or where something was programmed since the last erase.
+    pub fn write(&mut self, area: Area, offset: u32, bytes: &[u8]) {
+        assert!(offset.is_multiple_of(UNIT), "writes begin at a program unit");
+        let place = &mut self.areas[index(area)][offset as usize..][..bytes.len()];
+        assert!(place.iter().all(|b| *b == 0xFF), "{area:?} at {offset}: written twice");
+        place.copy_from_slice(bytes);
+    }
+}
+
+fn index(area: Area) -> usize {
+    match area {
+        Area::Journal => 0,
+        Area::Slot(n) => 1 + usize::from(n),
+    }
+}
+
+impl Default for Flash {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole updates in virtual time: devices, the servers that deliver, a release.
+
+mod device;
+mod flash;
+mod release;
+mod servers;
+
+pub use device::{Device, Peers};
+pub use flash::{ERASE, Flash, SLOT, UNIT};
+pub use release::{CHUNK, CLASS, VENDOR, image, key, manifest, reference};
+pub use servers::{FileServer, Listener, Provider, publish};
