@@ -298,7 +298,7 @@ fn digest(e: &mut Cbor, digest: &[u8; 32]) -> Written {
     e.array(2)?.int(int(ALG_SHA256))?.bytes(digest).map(drop)
 }
 
-fn int(value: i64) -> Int {
+fn int(value: i32) -> Int {
     Int::from(value)
 }
 

@@ -123,6 +123,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number that is a label: one beyond 32 bits is none that anybody knows.
+    pub(crate) fn label(&mut self) -> Result<i32, Refusal> {
+        Ok(i32::try_from(self.int()?).unwrap_or(i32::MIN))
+    }
+
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Refusal> {
         self.string(BYTES)
     }
@@ -190,8 +195,8 @@ impl<'a> Map<'a> {
     }
 
     /// The next key, where keys are numbers; its value follows in `reader`.
-    pub(crate) fn key(&mut self, reader: &mut Reader<'a>) -> Result<Option<i64>, Refusal> {
-        self.next(reader, Reader::int)
+    pub(crate) fn key(&mut self, reader: &mut Reader<'a>) -> Result<Option<i32>, Refusal> {
+        self.next(reader, Reader::label)
     }
 
     /// The next key as `read` reads it.
@@ -237,7 +242,8 @@ impl Encoder<'_, '_> {
         self.head(UINT, value);
     }
 
-    pub(crate) fn int(&mut self, value: i64) {
+    pub(crate) fn int(&mut self, value: i32) {
+        let value = i64::from(value);
         if value < 0 { self.head(NINT, (!value).cast_unsigned()) } else { self.head(UINT, value.cast_unsigned()) }
     }
 
@@ -263,7 +269,7 @@ impl Encoder<'_, '_> {
         let numbers = version.numbers();
         self.head(ARRAY, numbers.len() as u64);
         for number in numbers {
-            self.int(i64::from(*number));
+            self.int(*number);
         }
     }
 

@@ -6,10 +6,10 @@ use super::refusal::Refusal;
 use crate::wire::Writer;
 
 /// COSE algorithm Ed25519 (RFC 9864); its predecessor -8, EdDSA, is deprecated and refused.
-pub const ALG_ED25519: i64 = -19;
+pub const ALG_ED25519: i32 = -19;
 
 /// COSE algorithm SHA-256 (RFC 9054).
-pub const ALG_SHA256: i64 = -16;
+pub const ALG_SHA256: i32 = -16;
 
 /// CBOR tag of a SUIT envelope.
 pub(crate) const TAG_ENVELOPE: u64 = 107;
@@ -84,7 +84,7 @@ pub(crate) fn read_digest<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], R
     if reader.array()? != 2 {
         return Err(Refusal::Malformed);
     }
-    if reader.int()? != ALG_SHA256 {
+    if reader.label()? != ALG_SHA256 {
         return Err(Refusal::Algorithm);
     }
     reader.array_of().map_err(|_| Refusal::Malformed)
@@ -131,7 +131,7 @@ fn read_protected(bytes: &[u8]) -> Result<Option<&[u8; 8]>, Refusal> {
     if header.key(&mut reader)? != Some(1) {
         return Err(Refusal::Authentication);
     }
-    if reader.int()? != ALG_ED25519 {
+    if reader.label()? != ALG_ED25519 {
         return Err(Refusal::Algorithm);
     }
     let kid = match header.key(&mut reader)? {

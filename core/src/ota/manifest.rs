@@ -41,7 +41,7 @@ pub const COMPONENT: &[u8] = &[0x81, 0x41, 0x00];
 pub const DEPTH: usize = 4;
 
 /// The private parameter's key: see [this module](self#the-private-parameter).
-pub const PRIVATE: i64 = -257;
+pub const PRIVATE: i32 = -257;
 
 /// An image as the manifest describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,17 +198,17 @@ pub trait Visit<'a> {
     }
 
     /// A command in the sequence at that depth. `argument` is encoded; it is empty where parameters or sequences follow.
-    fn command(&mut self, depth: usize, code: i64, argument: &'a [u8]) {
+    fn command(&mut self, depth: usize, code: i32, argument: &'a [u8]) {
         let _ = (depth, code, argument);
     }
 
     /// A parameter that is set, with its encoded value.
-    fn parameter(&mut self, depth: usize, key: i64, value: &'a [u8]) {
+    fn parameter(&mut self, depth: usize, key: i32, value: &'a [u8]) {
         let _ = (depth, key, value);
     }
 
     /// A text, on the component with that encoded identifier or on the manifest.
-    fn text(&mut self, language: &'a str, component: Option<&'a [u8]>, key: i64, text: &'a str) {
+    fn text(&mut self, language: &'a str, component: Option<&'a [u8]>, key: i32, text: &'a str) {
         let _ = (language, component, key, text);
     }
 }

@@ -166,7 +166,7 @@ impl Report {
         } else {
             encoder.map(3);
             encoder.uint(5);
-            encoder.int(self.reason.map_or(0, |reason| reason as i64));
+            encoder.int(self.reason.map_or(0, |reason| reason as i32));
             encoder.uint(6);
             encoder.array(5);
             encoder.array(0);
@@ -227,9 +227,9 @@ impl Report {
         if !r.skip_true() {
             let mut result = r.map()?;
             key(result.key(r)?, 5)?;
-            let code = r.int()?;
+            let code = r.label()?;
             if code != 0 {
-                reason = i32::try_from(code).ok().and_then(Refusal::from_code);
+                reason = Refusal::from_code(code);
                 reason.ok_or(Refusal::Argument)?;
             }
             key(result.key(r)?, 6)?;
@@ -253,7 +253,7 @@ impl Report {
     }
 }
 
-fn key(found: Option<i64>, wanted: i64) -> Result<(), Refusal> {
+fn key(found: Option<i32>, wanted: i32) -> Result<(), Refusal> {
     if found == Some(wanted) { Ok(()) } else { Err(Refusal::MissingMember) }
 }
 

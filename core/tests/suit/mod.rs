@@ -195,12 +195,14 @@ pub(crate) fn cached(make: fn() -> Vec<Vec<u8>>) -> &'static [Vec<u8>] {
 pub(crate) fn encode_again(input: &[u8]) -> Vec<u8> {
     let mut decoder = Decoder::new(input);
     let mut encoder = Encoder::new(Vec::new());
-    item(&mut decoder, &mut encoder).expect("what is accepted is CBOR");
+    item(&mut decoder, &mut encoder, false).expect("what is accepted is CBOR");
     assert_eq!(decoder.position(), input.len());
     encoder.into_writer()
 }
 
-fn item(d: &mut Decoder<'_>, e: &mut Encoder<Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
+/// `plain` byte strings are component identifiers; those of 8, 16, 32 and 64 bytes identifiers, digests and signatures.
+/// Others hold CBOR, where what they hold looks so.
+fn item(d: &mut Decoder<'_>, e: &mut Encoder<Vec<u8>>, plain: bool) -> Result<(), Box<dyn std::error::Error>> {
     match d.datatype()? {
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => drop(e.u64(d.u64()?)?),
         Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => drop(e.int(d.int()?)?),
@@ -213,15 +215,17 @@ fn item(d: &mut Decoder<'_>, e: &mut Encoder<Vec<u8>>) -> Result<(), Box<dyn std
         Type::Tag => {
             let tag: Tag = d.tag()?;
             e.tag(tag)?;
-            item(d, e)?;
+            item(d, e, plain)?;
         }
         Type::Bytes => {
             let content = d.bytes()?;
             let mut inner = Decoder::new(content);
             let mut again = Encoder::new(Vec::new());
             // An array or a map that fills the byte string is embedded CBOR.
-            let embedded = matches!(inner.datatype(), Ok(Type::Array | Type::Map | Type::Tag))
-                && item(&mut inner, &mut again).is_ok()
+            let embedded = !plain
+                && !matches!(content.len(), 8 | 16 | 32 | 64)
+                && matches!(inner.datatype(), Ok(Type::Array | Type::Map | Type::Tag))
+                && item(&mut inner, &mut again, false).is_ok()
                 && inner.position() == content.len();
             e.bytes(if embedded { again.writer() } else { content })?;
         }
@@ -229,7 +233,7 @@ fn item(d: &mut Decoder<'_>, e: &mut Encoder<Vec<u8>>) -> Result<(), Box<dyn std
             let len = d.array()?.ok_or("indefinite")?;
             e.array(len)?;
             for _ in 0..len {
-                item(d, e)?;
+                item(d, e, plain)?;
             }
         }
         Type::Map => {
@@ -237,8 +241,10 @@ fn item(d: &mut Decoder<'_>, e: &mut Encoder<Vec<u8>>) -> Result<(), Box<dyn std
             let mut pairs = std::collections::BTreeMap::new();
             for _ in 0..len {
                 let (mut key, mut value) = (Encoder::new(Vec::new()), Encoder::new(Vec::new()));
-                item(d, &mut key)?;
-                item(d, &mut value)?;
+                item(d, &mut key, true)?;
+                // Member 2 of suit-common; nothing else with that key is an array.
+                let components = key.writer() == &[2] && d.datatype()? == Type::Array;
+                item(d, &mut value, components)?;
                 pairs.insert(key.into_writer(), value.into_writer());
             }
             e.map(pairs.len() as u64)?;

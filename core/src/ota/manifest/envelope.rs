@@ -25,7 +25,7 @@ pub struct Envelope<'a> {
 }
 
 /// The members that may stand in the manifest or, in its place, be digested there and stand in the envelope (§8.6).
-const SEVERABLE: [i64; 3] = [16, 20, 23];
+const SEVERABLE: [i32; 3] = [16, 20, 23];
 
 /// Reads an envelope to its end.
 pub(super) fn read<'a>(
@@ -146,7 +146,7 @@ fn read_common<'a>(
 
 /// Reads a member that can be severed, wherever it stands.
 fn severable<'a>(
-    key: i64,
+    key: i32,
     member: Reader<'a>,
     processor: &mut Processor<'a>,
     visit: &mut impl Visit<'a>,
@@ -167,7 +167,7 @@ fn read_text<'a>(mut reader: Reader<'a>, visit: &mut impl Visit<'a>) -> Result<(
         let key = |reader: &mut Reader<'a>| {
             let start = *reader;
             if !reader.is_array() {
-                return reader.int().map(Ok);
+                return reader.label().map(Ok);
             }
             read_component(reader)?;
             Ok(Err(reader.since(&start)))

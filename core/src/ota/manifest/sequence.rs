@@ -184,7 +184,7 @@ impl<'a> Processor<'a> {
                 frame.live &= frame.chosen;
             } else if let Some(left) = frame.commands.checked_sub(1) {
                 frame.commands = left;
-                let code = frame.reader.int()?;
+                let code = frame.reader.label()?;
                 // §6.2: with several components, each sequence begins by naming those it is about.
                 if core::mem::take(&mut first) && self.components > 1 && code != 12 {
                     return Err(Refusal::Component);
@@ -294,7 +294,7 @@ impl<'a> Processor<'a> {
     /// A condition whose parameter is not set does not hold.
     fn condition(
         &mut self,
-        code: i64,
+        code: i32,
         section: Section,
         conditional: bool,
         parameters: &Parameters<'a>,
@@ -361,7 +361,7 @@ impl<'a> Processor<'a> {
     }
 
     /// Carries out a directive that is about the component (§8.4.10).
-    fn directive(&mut self, code: i64, section: Section, parameters: &Parameters<'a>) -> Result<(), Refusal> {
+    fn directive(&mut self, code: i32, section: Section, parameters: &Parameters<'a>) -> Result<(), Refusal> {
         match (code, section) {
             (21, Section::PayloadFetch | Section::Install) => {
                 let (Some(digest), Some(size), Some(uri), None) =
@@ -387,7 +387,7 @@ impl<'a> Processor<'a> {
 }
 
 /// Reads the reporting policy of a command that has no other argument (§8.4.7).
-fn policy<'a>(frame: &mut Frame<'a>, code: i64, depth: usize, visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
+fn policy<'a>(frame: &mut Frame<'a>, code: i32, depth: usize, visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
     let start = frame.reader;
     if frame.reader.uint()? > 15 {
         return Err(Refusal::Argument);
