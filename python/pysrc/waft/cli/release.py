@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from .. import ota
-from ._common import Exit, Fail, class_id, emit, hex_bytes, out, public_key, read_file, vendor_id, write_file
+from .._errors import Misuse
+from ._common import Exit, Fail, class_id, emit, hex_bytes, out, public_key, read_file, usage, vendor_id, write_file
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
@@ -47,7 +48,7 @@ def sign(
     key: Annotated[Path, typer.Option("--key", help="Secret key file, from `waft keygen`.")],
     vendor: Annotated[str, typer.Option("--vendor", help="Vendor: a UUID or a domain name (its UUID 5 is taken).")],
     klass: Annotated[str, typer.Option("--class", help="Device class: a UUID or a name (its UUID 5 is taken).")],
-    sequence: Annotated[int, typer.Option("--sequence", min=1, help="Sequence number: higher with each release.")],
+    sequence: Annotated[int, typer.Option("--sequence", min=1, max=2**63 - 1, help="Sequence number: higher with each release.")],
     version: Annotated[str, typer.Option("--version", help="Version for people and reports: 1.2.0.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Envelope to write; IMAGE.suit by default.")] = None,
     kind: Annotated[ota.UpdateType, typer.Option("--type", help="What the update is for.")] = ota.UpdateType.SOFTWARE,
@@ -78,7 +79,10 @@ def sign(
         uri=uri.replace("{id}", ota.image_id(data)),
         chunk=chunk,
     )
-    envelope = release.sign(load_secret(key))
+    try:
+        envelope = release.sign(load_secret(key))
+    except (ValueError, Misuse) as e:
+        usage(f"this release cannot be signed: {e}")
     path = output or image.with_name(image.name + ".suit")
     write_file(path, envelope, "envelope")
     if json:

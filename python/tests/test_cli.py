@@ -1,0 +1,174 @@
+"""The command line: exit codes, --json, one-line errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import free_port, make_image
+
+from waft import ota
+
+IMAGE = make_image(10_000)
+
+
+def waft(*args: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the command and checks its exit code; never a traceback."""
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    env.pop("WAFT_DEBUG", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "waft", *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=60, env=env
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+def error(*args: str | Path, cwd: Path, code: int) -> str:
+    """The one line that a failing command prints."""
+    done = waft(*args, cwd=cwd, code=code)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("waft: "), done.stderr
+    return lines[0]
+
+
+def parsed(*args: str | Path, cwd: Path, code: int = 0) -> dict[str, Any]:
+    """The JSON object that a command prints with --json."""
+    value = json.loads(waft(*args, "--json", cwd=cwd, code=code).stdout)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder with a key, an image and an envelope."""
+    (tmp_path / "fw.bin").write_bytes(IMAGE)
+    waft("keygen", "release", cwd=tmp_path)
+    waft(*SIGN, "--severity", "high", cwd=tmp_path)
+    return tmp_path
+
+
+SIGN = [
+    *("sign", "fw.bin", "--key", "release.key", "--vendor", "example.com", "--class", "lamp"),
+    *("--sequence", "3", "--version", "1.2.0"),
+]
+
+
+def test_keygen_makes_a_pair_once(tmp_path: Path) -> None:
+    made = parsed("keygen", "k", cwd=tmp_path)
+    assert made["ok"] and bytes.fromhex(made["key"]) == ota.SecretKey(
+        bytes.fromhex((tmp_path / "k.key").read_text())
+    ).public
+    assert (tmp_path / "k.key").stat().st_mode & 0o77 == 0, "a secret key is for its owner's eyes"
+    assert "--force" in error("keygen", "k", cwd=tmp_path, code=6)
+    assert parsed("keygen", "k", "--force", cwd=tmp_path)["key"] != made["key"]
+
+
+def test_sign_inspect_verify(release: Path) -> None:
+    seen = parsed("inspect", "fw.bin.suit", cwd=release)
+    assert (seen["sequence"], seen["version"], seen["severity"], seen["verified"]) == (3, "1.2.0", "high", False)
+    checked = parsed("verify", "fw.bin.suit", "fw.bin", "--key", "release.pub", cwd=release)
+    assert checked["verified"] and checked["image_checked"]
+    assert checked["uri"] == f"image/{ota.image_id(IMAGE)}"
+    assert "1.2.0" in waft("verify", "fw.bin.suit", "--key", "release.pub", cwd=release).stdout
+
+
+def test_verify_refuses_with_exit_code_3(release: Path) -> None:
+    waft("keygen", "other", cwd=release)
+    assert "UnknownKey" in error("verify", "fw.bin.suit", "--key", "other.pub", cwd=release, code=3)
+    (release / "bad.bin").write_bytes(IMAGE[:-1])
+    assert "bad.bin is not the image" in error(
+        "verify", "fw.bin.suit", "bad.bin", "--key", "release.pub", cwd=release, code=3
+    )
+    assert "for class" in error(
+        *("verify", "fw.bin.suit", "--key", "release.pub", "--vendor", "example.com", "--class", "pump"),
+        cwd=release,
+        code=3,
+    )
+    (release / "cut.suit").write_bytes((release / "fw.bin.suit").read_bytes()[:-1])
+    refused = parsed("verify", "cut.suit", "--key", "release.pub", cwd=release, code=3)
+    assert refused["ok"] is False and refused["error"] in ota.refusals() and refused["message"]
+
+
+def test_files_that_are_not_there_are_exit_code_6(release: Path) -> None:
+    assert "none.suit" in error("inspect", "none.suit", cwd=release, code=6)
+    assert "none.key" in error("sign", "fw.bin", "--key", "none.key", *SIGN[4:], cwd=release, code=6)
+    assert "cannot write" in error(*SIGN, "-o", "no/such/folder/x", cwd=release, code=6)
+
+
+def test_wrong_usage_is_exit_code_2(release: Path) -> None:
+    assert "--key release.pub" in error("verify", "fw.bin.suit", cwd=release, code=2)
+    assert "64 hexadecimal digits" in error("verify", "fw.bin.suit", "--key", "fw.bin", cwd=release, code=2)
+    for wrong in (["sign"], ["no-such-command"], ["sign", "fw.bin", "--sequence", "x"], ["broker", "--port", "99999"]):
+        waft(*wrong, cwd=release, code=2)
+    assert "like 1.2.0" in error(*SIGN[:-1], "latest", cwd=release, code=2)
+    assert "URI" in error(*SIGN, "--uri", "a b", cwd=release, code=2)
+    assert "one topic level" in error("publish", "fw.bin.suit", "fw.bin", "--class-name", "a/b", cwd=release, code=2)
+    assert "--broker HOST:PORT" in error("publish", "fw.bin.suit", "fw.bin", "--class-name", "a", cwd=release, code=2)
+    assert "--provider" in error(
+        "publish", "fw.bin.suit", "fw.bin", "--class-name", "a", "--model", "c", cwd=release, code=2
+    )
+    assert "http://" in error("gateway", "--provider", "ftp://x", cwd=release, code=2)
+
+
+def test_a_broker_that_is_not_there_is_exit_code_5(release: Path) -> None:
+    port = free_port()
+    message = error(
+        *("publish", "fw.bin.suit", "fw.bin", "--class-name", "lamp", "--broker", f"127.0.0.1:{port}"), cwd=release, code=5
+    )
+    assert f"127.0.0.1:{port}" in message and "is it running?" in message
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        message = error("broker", "--port", str(taken.getsockname()[1]), cwd=tmp_path, code=5)
+    assert "choose another --port" in message
+
+
+def test_publish_c_makes_the_providers_folder(release: Path) -> None:
+    done = parsed(
+        *("publish", "fw.bin.suit", "fw.bin", "--class-name", "lamp", "--model", "c", "--provider", "www"), cwd=release
+    )
+    assert (done["model"], done["chosen_by"], done["sequence"]) == ("c", "--model", 3)
+    index = json.loads((release / "www" / "index.json").read_text())
+    entry = index["releases"]["lamp"]
+    assert (release / "www" / entry["image"]).read_bytes() == IMAGE
+    assert (release / "www" / entry["manifest"]).read_bytes() == (release / "fw.bin.suit").read_bytes()
+
+
+def test_publish_refuses_an_image_that_is_not_the_signed_one(release: Path) -> None:
+    (release / "bad.bin").write_bytes(IMAGE[:-1])
+    message = error("publish", "fw.bin.suit", "bad.bin", "--class-name", "lamp", "--broker", "x", cwd=release, code=3)
+    assert "sign it again" in message
+
+
+@pytest.mark.parametrize("severity, model", [("high", "A"), ("medium", "B"), ("low", "A")])
+def test_publish_prints_the_policys_choice(release: Path, severity: str, model: str) -> None:
+    waft(*SIGN, "--severity", severity, cwd=release)
+    done = waft("publish", "fw.bin.suit", "fw.bin", "--class-name", "lamp", "--broker", "127.0.0.1:1", cwd=release, code=5 if model == "A" else 2)
+    assert f"model {model}: software update, severity {severity}" in done.stdout
+
+
+def test_help_names_the_exit_codes(tmp_path: Path) -> None:
+    for command in ([], ["keygen"], ["sign"], ["publish"], ["device"], ["demo"]):
+        text = waft(*command, "--help", cwd=tmp_path).stdout
+        assert "Exit codes" in text
+    assert waft("--version", cwd=tmp_path).stdout.startswith("waft 0.")
+
+
+def test_the_device_wants_to_know_whom_to_trust(tmp_path: Path) -> None:
+    base = ["device", "--name", "d", "--class-name", "lamp", "--vendor", "v", "--class", "lamp", "--flash", "f"]
+    waft(*base, cwd=tmp_path, code=2)
+    key = ["--key", "00" * 32]
+    assert "--broker HOST:PORT" in error(*base, *key, cwd=tmp_path, code=2)
+    assert "multiple of 4096" in error(*base, *key, "--broker", "h", "--slot-size", "5000", cwd=tmp_path, code=2)
+    assert "--until" in error(*base, *key, "--broker", "h", "--until", "soon", cwd=tmp_path, code=2)

@@ -1,0 +1,167 @@
+"""Devices in Rust, C and Python take updates from servers that are not ours: mosquitto, coap-server, aiocoap."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PATIENCE, Fleet, execute, free_port, make_image, program, running, wait_for
+from test_coap_interop import answers
+
+from waft import ota
+from waft.aio.coap import CoapClient
+from waft.aio.flash import ERASE
+from waft.cli.publish import send
+
+IMAGE = make_image(70_001)
+SLOT = 32 * ERASE
+REPOSITORY = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+
+
+def device_program(language: str) -> list[str | Path]:
+    """The device in that language. One that is not built fails the test and is named, with what builds it."""
+    if language == "python":
+        return [sys.executable, "-m", "waft", "device"]
+    variable, default, build = {
+        "rust": (
+            "WAFT_RUST_DEVICE",
+            TARGET / "release/examples/device",
+            "cargo build --release -p waft --example device --all-features",
+        ),
+        "c": ("WAFT_C_DEVICE", TARGET / "c/device", "make c-examples"),
+    }[language]
+    path = Path(os.environ.get(variable, default))
+    if not path.is_file():
+        pytest.fail(f"{path} is not built: {build}", pytrace=False)
+    return [path]
+
+
+LANGUAGES = pytest.mark.parametrize("language", ["python", "rust", "c"])
+
+
+async def update(language: str, fleet: Fleet, folder: Path, *where: str, code: int = 0) -> dict[str, Any]:
+    """Runs a device to its end; gives its last line."""
+    command: list[str | Path] = [
+        *device_program(language),
+        *("--name", "d1", "--class-name", fleet.class_name, "--vendor", str(fleet.vendor)),
+        *("--class", str(fleet.class_id), "--key", fleet.key.public.hex(), "--flash", folder / "flash"),
+        *("--slot-size", str(SLOT), *where),
+    ]
+    got, out, err = await execute(*command, timeout=60)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert got == code, (lines[-3:], err)
+    assert lines[-1]["event"] == "done"
+    done: dict[str, Any] = lines[-1]
+    return done
+
+
+def check(done: dict[str, Any], folder: Path, model: str) -> None:
+    """What a confirmed update has to say, and to have left in the flash."""
+    assert (done["state"], done["model"], done["version"], done["sequence"]) == ("confirmed", model, "1.2.0", 2)
+    assert done["image"] == len(IMAGE) and done["rx"] >= len(IMAGE) and done["reason"] is None
+    flash = (folder / "flash").read_bytes()
+    assert flash[2 * ERASE + SLOT :][: len(IMAGE)] == IMAGE
+
+
+@LANGUAGES
+async def test_model_a_from_mosquitto(language: str, mosquitto: int, fleet: Fleet, tmp_path: Path) -> None:
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", severity=ota.Severity.HIGH)
+    manifest = ota.verify(envelope, [fleet.key.public])
+    where = f"127.0.0.1:{mosquitto}"
+    await send(ota.Model.A, envelope, IMAGE, manifest, fleet.class_name, "waft", where, None)
+    check(await update(language, fleet, tmp_path, "--broker", where), tmp_path, "a")
+    # Its report is retained.
+    sub = program("mosquitto_sub")
+    code, out, err = await execute(
+        sub, "-h", "127.0.0.1", "-p", str(mosquitto), "-t", f"waft/{fleet.class_name}/d1/report", "-C", "1", "-W", "10"
+    )
+    assert code == 0 and out, err
+
+
+@pytest.fixture(params=["libcoap", "aiocoap"])
+def coap_files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int, Path]]:
+    """A CoAP server that is not ours: its kind, its port, and where its files are."""
+    port = free_port(socket.SOCK_DGRAM)
+    root = tmp_path / "served"
+    root.mkdir()
+    if request.param == "libcoap":
+        command: list[str | Path] = [program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20"]
+    else:
+        command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--bind", f"127.0.0.1:{port}", root]
+    with running(*command) as process:
+        wait_for(f"the start of {request.param}'s server", lambda: answers(port) or process.poll() is not None)
+        assert process.poll() is None, f"{request.param}'s server ended at once"
+        yield request.param, port, root
+
+
+async def serve(server: tuple[str, int, Path], path: str, body: bytes) -> None:
+    """Puts a body where the server gives it out."""
+    kind, port, root = server
+    if kind == "libcoap":
+        async with await CoapClient.open() as client:
+            answer = await client.put(f"coap://127.0.0.1:{port}/{path}", body)
+            assert answer.code.is_success, str(answer.code)
+    else:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(body)
+
+
+@LANGUAGES
+async def test_model_b_from_mosquitto_and_a_coap_server(
+    language: str, mosquitto: int, coap_files: tuple[str, int, Path], fleet: Fleet, tmp_path: Path
+) -> None:
+    path = f"{fleet.class_name}/image/{ota.image_id(IMAGE)}"
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", uri=f"coap://127.0.0.1:{coap_files[1]}/{path}")
+    await serve(coap_files, path, IMAGE)
+    where = f"127.0.0.1:{mosquitto}"
+    manifest = ota.verify(envelope, [fleet.key.public])
+    await send(ota.Model.B, envelope, IMAGE, manifest, fleet.class_name, "waft", where, None)
+    check(await update(language, fleet, tmp_path, "--broker", where), tmp_path, "b")
+
+
+@LANGUAGES
+async def test_model_c_from_a_coap_server(
+    language: str, coap_files: tuple[str, int, Path], fleet: Fleet, tmp_path: Path
+) -> None:
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", severity=ota.Severity.LOW)
+    await serve(coap_files, f"{fleet.class_name}/image/{ota.image_id(IMAGE)}", IMAGE)
+    await serve(coap_files, f"{fleet.class_name}/manifest", envelope)
+    check(await update(language, fleet, tmp_path, "--gateway", f"coap://127.0.0.1:{coap_files[1]}"), tmp_path, "c")
+
+
+@LANGUAGES
+async def test_a_tampered_image_is_refused(language: str, mosquitto: int, fleet: Fleet, tmp_path: Path) -> None:
+    envelope = fleet.sign(IMAGE, 2, "1.2.0")
+    manifest = ota.verify(envelope, [fleet.key.public])
+    where = f"127.0.0.1:{mosquitto}"
+    tampered = IMAGE[:1000] + bytes([IMAGE[1000] ^ 1]) + IMAGE[1001:]
+    await send(ota.Model.A, envelope, tampered, manifest, fleet.class_name, "waft", where, None)
+    done = await update(language, fleet, tmp_path, "--broker", where, "--until", "refused", code=3)
+    assert done["reason"] == "ImageDigest"
+
+
+async def test_the_demonstration_is_as_it_must_be(tmp_path: Path) -> None:
+    rust, c = device_program("rust")[0], device_program("c")[0]
+    (tmp_path / "fw.bin").write_bytes(make_image(210_000))
+    code, out, err = await execute(
+        *(sys.executable, "-m", "waft", "demo", "--json", "--firmware", tmp_path / "fw.bin"),
+        *("--rust-device", rust, "--c-device", c),
+        timeout=4 * PATIENCE,
+    )
+    result = json.loads(out)
+    assert code == 0, (result, err)
+    rows = {row["device"]: row for row in result["rows"]}
+    assert {row["language"] for row in rows.values()} == {"python", "rust", "c"}
+    assert rows["killed twice"]["resumed_at"] > 0
+    assert [rows[name]["reason"] for name in ("tampered", "older release", "other class")] == [
+        "ImageDigest",
+        "Rollback",
+        "Class",
+    ]
