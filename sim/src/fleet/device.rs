@@ -99,12 +99,14 @@ impl Device {
             seed: 7 + u64::from(self.boots),
             update,
         };
+        // Memory that is lent, as on a device; each boot gives a few kilobytes away.
+        let coap: &'static mut coap::Memory<512, 4, 8, 1> = Box::leak(Box::new(coap::Memory::EMPTY));
         let resources = Resources {
-            mqtt_arena: Storage::owned(512),
-            mqtt_in_flight: Storage::owned(8),
-            coap: coap::Resources::owned(512, 4, 4, 8, 0),
-            manifest: Storage::owned(1024),
-            inbox: Storage::owned(1024),
+            mqtt_arena: lend(512),
+            mqtt_in_flight: lend(8),
+            coap: coap.resources(),
+            manifest: lend(1024),
+            inbox: lend(1024),
         };
         Agent::new(config, resources).expect("the configuration is in range")
     }
@@ -205,4 +207,8 @@ impl Device {
         }
         self.boot(cx.now, machine);
     }
+}
+
+fn lend<T: Default + Clone>(len: usize) -> Storage<'static, T> {
+    Storage::Borrowed(Box::leak(vec![T::default(); len].into_boxed_slice()))
 }
