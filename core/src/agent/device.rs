@@ -521,6 +521,10 @@ impl<'a> Agent<'a> {
         }
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(payload.len());
+        if last && end == 0 {
+            // Nothing published yet, and it will be told: the resource is there to be observed.
+            return self.failures_of(Link::Gateway, 0);
+        }
         let ours = match self.arriving {
             None => offset == 0,
             Some((link, None)) => link == Link::Gateway,
