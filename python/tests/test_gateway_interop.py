@@ -13,7 +13,7 @@ from conftest import PATIENCE, Fleet, execute, free_port, make_image, program
 
 from waft.aio.coap import CoapClient
 from waft.aio.gateway import GatewayServer, serve_gateway
-from waft.provider import ProviderServer, add_release
+from waft.provider import ProviderServer, add_class, add_release
 
 MEGABYTE = make_image(1 << 20)
 
@@ -125,3 +125,18 @@ async def test_a_provider_that_is_away_is_told_and_asked_again(tmp_path: Path) -
             while len(told) < 2:
                 await asyncio.sleep(0.01)
     assert url in str(told[0]["error"])
+
+
+async def test_a_class_without_a_release_can_be_observed(tmp_path: Path, fleet: Fleet) -> None:
+    add_class(tmp_path, "lamp")
+    image = make_image(5_000)
+    envelope = fleet.sign(image)
+    with ProviderServer(tmp_path) as provider:
+        async with await serve_gateway(provider.url, poll=None) as gateway, await CoapClient.open() as client:
+            assert await gateway.poll() == 1
+            seen = client.observe(f"coap://127.0.0.1:{gateway.port}/lamp/manifest")
+            assert (await asyncio.wait_for(anext(seen), PATIENCE)).payload == b""
+            assert gateway.gateway.observers("/lamp/manifest") == 1
+            add_release(tmp_path, "lamp", envelope, image)
+            assert await gateway.poll() == 1
+            assert (await asyncio.wait_for(anext(seen), PATIENCE)).payload == envelope

@@ -31,8 +31,9 @@ from . import _native, ota
 from .aio.flash import ERASE
 from .aio.gateway import GatewayServer, serve_gateway
 from .aio.mqtt import BrokerServer, serve_broker
+from .cli._common import Exit, Fail
 from .cli.publish import send
-from .provider import ProviderServer
+from .provider import ProviderServer, add_class
 
 Told = dict[str, Any]
 
@@ -212,7 +213,6 @@ class Demo:
         quiet: bool = False,
     ) -> None:
         self.image = image
-        # Another image to be installed first where an older one is needed: the same, with one byte more.
         self.folder = folder
         self.timeout = timeout
         self.slot = -(-(len(image) + 64) // ERASE) * ERASE
@@ -272,7 +272,7 @@ class Demo:
 
     async def _deliver(self) -> None:
         a = dict(class_name="pump", model=ota.Model.A, broker=True)
-        b = dict(class_name="valve", model=ota.Model.B, broker=True, gateway=True)
+        b = dict(class_name="valve", model=ota.Model.B, broker=True)
         c = dict(class_name="meter", model=ota.Model.C, gateway=True)
         other = "rust" if self.programs["rust"] else "python"
         parts = [
@@ -289,12 +289,15 @@ class Demo:
                 Part("b-in-c", "c", **b),  # type: ignore[arg-type]
                 Part("c-in-c", "c", **c),  # type: ignore[arg-type]
             ]
+        add_class(self.provider_folder, "meter")
+        await self.gateway.poll()
         self.say(f"{len(parts)} devices start; a-asleep subscribes and falls asleep")
         processes = {part.name: await self.launch(part) for part in parts}
         await self._settle(parts)
         sleeper = parts[1]
+        awake = self.broker.broker.stats.connected
         await processes[sleeper.name].end(signal.SIGTERM)
-        await self.gone("pump/a-asleep")
+        await self.until("a-asleep is away", lambda: self.broker.broker.stats.connected < awake)
 
         self.say("release 1.2.0 is signed and published: high severity by A, medium by B, low by C")
         await self.publish("pump", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
@@ -313,22 +316,25 @@ class Demo:
         self.say(f"the gateway fetched the image of model C {fetched}× from the provider for {observers} devices")
 
     async def _settle(self, parts: list[Part]) -> None:
-        """Until every device is connected or observes."""
-        mqtt = sum(part.broker for part in parts)
-        observers = {f"/{part.class_name}/manifest": 0 for part in parts if part.gateway}
+        """Until every device has subscribed to its manifest, or observes it."""
+        subscribers = sum(part.broker for part in parts)
+        observers = sum(part.gateway for part in parts)
+        await self.until(
+            "every device subscribes or observes",
+            lambda: (
+                self.broker.broker.stats.subscriptions >= subscribers
+                and self.gateway.gateway.observers("/meter/manifest") >= observers
+            ),
+        )
 
-        async def ready() -> None:
-            while self.broker.connections < mqtt:
-                await asyncio.sleep(0.02)
-            # Nothing is published yet, so nothing can be observed yet: devices ask again until there is.
-            await asyncio.sleep(0.3 if observers else 0.0)
-
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ready(), self.timeout)
-
-    async def gone(self, what: str) -> None:
-        """Until the broker has noticed that a connection is gone."""
-        await asyncio.sleep(0.1)
+    async def until(self, what: str, holds: Callable[[], bool]) -> None:
+        """Waits, but not for ever."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                while not holds():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise Fail(Exit.FAILED, f"not within {self.timeout:.0f} s: {what}") from None
 
     async def _refuse(self) -> None:
         self.say("now what must be refused: a tampered image, an older release, a manifest for another class")
@@ -359,7 +365,6 @@ class Demo:
         blocks = max(1, size // ERASE)
         # As slow as it takes to be caught in the act, and no slower than 4 s in all.
         slow = ["--flash-delay", f"{min(20.0, 4000 / (4 * blocks)):.3f}"]
-        wire = messages = 0
         first = await self.launch(part, slow)
         told = await first.until(lambda e: e.get("event") == "progress" and e["have"] * 3 >= size, self.timeout)
         await first.end(signal.SIGKILL)
@@ -373,8 +378,6 @@ class Demo:
         self.say(f"  killed while it stored at {stored:,}")
         third = await self.launch(part)
         row = await self.finish(part, third, label="killed twice")
-        row.wire += wire
-        row.messages += messages
         block = 2 * ERASE
         if row.good and (told is None or caught is None):
             row.wrong = "the device was finished before it could be killed"
@@ -495,6 +498,8 @@ class Demo:
             return ""
         if process.code != 0 or row.state != "confirmed":
             return f"it must be confirmed, not {row.state} ({row.reason}), code {process.code}: " + "; ".join(process.noise)
+        if row.reason is not None:
+            return f"it was confirmed, but reported {row.reason} on the way"
         if row.model != part.model.value:
             return f"it must come by model {part.model.upper()}, not {row.model}"
         if row.version != "1.2.0" or row.image != len(self.image):

@@ -6,7 +6,8 @@
 ``CLASS/image/ID``     the image
 =====================  =========================================================
 
-The paths are those at the gateway. Any web server will do; :class:`ProviderServer` is one for the bench.
+The paths are those at the gateway. A class without a release has an empty manifest, so that its devices have something
+to observe. Any web server will do; :class:`ProviderServer` is one for the bench.
 """
 
 from __future__ import annotations
@@ -63,6 +64,15 @@ def add_release(folder: Path, class_name: str, envelope: bytes, image: bytes) ->
     releases[class_name] = entry
     _replace(folder / INDEX, json.dumps({"releases": releases}, indent=1).encode())
     return entry
+
+
+def add_class(folder: Path, class_name: str) -> None:
+    """Lists a class that has no release yet: its manifest is empty, and there to be observed."""
+    releases = read_index(folder)
+    if class_name not in releases:
+        releases[class_name] = {"manifest": f"{class_name}/manifest"}
+        _replace(folder / class_name / "manifest", b"")
+        _replace(folder / INDEX, json.dumps({"releases": releases}, indent=1).encode())
 
 
 class ProviderServer:

@@ -1,0 +1,61 @@
+"""The demonstration's judge can say no: a table that is always green proves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from waft import ota
+from waft.aio.flash import ERASE
+from waft.demo import Demo, Part, Process, Row
+
+IMAGE = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Demo:
+    demo = Demo(IMAGE, tmp_path, None, None, 10, Console(quiet=True), quiet=True)
+    slot = IMAGE + b"\xff" * (demo.slot - len(IMAGE))
+    (tmp_path / "d.flash").write_bytes(b"\xff" * 2 * ERASE + slot + slot)
+    return demo
+
+
+def judge(show: Demo, code: int = 0, refused: str | None = None, **fields: object) -> str:
+    """What the judge says of a line that is right but for these fields."""
+    right: dict[str, object] = dict(
+        model="a", wire=len(IMAGE) + 900, image=len(IMAGE), state="confirmed", version="1.2.0", reason=None
+    )
+    row = Row("d", "python", **{**right, **fields})  # type: ignore[arg-type]
+    process = Process("d", lambda name, have, total: None)
+    process.code = code
+    return show._judge(Part("d", "python", "lamp", ota.Model.A), process, row, refused)
+
+
+def test_a_line_that_is_right_passes(show: Demo) -> None:
+    assert judge(show) == ""
+    assert judge(show, 3, "Rollback", state="refused", reason="Rollback") == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(code=1),
+        dict(state="failed"),
+        dict(model="b"),
+        dict(version="1.0.0"),
+        dict(image=7),
+        dict(wire=len(IMAGE) - 1),
+        dict(reason="Malformed"),
+        dict(refused="Rollback", state="refused", reason="Rollback"),
+        dict(refused="Rollback", code=3, state="refused", reason="Class"),
+    ],
+)
+def test_a_line_that_is_wrong_does_not(show: Demo, wrong: dict[str, object]) -> None:
+    assert judge(show, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_flash_without_the_image_does_not_pass(show: Demo, tmp_path: Path) -> None:
+    (tmp_path / "d.flash").write_bytes(b"\xff" * (2 * ERASE + 2 * show.slot))
+    assert "flash" in judge(show)
