@@ -25,7 +25,7 @@ help: ## this list
 
 .PHONY: demo
 demo: setup firmware c-examples ## a signed update by models A, B and C to devices in Rust, C and Python (FIRMWARE=path for your own image)
-	@cargo build -q --release -p waft --example device --all-features
+	@cargo build -q --release -p waft --examples --all-features
 	@waft demo --rust-device $(TARGET)/release/examples/device --c-device $(TARGET)/c/device \
 		--firmware '$(or $(FIRMWARE),$(TARGET)/arm/thumbv7em-none-eabi/firmware/libwaft_ffi.a)' $(DEMO_FLAGS)
 
@@ -104,7 +104,7 @@ test-arm: firmware ## no panic in the firmware, and its sessions in QEMU
 .PHONY: test-python
 test-python: setup c-examples ## pytest: the Python package, and everything against real peers
 	@echo '== pytest'
-	@cargo build -q --release -p waft --example device --all-features
+	@cargo build -q --release -p waft --examples --all-features
 	@$(PY) -m pytest -q python tests
 
 .PHONY: stubtest
