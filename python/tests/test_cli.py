@@ -171,4 +171,5 @@ def test_the_device_wants_to_know_whom_to_trust(tmp_path: Path) -> None:
     key = ["--key", "00" * 32]
     assert "--broker HOST:PORT" in error(*base, *key, cwd=tmp_path, code=2)
     assert "multiple of 4096" in error(*base, *key, "--broker", "h", "--slot-size", "5000", cwd=tmp_path, code=2)
+    assert "one topic level" in error(*base, *key, "--broker", "h", "--name", "a/b", cwd=tmp_path, code=2)
     assert "--until" in error(*base, *key, "--broker", "h", "--until", "soon", cwd=tmp_path, code=2)

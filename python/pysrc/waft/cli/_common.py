@@ -131,6 +131,13 @@ def class_id(text: str, vendor: uuid.UUID) -> uuid.UUID:
         return uuid.uuid5(vendor, text)
 
 
+def topic_level(text: str, what: str) -> str:
+    """A name that is one level of an MQTT topic and one segment of a path."""
+    if not text or any(c in text for c in "/+#\0"):
+        usage(f"the {what} must be one topic level: not empty, no '/', '+' or '#'")
+    return text
+
+
 def host_port(text: str, default: int, what: str = "address") -> tuple[str, int]:
     """``host``, ``host:port``, ``[v6]:port`` or the same behind a scheme."""
     parts = urlsplit(text if "://" in text else f"//{text}")

@@ -11,7 +11,7 @@ from rich.progress import TaskID
 
 from ..aio.device import Device, DeviceConfig, Outcome
 from ..aio.flash import ERASE
-from ._common import Exit, class_id, emit, err, host_port, public_key, run, transfer_bar, usage, vendor_id
+from ._common import Exit, class_id, emit, err, host_port, public_key, run, topic_level, transfer_bar, usage, vendor_id
 
 
 def device(
@@ -47,6 +47,8 @@ def device(
         usage(f"--slot-size must be a multiple of {ERASE}, not {slot_size}")
     if broker is None and gateway is None:
         usage("say where updates come from: --broker HOST:PORT, --gateway coap://HOST:PORT, or both")
+    topic_level(name, "device's name")
+    topic_level(class_name, "class name")
     vendor_uuid = vendor_id(vendor)
     config = DeviceConfig(
         name=name,

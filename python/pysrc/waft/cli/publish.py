@@ -12,7 +12,7 @@ import typer
 from .. import ota
 from ..aio.mqtt import MqttClient, publish_all
 from ..provider import add_release
-from ._common import Exit, Fail, emit, host_port, out, public_key, read_file, run, transfer_bar, usage
+from ._common import Exit, Fail, emit, host_port, out, public_key, read_file, run, topic_level, transfer_bar, usage
 
 
 class ModelChoice(enum.StrEnum):
@@ -53,8 +53,7 @@ def publish(
     manifest = ota.verify(suit, [public_key(k) for k in key]) if key else ota.inspect(suit)
     if hashlib.sha256(data).digest() != manifest.image_digest or len(data) != manifest.image_size:
         raise Fail(Exit.REFUSED, f"refused: {image} is not the image that {envelope} describes; sign it again", "ImageDigest")
-    if not class_name or any(c in class_name for c in "/+#\0"):
-        usage("the class name must be one topic level: no '/', '+' or '#'")
+    topic_level(class_name, "class name")
     try:
         cost_a, cost_b = (int(part) for part in cost.split(":"))
         chosen = ota.Policy().choose(manifest.kind, manifest.severity, cost_a, cost_b)
