@@ -14,5 +14,5 @@ mod network;
 mod node;
 
 pub use link::Link;
-pub use network::Network;
+pub use network::{Arrival, Arrived, Network};
 pub use node::{App, Breach, Context, NodeId, Traffic};

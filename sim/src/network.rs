@@ -22,6 +22,31 @@ pub struct Network {
     /// Keeps things that happen at one time in the order they were caused.
     sequence: u64,
     next_stream: u32,
+    recording: Option<(NodeId, Vec<Arrival>)>,
+}
+
+/// Something that came to a node from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// On which stream or from which node.
+    pub peer: Peer,
+    /// What.
+    pub what: Arrived,
+}
+
+/// What came to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrived {
+    /// A stream is open.
+    Opened,
+    /// A stream is closed.
+    Closed,
+    /// Bytes of a stream, or a datagram.
+    Bytes(Vec<u8>),
+    /// The node's own answer: bytes that it sent.
+    Sent(Vec<u8>),
 }
 
 struct Place {
@@ -68,6 +93,7 @@ impl Network {
             queue: BinaryHeap::new(),
             sequence: 0,
             next_stream: STREAMS,
+            recording: None,
         }
     }
 
@@ -113,6 +139,16 @@ impl Network {
         self.now
     }
 
+    /// Writes down from now on what comes to `node`, and what it sends: to play it to the same machine elsewhere.
+    pub fn record(&mut self, node: NodeId) {
+        self.recording = Some((node, Vec::new()));
+    }
+
+    /// What was written down.
+    pub fn recorded(&mut self) -> Vec<Arrival> {
+        self.recording.take().map(|(_, arrivals)| arrivals).unwrap_or_default()
+    }
+
     /// What a node has sent and received.
     #[must_use]
     pub fn traffic(&self, node: NodeId) -> Traffic {
@@ -147,6 +183,17 @@ impl Network {
     pub fn step(&mut self) -> Result<bool, Breach> {
         let Some(Reverse(Scheduled { at, to, what, .. })) = self.queue.pop() else { return Ok(false) };
         self.now = self.now.max(at);
+        if let Some((node, arrivals)) = &mut self.recording
+            && *node == to
+        {
+            let arrived = match &what {
+                What::Opened(peer) => Some((*peer, Arrived::Opened)),
+                What::Closed(peer) => Some((*peer, Arrived::Closed)),
+                What::Bytes(peer, bytes) => Some((*peer, Arrived::Bytes(bytes.clone()))),
+                What::Start | What::Wake => None,
+            };
+            arrivals.extend(arrived.map(|(peer, what)| Arrival { at: self.now, peer, what }));
+        }
         match what {
             What::Start => self.visit(to, |host, cx| {
                 host.start(cx);
@@ -252,6 +299,11 @@ impl Network {
     }
 
     fn carry_out(&mut self, from: NodeId, action: Action) {
+        if let (Action::Send { peer, bytes }, Some((node, arrivals))) = (&action, &mut self.recording)
+            && *node == from
+        {
+            arrivals.push(Arrival { at: self.now, peer: *peer, what: Arrived::Sent(bytes.clone()) });
+        }
         match action {
             Action::Open { to, peer } => {
                 // SYN, SYN-ACK: the one who accepts knows after one way, the one who opened after two.

@@ -21,3 +21,12 @@ $(LIB): cargo
 
 $(OUT)/%.elf: $(BOARD)/%.c $(BOARD_FILES) $(LIB) $(ROOT)/c-include/waft.h
 	@$(CC) $(CFLAGS) $< $(BOARD)/board.c $(LIB) $(LDFLAGS) -Wl,-Map=$(@:.elf=.map) -o $@
+
+# What the device in replay.c is played to.
+$(OUT)/sessions/key.bin: cargo
+	@CARGO_TARGET_DIR=$(TARGET) cargo run -q --manifest-path $(ROOT)/Cargo.toml -p waft-sim --example sessions -- $(OUT)/sessions.new
+	@mkdir -p $(OUT)/sessions
+	@for file in $(OUT)/sessions.new/*; do cmp -s $$file $(OUT)/sessions/$${file##*/} || cp $$file $(OUT)/sessions/; done
+
+$(OUT)/replay.elf: $(BOARD)/replay.c $(BOARD)/sessions.S $(BOARD_FILES) $(LIB) $(OUT)/sessions/key.bin $(ROOT)/c-include/waft.h
+	@$(CC) $(CFLAGS) -Wa,-I,$(OUT)/sessions $< $(BOARD)/sessions.S $(BOARD)/board.c $(LIB) $(LDFLAGS) -Wl,-Map=$(@:.elf=.map) -o $@

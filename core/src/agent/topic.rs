@@ -50,7 +50,7 @@ pub(crate) fn resolve(base: &str, reference: &str) -> Option<Name> {
     if !is_relative(reference) {
         return None;
     }
-    let folder = base.rfind('/').and_then(|at| base.get(..=at)).unwrap_or("");
+    let folder = base.bytes().rposition(|b| b == b'/').and_then(|at| base.get(..=at)).unwrap_or("");
     Name::join(&[folder, reference])
 }
 

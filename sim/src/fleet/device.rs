@@ -99,11 +99,12 @@ impl Device {
             seed: 7 + u64::from(self.boots),
             update,
         };
-        // Memory that is lent, as on a device; each boot gives a few kilobytes away.
+        // Memory that is lent, as on a device, and as much as an agent in C has by default, since recorded sessions are played
+        // to it; each boot gives a few kilobytes away.
         let coap: &'static mut coap::Memory<512, 4, 8, 1> = Box::leak(Box::new(coap::Memory::EMPTY));
         let resources = Resources {
-            mqtt_arena: lend(512),
-            mqtt_in_flight: lend(8),
+            mqtt_arena: lend(768),
+            mqtt_in_flight: lend(16),
             coap: coap.resources(),
             manifest: lend(1024),
             inbox: lend(1024),
