@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         rx.filled(n);
         let handled = client.handle_input(now, Input { peer, bytes: rx.data() })?;
         if let Some(Event::Acknowledged { .. }) = handled.event {
-            return Ok(println!("the broker has it"));
+            println!("the broker has it");
+            return Ok(());
         }
         let consumed = handled.consumed;
         rx.consume(consumed);

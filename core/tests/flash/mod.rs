@@ -152,7 +152,7 @@ impl Flash {
     pub fn write(&mut self, area: Area, offset: u32, data: &[u8], last: bool) -> Result<(), Cut> {
         let unit = self.geometry.write as usize;
         assert_eq!(offset as usize % unit, 0, "a write starts a unit");
-        assert!(last || data.len() % unit == 0, "a write ends with a unit");
+        assert!(last || data.len().is_multiple_of(unit), "a write ends with a unit");
         let padded = data.len().next_multiple_of(unit);
         let start = self.start(area, offset, padded);
         assert!(self.bytes[start..start + padded].iter().all(|b| *b == 0xFF), "{area:?} {offset} is written twice");
