@@ -329,6 +329,106 @@
  */
 #define WAFT_NO_PAGE 255
 
+#if defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
+ */
+#define WAFT_COAP_ENDPOINT_WORDS 24
+#endif
+
+#if !defined(WAFT_32BIT)
+/**
+ * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
+ */
+#define WAFT_COAP_ENDPOINT_WORDS 36
+#endif
+
+/**
+ * Options that one request or reply takes at most.
+ */
+#define WAFT_COAP_OPTIONS 8
+
+/**
+ * Bytes of memory that waft_coap_endpoint_init() takes with the defaults; what there is more keeps messages.
+ */
+#define WAFT_COAP_ENDPOINT_MEMORY 2560
+
+/**
+ * GET (RFC 7252 §5.8.1). Codes are as on the wire: the class in the upper three bits.
+ */
+#define WAFT_COAP_GET 1
+
+/**
+ * POST.
+ */
+#define WAFT_COAP_POST 2
+
+/**
+ * PUT.
+ */
+#define WAFT_COAP_PUT 3
+
+/**
+ * DELETE.
+ */
+#define WAFT_COAP_DELETE 4
+
+/**
+ * 2.04 Changed.
+ */
+#define WAFT_COAP_CHANGED 68
+
+/**
+ * 2.05 Content.
+ */
+#define WAFT_COAP_CONTENT 69
+
+/**
+ * 2.31 Continue.
+ */
+#define WAFT_COAP_CONTINUE 95
+
+/**
+ * 4.04 Not Found.
+ */
+#define WAFT_COAP_NOT_FOUND 132
+
+/**
+ * Nothing to tell.
+ */
+#define WAFT_COAP_EVENT_NONE 0
+
+/**
+ * A block of a response to `exchange`, in order: `code`, `options`, `payload`, `offset`, `total`, `last`.
+ */
+#define WAFT_COAP_EVENT_RESPONSE 1
+
+/**
+ * A peer asks: `request`, `code`, `options`, `payload`, `offset`, `more`, `wanted_offset`, `wanted_len`, `observe`. Answer
+ * by waft_coap_endpoint_respond(), now or later.
+ */
+#define WAFT_COAP_EVENT_REQUEST 2
+
+/**
+ * `exchange` came to nothing: `reason` 1 no answer, 2 reset, 3 another version, 4 no sense.
+ */
+#define WAFT_COAP_EVENT_FAILED 3
+
+/**
+ * `peer` no longer observes `resource`.
+ */
+#define WAFT_COAP_EVENT_OBSERVER_GONE 4
+
+/**
+ * `peer` answered waft_coap_endpoint_ping().
+ */
+#define WAFT_COAP_EVENT_PONG 5
+
+/**
+ * `peer` did not.
+ */
+#define WAFT_COAP_EVENT_SILENT 6
+
 /**
  * Bytes of memory that a trusted key takes.
  */
@@ -1091,6 +1191,245 @@ typedef struct {
 } waft_boot_t;
 
 /**
+ * What an endpoint is told once. Begin with waft_coap_endpoint_defaults().
+ */
+typedef struct {
+    /**
+     * Where randomness starts: from a hardware source.
+     */
+    uint64_t seed;
+    /**
+     * ACK_TIMEOUT in milliseconds. (2,000)
+     */
+    uint32_t ack_timeout;
+    /**
+     * Up to so much is added to it at random, in milliseconds. (1,000)
+     */
+    uint32_t ack_jitter;
+    /**
+     * Requests of ours at once, observations among them. (4)
+     */
+    uint16_t transfers;
+    /**
+     * Messages of peers' that are remembered to detect duplicates. (8)
+     */
+    uint16_t seen;
+    /**
+     * Observers of our resources. (4)
+     */
+    uint16_t observers;
+    /**
+     * MAX_RETRANSMIT. (4)
+     */
+    uint8_t max_retransmit;
+    /**
+     * Size exponent of the largest block, 0 to 6: 16 to 1,024 bytes. (6)
+     */
+    uint8_t szx;
+} waft_coap_endpoint_config_t;
+
+/**
+ * A CoAP endpoint: client and server at once over one UDP socket.
+ */
+typedef struct {
+    uint64_t _priv[WAFT_COAP_ENDPOINT_WORDS];
+} waft_coap_endpoint_t;
+
+/**
+ * One option.
+ */
+typedef struct {
+    /**
+     * Which (RFC 7252 §5.10).
+     */
+    uint16_t number;
+    /**
+     * Its value, as it stands on the wire.
+     */
+    waft_bytes_t value;
+} waft_coap_option_t;
+
+/**
+ * A request to be made. All zero but `method` and `path` is good: NON, blocks of 16 bytes, no body.
+ */
+typedef struct {
+    /**
+     * Path and query, percent-encoded: "/a/b?x=y".
+     */
+    waft_str_t path;
+    /**
+     * Uri-Host; `data` is NULL where there is none.
+     */
+    waft_str_t host;
+    /**
+     * Further options in ascending order.
+     */
+    const waft_coap_option_t *options;
+    /**
+     * How many, at most WAFT_COAP_OPTIONS.
+     */
+    size_t option_count;
+    /**
+     * The body, copied. Longer than a block, it goes out by Block1.
+     */
+    waft_bytes_t payload;
+    /**
+     * The version that the response must be of, 1 to 8 bytes; empty for any.
+     */
+    waft_bytes_t etag;
+    /**
+     * Where in the response body to begin: a multiple of 16.
+     */
+    uint32_t offset;
+    /**
+     * WAFT_COAP_GET and so on.
+     */
+    uint8_t method;
+    /**
+     * Not 0: CON rather than NON.
+     */
+    uint8_t confirmable;
+    /**
+     * Not 0: observe the resource.
+     */
+    uint8_t observe;
+    /**
+     * Size exponent of the largest block wanted, 0 to 6.
+     */
+    uint8_t szx;
+    /**
+     * Not 0: each block but the last waits for waft_coap_endpoint_advance().
+     */
+    uint8_t manual;
+} waft_coap_request_t;
+
+/**
+ * A request of a peer's, as an event gave it. It may be copied and kept until it is answered.
+ */
+typedef struct {
+    uint64_t _priv[7];
+} waft_coap_request_id_t;
+
+/**
+ * A response or a notification.
+ */
+typedef struct {
+    /**
+     * Further options in ascending order.
+     */
+    const waft_coap_option_t *options;
+    /**
+     * How many, at most WAFT_COAP_OPTIONS.
+     */
+    size_t option_count;
+    /**
+     * The body, or the part of it that begins at `offset`: at least what the event's `wanted` asks for.
+     */
+    waft_bytes_t body;
+    /**
+     * Where `body` begins.
+     */
+    uint32_t offset;
+    /**
+     * Bytes of the whole body; 0 says that `body` is all of it.
+     */
+    uint32_t total;
+    /**
+     * The number of the observed resource, where `observe` is not 0.
+     */
+    uint32_t resource;
+    /**
+     * WAFT_COAP_CONTENT and so on.
+     */
+    uint8_t code;
+    /**
+     * Not 0: accepts the observation that the request asks for.
+     */
+    uint8_t observe;
+    /**
+     * Not 0: a notification is CON.
+     */
+    uint8_t confirmable;
+} waft_coap_reply_t;
+
+/**
+ * The options of a message, as an event gave them: a cursor into your input.
+ */
+typedef struct {
+    uint64_t _priv[4];
+} waft_coap_options_t;
+
+/**
+ * What an endpoint tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_COAP_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * A request of ours.
+     */
+    uint32_t exchange;
+    /**
+     * Who.
+     */
+    uint32_t peer;
+    /**
+     * What is observed.
+     */
+    uint32_t resource;
+    /**
+     * Where in the body `payload` belongs.
+     */
+    uint32_t offset;
+    /**
+     * Bytes of the whole body; 0 where that is not known.
+     */
+    uint32_t total;
+    /**
+     * Where the part of the body begins that the response can carry.
+     */
+    uint32_t wanted_offset;
+    /**
+     * Its length.
+     */
+    uint32_t wanted_len;
+    /**
+     * A code, as on the wire.
+     */
+    uint8_t code;
+    /**
+     * 1: the body ends here.
+     */
+    uint8_t last;
+    /**
+     * 1: more blocks of the body follow.
+     */
+    uint8_t more;
+    /**
+     * 1: a notification, or a request that wants to observe.
+     */
+    uint8_t observe;
+    /**
+     * A reason.
+     */
+    uint8_t reason;
+    /**
+     * A block of the body.
+     */
+    waft_bytes_t payload;
+    /**
+     * The options.
+     */
+    waft_coap_options_t options;
+    /**
+     * What to answer by.
+     */
+    waft_coap_request_id_t request;
+} waft_coap_event_t;
+
+/**
  * How a client behaves. Begin with waft_mqtt_client_defaults().
  */
 typedef struct {
@@ -1386,6 +1725,98 @@ int32_t waft_boot_decide(waft_bytes_t page0,
                          waft_bytes_t page1,
                          uint8_t factory,
                          waft_boot_t *decision);
+
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_coap_endpoint_defaults(waft_coap_endpoint_config_t *config);
+
+/**
+ * Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`.
+ */
+int32_t waft_coap_endpoint_init(waft_coap_endpoint_t *handle,
+                                size_t size,
+                                const waft_coap_endpoint_config_t *config,
+                                uint8_t *memory,
+                                size_t memory_len);
+
+/**
+ * Makes a request. What comes of it is told as `*exchange`.
+ */
+int32_t waft_coap_endpoint_request(waft_coap_endpoint_t *handle,
+                                   uint64_t now,
+                                   uint32_t peer,
+                                   const waft_coap_request_t *request,
+                                   uint32_t *exchange);
+
+/**
+ * With `manual`: fetches the next block.
+ */
+int32_t waft_coap_endpoint_advance(waft_coap_endpoint_t *handle, uint64_t now, uint32_t exchange);
+
+/**
+ * Ends an exchange; an observation is given up.
+ */
+int32_t waft_coap_endpoint_cancel(waft_coap_endpoint_t *handle, uint64_t now, uint32_t exchange);
+
+/**
+ * Asks whether a peer is there.
+ */
+int32_t waft_coap_endpoint_ping(waft_coap_endpoint_t *handle, uint64_t now, uint32_t peer);
+
+/**
+ * Answers a request.
+ */
+int32_t waft_coap_endpoint_respond(waft_coap_endpoint_t *handle,
+                                   uint64_t now,
+                                   const waft_coap_request_id_t *request,
+                                   const waft_coap_reply_t *reply);
+
+/**
+ * Tells all observers of a resource. `*observers` becomes how many.
+ */
+int32_t waft_coap_endpoint_notify(waft_coap_endpoint_t *handle,
+                                  uint64_t now,
+                                  uint32_t resource,
+                                  const waft_coap_reply_t *reply,
+                                  uint32_t *observers);
+
+/**
+ * The next option of a message; the cursor moves on. 0 at the end, 1 where there was one.
+ */
+int32_t waft_coap_options_next(waft_coap_options_t *options, waft_coap_option_t *option);
+
+/**
+ * Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell. Noise is no error.
+ */
+int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
+                                        uint64_t now,
+                                        uint32_t peer,
+                                        const uint8_t *data,
+                                        size_t len,
+                                        waft_handled_t *handled,
+                                        waft_coap_event_t *event);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_coap_endpoint_handle_timeout(waft_coap_endpoint_t *handle, uint64_t now);
+
+/**
+ * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. 1,152 bytes of buffer do for blocks
+ * of 1,024.
+ */
+int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
+                                       uint64_t now,
+                                       uint8_t *buffer,
+                                       size_t buffer_len,
+                                       waft_output_t *output,
+                                       waft_coap_event_t *event);
+
+/**
+ * When to call waft_coap_endpoint_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
 
 /**
  * The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where

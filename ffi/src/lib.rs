@@ -20,6 +20,7 @@ extern crate std;
 
 pub mod agent;
 pub mod boot;
+pub mod coap;
 pub mod error;
 mod handle;
 pub mod manifest;
