@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -64,10 +66,14 @@ def listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def running(*command: str | Path, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(*command: str | Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended by its own handle, whatever happens."""
     process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
     )
     try:
         yield process
@@ -79,6 +85,47 @@ def running(*command: str | Path, cwd: Path | None = None) -> Iterator[subproces
             except subprocess.TimeoutExpired:
                 process.kill()
         process.communicate()
+
+
+def answers(port: int) -> bool:
+    """Whether a CoAP ping is answered there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.2)
+        s.connect(("127.0.0.1", port))
+        try:
+            s.send(b"\x40\x00\x12\x34")
+            return s.recv(64)[2:4] == b"\x12\x34"
+        except OSError:
+            return False
+
+
+def wait_for_coap(process: subprocess.Popen[bytes], what: str, port: int) -> None:
+    """Until a CoAP server answers; where it ends instead, what it said is told."""
+    wait_for(f"the start of {what}", lambda: answers(port) or process.poll() is not None)
+    if process.poll() is not None:
+        said = process.stdout.read().decode("utf-8", "replace") if process.stdout is not None else ""
+        pytest.fail(f"{what} ended at once: {said[-600:]}", pytrace=False)
+
+
+@contextlib.contextmanager
+def libcoap_server() -> Iterator[int]:
+    """libcoap's coap-server, which takes new resources by PUT; gives its port."""
+    port = free_port(socket.SOCK_DGRAM)
+    with running(program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20") as process:
+        wait_for_coap(process, "coap-server", port)
+        yield port
+
+
+@contextlib.contextmanager
+def aiocoap_server(root: Path) -> Iterator[int]:
+    """aiocoap's file server; gives its port."""
+    port = free_port(socket.SOCK_DGRAM)
+    # UDP only: it would take the TCP port of that number too, which may be somebody else's.
+    only_udp = {"AIOCOAP_SERVER_TRANSPORT": "udp6"}
+    command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--bind", f"127.0.0.1:{port}", root]
+    with running(*command, env=only_udp) as process:
+        wait_for_coap(process, "aiocoap's file server", port)
+        yield port
 
 
 async def execute(*command: str | Path, stdin: bytes | None = None, timeout: float = PATIENCE) -> tuple[int, bytes, bytes]:

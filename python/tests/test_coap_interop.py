@@ -4,48 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, free_port, make_image, program, running, wait_for
+from conftest import PATIENCE, aiocoap_server, free_port, libcoap_server, make_image
 
 from waft import coap
 from waft.aio.coap import CoapClient, CoapError
 
 
-def answers(port: int) -> bool:
-    """Whether a CoAP ping is answered there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.settimeout(0.2)
-        s.connect(("127.0.0.1", port))
-        try:
-            s.send(b"\x40\x00\x12\x34")
-            return s.recv(64)[2:4] == b"\x12\x34"
-        except OSError:
-            return False
-
-
 @pytest.fixture
 def coap_server() -> Iterator[int]:
-    """libcoap's server, which takes new resources by PUT; gives its port."""
-    port = free_port(socket.SOCK_DGRAM)
-    with running(program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20"):
-        wait_for("coap-server's start", lambda: answers(port))
+    with libcoap_server() as port:
         yield port
 
 
 @pytest.fixture
 def file_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """aiocoap's file server; gives its port and its folder."""
-    port = free_port(socket.SOCK_DGRAM)
     root = tmp_path / "served"
     root.mkdir()
-    command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--bind", f"127.0.0.1:{port}", root]
-    with running(*command) as process:
-        wait_for("aiocoap-fileserver's start", lambda: answers(port) or process.poll() is not None)
-        assert process.poll() is None, process.stdout.read() if process.stdout else b""
+    with aiocoap_server(root) as port:
         yield port, root
 
 

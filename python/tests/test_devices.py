@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, Fleet, execute, free_port, make_image, program, running, wait_for
-from test_coap_interop import answers
+from conftest import PATIENCE, Fleet, aiocoap_server, execute, libcoap_server, make_image, program
 
 from waft import ota
 from waft.aio.coap import CoapClient
@@ -88,16 +86,9 @@ async def test_model_a_from_mosquitto(language: str, mosquitto: int, fleet: Flee
 @pytest.fixture(params=["libcoap", "aiocoap"])
 def coap_files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int, Path]]:
     """A CoAP server that is not ours: its kind, its port, and where its files are."""
-    port = free_port(socket.SOCK_DGRAM)
     root = tmp_path / "served"
     root.mkdir()
-    if request.param == "libcoap":
-        command: list[str | Path] = [program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20"]
-    else:
-        command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--bind", f"127.0.0.1:{port}", root]
-    with running(*command) as process:
-        wait_for(f"the start of {request.param}'s server", lambda: answers(port) or process.poll() is not None)
-        assert process.poll() is None, f"{request.param}'s server ended at once"
+    with libcoap_server() if request.param == "libcoap" else aiocoap_server(root) as port:
         yield request.param, port, root
 
 
