@@ -35,6 +35,7 @@ test: setup lint test-rust test-features header-check test-c test-arm test-pytho
 
 .PHONY: figures
 figures: setup firmware ## measure; prints a table and writes target/figures.json
+	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
 	@$(PY) scripts/figures.py --out $(TARGET)/figures.json
 
 ##@ Set-up
@@ -116,6 +117,18 @@ stubtest: setup ## the stubs say what the extension does
 fuzz-smoke: ## each fuzz target for a moment, a minute in all
 	@echo '== fuzz'
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+##@ The C library
+PREFIX ?= /usr/local
+.PHONY: install
+install: ## libwaft.a, waft.h, pkg-config and CMake files for this host, under PREFIX (/usr/local)
+	@cargo build -q --release -p waft-ffi
+	@install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/cmake/waft $(DESTDIR)$(PREFIX)/include
+	@install -m 644 $(TARGET)/release/libwaft_ffi.a $(DESTDIR)$(PREFIX)/lib/libwaft.a
+	@install -m 644 c-include/waft.h $(DESTDIR)$(PREFIX)/include/
+	@install -m 644 c-include/cmake/waft-config.cmake $(DESTDIR)$(PREFIX)/lib/cmake/waft/
+	@sed 's#@PREFIX@#$(PREFIX)#; s#@VERSION@#$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)#' \
+	    c-include/pkgconfig/waft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/waft.pc
 
 ##@ Tidying
 .PHONY: clean
