@@ -27,7 +27,7 @@ help: ## this list
 demo: setup firmware c-examples ## a signed update by models A, B and C to devices in Rust, C and Python (FIRMWARE=path for your own image)
 	@cargo build -q --release -p waft --examples --all-features
 	@waft demo --rust-device $(TARGET)/release/examples/device --c-device $(TARGET)/c/device \
-		--firmware '$(or $(FIRMWARE),$(TARGET)/arm/thumbv7em-none-eabi/firmware/libwaft_ffi.a)' $(DEMO_FLAGS)
+		--firmware '$(or $(FIRMWARE),$(TARGET)/bare/libwaft.a)' $(DEMO_FLAGS)
 
 .PHONY: test
 test: setup lint test-rust test-features header-check test-c test-arm test-python stubtest fuzz-smoke ## every check, real peers included; what .ci/run runs

@@ -1,24 +1,45 @@
 #!/usr/bin/env bash
 # `cargo <args> --target thumbv7em-none-eabi`, by whichever toolchain has that target's core library: the one on PATH
-# (rustup target add thumbv7em-none-eabi), or Debian's rustc-web with rust-web-src, which builds core itself.
-# `--which` only says which it would be.
+# (rustup target add thumbv7em-none-eabi), or one that has core's source and builds it (rustup component add rust-src;
+# Debian's rustc-web and rust-web-src).
+#
+# WAFT_TRAP=1 builds core too, where that can be had, so that a panic is one trapping instruction without a message: what
+# a device ships. Without it panics keep their symbols, which tests/arm/panics.py looks for.
+# `--which` only says which it would be: target, source, debian, and with WAFT_TRAP=1 rather one of the last two.
 set -euo pipefail
 target=thumbv7em-none-eabi
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/arm"
 # SHA-256 as a loop: 1.5 KB of code instead of 7.
-export CARGO_TARGET_THUMBV7EM_NONE_EABI_RUSTFLAGS='--cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"'
+flags='--cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"'
 
-libdir=$(rustc --print target-libdir --target $target 2>/dev/null || true)
-if compgen -G "$libdir/libcore-*.rlib" >/dev/null; then
-    how=target
-elif [ -x /usr/bin/cargo ] && [ -f "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/Cargo.toml" ]; then
-    how=build-std
-else
+has_target() { compgen -G "$(rustc --print target-libdir --target $target 2>/dev/null)/libcore-*.rlib" >/dev/null; }
+has_source() { [ -f "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/Cargo.toml" ]; }
+
+how=
+if has_target; then how=target; fi
+if [ -z "$how" ] || [ -n "${WAFT_TRAP:-}" ]; then
+    if has_source rustc; then
+        how=source
+    elif [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && has_source /usr/bin/rustc; then
+        how=debian
+    fi
+fi
+if [ -z "$how" ]; then
     echo "no Rust for $target: 'rustup target add $target', or 'apt-get install rustc-web cargo-web rust-web-src'" >&2
     exit 1
 fi
 if [ "${1:-}" = --which ]; then echo $how; exit; fi
+if [ -n "${WAFT_TRAP:-}" ]; then
+    CARGO_TARGET_DIR+=-trap
+    if [ $how = target ]; then
+        echo "core's source is missing, so panics keep their symbols: 'rustup component add rust-src'" >&2
+    else
+        flags+=' -Zunstable-options -Cpanic=immediate-abort'
+    fi
+fi
+export CARGO_TARGET_THUMBV7EM_NONE_EABI_RUSTFLAGS=$flags
 case $how in
     target) exec cargo "$@" --target $target ;;
-    build-std) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 exec /usr/bin/cargo "$@" --target $target -Zbuild-std=core ;;
+    source) RUSTC_BOOTSTRAP=1 exec cargo "$@" --target $target -Zbuild-std=core ;;
+    debian) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 exec /usr/bin/cargo "$@" --target $target -Zbuild-std=core ;;
 esac

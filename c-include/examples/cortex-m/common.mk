@@ -9,15 +9,23 @@ QEMU    := qemu-system-arm -M mps2-an386 -display none -monitor none -serial non
            -semihosting-config enable=on,target=native,chardev=console -icount shift=0
 BOARD_FILES := $(BOARD)/board.c $(BOARD)/board.h $(BOARD)/mps2-an386.ld $(BOARD)/common.mk
 
-BUILT := $(TARGET)/arm/thumbv7em-none-eabi/firmware/libwaft_ffi.a
+# What a device ships, where a panic is a trap; and the same with the panics' symbols in it, to be looked through.
+AUDIT := $(OUT)/audit/libwaft.a
+BUILD := $(ROOT)/scripts/cargo-arm.sh rustc -q --manifest-path $(ROOT)/Cargo.toml -p waft-ffi \
+    --no-default-features --features panic-handler --profile firmware --crate-type staticlib
+BUILT := thumbv7em-none-eabi/firmware/libwaft_ffi.a
 
-# cargo knows best whether the library is new; the copy keeps its date when it is not.
+# cargo knows best whether a library is new; the copy keeps its date when it is not.
 .PHONY: cargo
 $(LIB): cargo
-	@CARGO_TARGET_DIR=$(TARGET) $(ROOT)/scripts/cargo-arm.sh rustc -q --manifest-path $(ROOT)/Cargo.toml -p waft-ffi \
-	    --no-default-features --features panic-handler --profile firmware --crate-type staticlib
-	@mkdir -p $(OUT)
-	@cmp -s $(BUILT) $(LIB) || cp $(BUILT) $(LIB)
+	@CARGO_TARGET_DIR=$(TARGET) WAFT_TRAP=1 $(BUILD)
+	@mkdir -p $(@D)
+	@cmp -s $(TARGET)/arm-trap/$(BUILT) $@ || cp $(TARGET)/arm-trap/$(BUILT) $@
+
+$(AUDIT): cargo
+	@CARGO_TARGET_DIR=$(TARGET) $(BUILD)
+	@mkdir -p $(@D)
+	@cmp -s $(TARGET)/arm/$(BUILT) $@ || cp $(TARGET)/arm/$(BUILT) $@
 
 $(OUT)/%.elf: $(BOARD)/%.c $(BOARD_FILES) $(LIB) $(ROOT)/c-include/waft.h
 	@$(CC) $(CFLAGS) $< $(BOARD)/board.c $(LIB) $(LDFLAGS) -Wl,-Map=$(@:.elf=.map) -o $@
