@@ -344,54 +344,339 @@
 #endif
 
 /**
- * Options that one request or reply takes at most.
+ * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_OPTIONS 8
+#define WAFT_COAP_TRANSFER_SIZE 80
 
 /**
- * Bytes of memory that waft_coap_endpoint_init() takes with the defaults; what there is more keeps messages.
+ * Bytes of memory that a message of ours that waits for an answer takes there.
  */
-#define WAFT_COAP_ENDPOINT_MEMORY 2560
+#define WAFT_COAP_FLIGHT_SIZE 40
 
 /**
- * GET (RFC 7252 §5.8.1). Codes are as on the wire: the class in the upper three bits.
+ * Bytes of memory that a message received takes there.
+ */
+#define WAFT_COAP_SEEN_SIZE 24
+
+/**
+ * Bytes of memory that an observer takes there.
+ */
+#define WAFT_COAP_OBSERVER_SIZE 36
+
+/**
+ * Options that one call takes at most.
+ */
+#define WAFT_COAP_OPTIONS 16
+
+/**
+ * 0.00: Empty message (RFC 7252 §4.1): an acknowledgement, a reset or a ping.
+ */
+#define WAFT_COAP_EMPTY 0
+
+/**
+ * 0.01 GET: RFC 7252 §5.8.1. Safe and idempotent.
  */
 #define WAFT_COAP_GET 1
 
 /**
- * POST.
+ * 0.02 POST: RFC 7252 §5.8.2. Neither safe nor idempotent.
  */
 #define WAFT_COAP_POST 2
 
 /**
- * PUT.
+ * 0.03 PUT: RFC 7252 §5.8.3. Idempotent.
  */
 #define WAFT_COAP_PUT 3
 
 /**
- * DELETE.
+ * 0.04 DELETE: RFC 7252 §5.8.4. Idempotent.
  */
 #define WAFT_COAP_DELETE 4
 
 /**
- * 2.04 Changed.
+ * 0.05 FETCH: RFC 8132 §2. Safe and idempotent; has a payload.
+ */
+#define WAFT_COAP_FETCH 5
+
+/**
+ * 0.06 PATCH: RFC 8132 §3. Neither safe nor idempotent.
+ */
+#define WAFT_COAP_PATCH 6
+
+/**
+ * 0.07 iPATCH: RFC 8132 §3. Idempotent.
+ */
+#define WAFT_COAP_IPATCH 7
+
+/**
+ * 2.01 Created: RFC 7252 §5.9.1.1.
+ */
+#define WAFT_COAP_CREATED 65
+
+/**
+ * 2.02 Deleted: RFC 7252 §5.9.1.2.
+ */
+#define WAFT_COAP_DELETED 66
+
+/**
+ * 2.03 Valid: RFC 7252 §5.9.1.3: the representation that the ETag names is still good.
+ */
+#define WAFT_COAP_VALID 67
+
+/**
+ * 2.04 Changed: RFC 7252 §5.9.1.4.
  */
 #define WAFT_COAP_CHANGED 68
 
 /**
- * 2.05 Content.
+ * 2.05 Content: RFC 7252 §5.9.1.5.
  */
 #define WAFT_COAP_CONTENT 69
 
 /**
- * 2.31 Continue.
+ * 2.31 Continue: RFC 7959 §2.9.1: this block is taken, go on with the next.
  */
 #define WAFT_COAP_CONTINUE 95
 
 /**
- * 4.04 Not Found.
+ * 4.00 Bad Request: RFC 7252 §5.9.2.1.
+ */
+#define WAFT_COAP_BAD_REQUEST 128
+
+/**
+ * 4.01 Unauthorized: RFC 7252 §5.9.2.2.
+ */
+#define WAFT_COAP_UNAUTHORIZED 129
+
+/**
+ * 4.02 Bad Option: RFC 7252 §5.9.2.3: a critical option is not understood.
+ */
+#define WAFT_COAP_BAD_OPTION 130
+
+/**
+ * 4.03 Forbidden: RFC 7252 §5.9.2.4.
+ */
+#define WAFT_COAP_FORBIDDEN 131
+
+/**
+ * 4.04 Not Found: RFC 7252 §5.9.2.5.
  */
 #define WAFT_COAP_NOT_FOUND 132
+
+/**
+ * 4.05 Method Not Allowed: RFC 7252 §5.9.2.6.
+ */
+#define WAFT_COAP_METHOD_NOT_ALLOWED 133
+
+/**
+ * 4.06 Not Acceptable: RFC 7252 §5.9.2.7.
+ */
+#define WAFT_COAP_NOT_ACCEPTABLE 134
+
+/**
+ * 4.08 Request Entity Incomplete: RFC 7959 §2.9.2: blocks before this one are missing.
+ */
+#define WAFT_COAP_REQUEST_ENTITY_INCOMPLETE 136
+
+/**
+ * 4.09 Conflict: RFC 8132 §3.4.
+ */
+#define WAFT_COAP_CONFLICT 137
+
+/**
+ * 4.12 Precondition Failed: RFC 7252 §5.9.2.8.
+ */
+#define WAFT_COAP_PRECONDITION_FAILED 140
+
+/**
+ * 4.13 Request Entity Too Large: RFC 7252 §5.9.2.9, RFC 7959 §2.9.3.
+ */
+#define WAFT_COAP_REQUEST_ENTITY_TOO_LARGE 141
+
+/**
+ * 4.15 Unsupported Content-Format: RFC 7252 §5.9.2.10.
+ */
+#define WAFT_COAP_UNSUPPORTED_CONTENT_FORMAT 143
+
+/**
+ * 5.00 Internal Server Error: RFC 7252 §5.9.3.1.
+ */
+#define WAFT_COAP_INTERNAL_SERVER_ERROR 160
+
+/**
+ * 5.01 Not Implemented: RFC 7252 §5.9.3.2.
+ */
+#define WAFT_COAP_NOT_IMPLEMENTED 161
+
+/**
+ * 5.02 Bad Gateway: RFC 7252 §5.9.3.3.
+ */
+#define WAFT_COAP_BAD_GATEWAY 162
+
+/**
+ * 5.03 Service Unavailable: RFC 7252 §5.9.3.4: try again after Max-Age.
+ */
+#define WAFT_COAP_SERVICE_UNAVAILABLE 163
+
+/**
+ * 5.04 Gateway Timeout: RFC 7252 §5.9.3.5.
+ */
+#define WAFT_COAP_GATEWAY_TIMEOUT 164
+
+/**
+ * 5.05 Proxying Not Supported: RFC 7252 §5.9.3.6.
+ */
+#define WAFT_COAP_PROXYING_NOT_SUPPORTED 165
+
+/**
+ * Option 1: If-Match, RFC 7252 §5.10.8.1.
+ */
+#define WAFT_COAP_OPTION_IF_MATCH 1
+
+/**
+ * Option 3: Uri-Host, RFC 7252 §5.10.1.
+ */
+#define WAFT_COAP_OPTION_URI_HOST 3
+
+/**
+ * Option 4: ETag, RFC 7252 §5.10.6.
+ */
+#define WAFT_COAP_OPTION_ETAG 4
+
+/**
+ * Option 5: If-None-Match, RFC 7252 §5.10.8.2.
+ */
+#define WAFT_COAP_OPTION_IF_NONE_MATCH 5
+
+/**
+ * Option 6: Observe, RFC 7641 §2.
+ */
+#define WAFT_COAP_OPTION_OBSERVE 6
+
+/**
+ * Option 7: Uri-Port, RFC 7252 §5.10.1.
+ */
+#define WAFT_COAP_OPTION_URI_PORT 7
+
+/**
+ * Option 8: Location-Path, RFC 7252 §5.10.7.
+ */
+#define WAFT_COAP_OPTION_LOCATION_PATH 8
+
+/**
+ * Option 11: Uri-Path, RFC 7252 §5.10.1: one per segment.
+ */
+#define WAFT_COAP_OPTION_URI_PATH 11
+
+/**
+ * Option 12: Content-Format, RFC 7252 §5.10.3.
+ */
+#define WAFT_COAP_OPTION_CONTENT_FORMAT 12
+
+/**
+ * Option 14: Max-Age in seconds, RFC 7252 §5.10.5; 60 where absent.
+ */
+#define WAFT_COAP_OPTION_MAX_AGE 14
+
+/**
+ * Option 15: Uri-Query, RFC 7252 §5.10.1: one per argument.
+ */
+#define WAFT_COAP_OPTION_URI_QUERY 15
+
+/**
+ * Option 17: Accept, RFC 7252 §5.10.4.
+ */
+#define WAFT_COAP_OPTION_ACCEPT 17
+
+/**
+ * Option 20: Location-Query, RFC 7252 §5.10.7.
+ */
+#define WAFT_COAP_OPTION_LOCATION_QUERY 20
+
+/**
+ * Option 23: Block2, RFC 7959 §2.1: the block of a response.
+ */
+#define WAFT_COAP_OPTION_BLOCK2 23
+
+/**
+ * Option 27: Block1, RFC 7959 §2.1: the block of a request.
+ */
+#define WAFT_COAP_OPTION_BLOCK1 27
+
+/**
+ * Option 28: Size2, RFC 7959 §4: bytes of the whole response body.
+ */
+#define WAFT_COAP_OPTION_SIZE2 28
+
+/**
+ * Option 35: Proxy-Uri, RFC 7252 §5.10.2.
+ */
+#define WAFT_COAP_OPTION_PROXY_URI 35
+
+/**
+ * Option 39: Proxy-Scheme, RFC 7252 §5.10.2.
+ */
+#define WAFT_COAP_OPTION_PROXY_SCHEME 39
+
+/**
+ * Option 60: Size1, RFC 7252 §5.10.9, RFC 7959 §4: bytes of the whole request body.
+ */
+#define WAFT_COAP_OPTION_SIZE1 60
+
+/**
+ * Content-Format 0: `text/plain; charset=utf-8`.
+ */
+#define WAFT_COAP_FORMAT_TEXT 0
+
+/**
+ * Content-Format 40: `application/link-format` (RFC 6690).
+ */
+#define WAFT_COAP_FORMAT_LINK_FORMAT 40
+
+/**
+ * Content-Format 42: `application/octet-stream`.
+ */
+#define WAFT_COAP_FORMAT_OCTET_STREAM 42
+
+/**
+ * Content-Format 50: `application/json`.
+ */
+#define WAFT_COAP_FORMAT_JSON 50
+
+/**
+ * Content-Format 60: `application/cbor`.
+ */
+#define WAFT_COAP_FORMAT_CBOR 60
+
+/**
+ * A confirmable message: sent again until it is acknowledged or reset.
+ */
+#define WAFT_COAP_CON 0
+
+/**
+ * A non-confirmable message: sent once.
+ */
+#define WAFT_COAP_NON 1
+
+/**
+ * An acknowledgement; may carry the response.
+ */
+#define WAFT_COAP_ACK 2
+
+/**
+ * A reset: nothing can be done with the message.
+ */
+#define WAFT_COAP_RST 3
+
+/**
+ * Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
+ */
+#define WAFT_COAP_ENDPOINT_MEMORY 2560
+
+/**
+ * Bytes of a waft_coap_request_id_t.
+ */
+#define WAFT_COAP_REQUEST_ID_SIZE 26
 
 /**
  * Nothing to tell.
@@ -399,35 +684,66 @@
 #define WAFT_COAP_EVENT_NONE 0
 
 /**
- * A block of a response to `exchange`, in order: `code`, `options`, `payload`, `offset`, `total`, `last`.
+ * A block of the response to `exchange`, in order: `code`, `options`, `etag`, `payload` at `offset`, `last`; `total`
+ * where `has_total`. With `observe` it is notification number `sequence`, and `offset` 0 begins a new representation.
+ * `last` without `observe` ends the exchange.
  */
 #define WAFT_COAP_EVENT_RESPONSE 1
 
 /**
- * A peer asks: `request`, `code`, `options`, `payload`, `offset`, `more`, `wanted_offset`, `wanted_len`, `observe`. Answer
- * by waft_coap_endpoint_respond(), now or later.
+ * `peer` asks: `request`, `code` (the method), `options`, and of the body `payload` at `offset`; `observe` where it
+ * wants to observe. Answer by waft_coap_endpoint_respond(), now or later. The response can carry `wanted_len` bytes
+ * of its body from `wanted_offset` on. With `more`, further blocks of the request's body follow: WAFT_COAP_CONTINUE
+ * asks for the next, WAFT_COAP_REQUEST_ENTITY_INCOMPLETE says that one is missing, WAFT_COAP_REQUEST_ENTITY_TOO_LARGE
+ * that it is too large.
  */
 #define WAFT_COAP_EVENT_REQUEST 2
 
 /**
- * `exchange` came to nothing: `reason` 1 no answer, 2 reset, 3 another version, 4 no sense.
+ * `exchange` came to nothing and is over: `reason`.
  */
 #define WAFT_COAP_EVENT_FAILED 3
 
 /**
- * `peer` no longer observes `resource`.
+ * Give `len` bytes from `offset` on of the body of `exchange` to waft_coap_endpoint_body(). Offset 0 may come again:
+ * the server wants smaller blocks.
  */
-#define WAFT_COAP_EVENT_OBSERVER_GONE 4
+#define WAFT_COAP_EVENT_BODY_WANTED 4
+
+/**
+ * `peer` no longer observes `resource`: it left, or did not acknowledge.
+ */
+#define WAFT_COAP_EVENT_OBSERVER_GONE 5
 
 /**
  * `peer` answered waft_coap_endpoint_ping().
  */
-#define WAFT_COAP_EVENT_PONG 5
+#define WAFT_COAP_EVENT_PONG 6
 
 /**
- * `peer` did not.
+ * `peer` did not answer waft_coap_endpoint_ping().
  */
-#define WAFT_COAP_EVENT_SILENT 6
+#define WAFT_COAP_EVENT_SILENT 7
+
+/**
+ * No answer, or none in time.
+ */
+#define WAFT_COAP_FAILURE_TIMEOUT 1
+
+/**
+ * The peer sent RST: it cannot make anything of the request, or has forgotten it.
+ */
+#define WAFT_COAP_FAILURE_RESET 2
+
+/**
+ * The representation is another one than the blocks before were of, or than `etag` of the request.
+ */
+#define WAFT_COAP_FAILURE_CHANGED 3
+
+/**
+ * The response makes no sense: a critical option that is not understood, or a block that is not the one asked for.
+ */
+#define WAFT_COAP_FAILURE_BAD_RESPONSE 4
 
 /**
  * Bytes of memory that a trusted key takes.
@@ -1191,66 +1507,106 @@ typedef struct {
 } waft_boot_t;
 
 /**
- * What an endpoint is told once. Begin with waft_coap_endpoint_defaults().
+ * How an endpoint behaves. Begin with waft_coap_endpoint_defaults(), then set `seed`.
  */
 typedef struct {
     /**
-     * Where randomness starts: from a hardware source.
+     * Where message IDs, tokens and jitter start: from a source that others cannot guess (RFC 7252 §11.4).
      */
     uint64_t seed;
     /**
-     * ACK_TIMEOUT in milliseconds. (2,000)
+     * Critical options that you understand besides those of RFC 7252 and RFC 7959. They have to live as long as the
+     * endpoint.
+     */
+    const uint16_t *understood;
+    /**
+     * How many (0).
+     */
+    size_t understood_count;
+    /**
+     * ACK_TIMEOUT: the least time until a CON is sent again, in milliseconds (2,000).
      */
     uint32_t ack_timeout;
     /**
-     * Up to so much is added to it at random, in milliseconds. (1,000)
+     * Up to so much is added to it at random, in milliseconds (1,000).
      */
     uint32_t ack_jitter;
     /**
-     * Requests of ours at once, observations among them. (4)
+     * How long a response is waited for after its request was acknowledged, in milliseconds (93,000).
+     */
+    uint32_t response_timeout;
+    /**
+     * EXCHANGE_LIFETIME, in milliseconds (247,000).
+     */
+    uint32_t exchange_lifetime;
+    /**
+     * After this time without waft_coap_endpoint_respond() a request is acknowledged by itself, in milliseconds
+     * (1,000).
+     */
+    uint32_t ack_delay;
+    /**
+     * Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
      */
     uint16_t transfers;
     /**
-     * Messages of peers' that are remembered to detect duplicates. (8)
+     * Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON
+     * notification and ping. Each takes WAFT_COAP_FLIGHT_SIZE.
+     */
+    uint16_t flights;
+    /**
+     * Messages received that are remembered to know duplicates by (8). Each takes WAFT_COAP_SEEN_SIZE.
      */
     uint16_t seen;
     /**
-     * Observers of our resources. (4)
+     * Observers of our resources at a time (4). Each takes WAFT_COAP_OBSERVER_SIZE.
      */
     uint16_t observers;
     /**
-     * MAX_RETRANSMIT. (4)
+     * MAX_RETRANSMIT: how often a CON is sent again, at most 16 (4).
      */
     uint8_t max_retransmit;
     /**
-     * Size exponent of the largest block, 0 to 6: 16 to 1,024 bytes. (6)
+     * NSTART: interactions outstanding with one peer (1).
+     */
+    uint8_t nstart;
+    /**
+     * The largest block sent or asked for: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
      */
     uint8_t szx;
+    /**
+     * 0: an observation does not register again when Max-Age has passed without a notification (1).
+     */
+    uint8_t reregister;
 } waft_coap_endpoint_config_t;
 
 /**
- * A CoAP endpoint: client and server at once over one UDP socket.
+ * A CoAP endpoint (RFC 7252, RFC 7641, RFC 7959): client and server at once over one UDP socket.
+ *
+ * It takes whole datagrams. waft_coap_endpoint_request() opens an exchange, whose response comes as
+ * WAFT_COAP_EVENT_RESPONSE, block by block; WAFT_COAP_EVENT_REQUEST is answered by waft_coap_endpoint_respond().
+ * Nothing that a peer sends is an error: what is malformed or answers nothing is dropped, answered as the standard
+ * says, and counted in waft_coap_stats_t.
  */
 typedef struct {
     uint64_t _priv[WAFT_COAP_ENDPOINT_WORDS];
 } waft_coap_endpoint_t;
 
 /**
- * One option.
+ * An option to send, or one received.
  */
 typedef struct {
     /**
-     * Which (RFC 7252 §5.10).
-     */
-    uint16_t number;
-    /**
-     * Its value, as it stands on the wire.
+     * Its value as it stands on the wire.
      */
     waft_bytes_t value;
+    /**
+     * WAFT_COAP_OPTION_..., or any other number.
+     */
+    uint16_t number;
 } waft_coap_option_t;
 
 /**
- * A request to be made. All zero but `method` and `path` is good: NON, blocks of 16 bytes, no body.
+ * A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
  */
 typedef struct {
     /**
@@ -1258,15 +1614,16 @@ typedef struct {
      */
     waft_str_t path;
     /**
-     * Uri-Host; `data` is NULL where there is none.
+     * Uri-Host, percent-encoded; `data` is NULL where there is none: a server with one name needs none.
      */
     waft_str_t host;
     /**
-     * Further options in ascending order.
+     * Further options in ascending order of their numbers. Not Uri-Path, Uri-Query, Observe, Block1, Block2, Size1 or
+     * Size2: the endpoint writes those itself.
      */
     const waft_coap_option_t *options;
     /**
-     * How many, at most WAFT_COAP_OPTIONS.
+     * How many, at most WAFT_COAP_OPTIONS (0).
      */
     size_t option_count;
     /**
@@ -1274,48 +1631,59 @@ typedef struct {
      */
     waft_bytes_t payload;
     /**
-     * The version that the response must be of, 1 to 8 bytes; empty for any.
+     * The version that the response must be of, 1 to 8 bytes, else WAFT_COAP_FAILURE_CHANGED; `len` is 0 for any
+     * version.
      */
     waft_bytes_t etag;
     /**
-     * Where in the response body to begin: a multiple of 16.
+     * With `streamed`: bytes of the body.
+     */
+    uint32_t payload_len;
+    /**
+     * Where in the response's body to begin: a multiple of 16 (0).
      */
     uint32_t offset;
     /**
-     * WAFT_COAP_GET and so on.
+     * A method (WAFT_COAP_GET).
      */
     uint8_t method;
     /**
-     * Not 0: CON rather than NON.
+     * 0: NON messages, which are not repeated when they are lost (1).
      */
     uint8_t confirmable;
     /**
-     * Not 0: observe the resource.
+     * Not 0: observe the resource (0).
      */
     uint8_t observe;
     /**
-     * Size exponent of the largest block wanted, 0 to 6.
+     * The largest block wanted: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
      */
     uint8_t szx;
     /**
-     * Not 0: each block but the last waits for waft_coap_endpoint_advance().
+     * Not 0: the body is not in `payload` but asked for by WAFT_COAP_EVENT_BODY_WANTED, block by block (0).
+     */
+    uint8_t streamed;
+    /**
+     * Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
      */
     uint8_t manual;
 } waft_coap_request_t;
 
 /**
- * A request of a peer's, as an event gave it. It may be copied and kept until it is answered.
+ * A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
+ * answer takes.
  */
 typedef struct {
-    uint64_t _priv[7];
+    uint8_t _priv[WAFT_COAP_REQUEST_ID_SIZE];
 } waft_coap_request_id_t;
 
 /**
- * A response or a notification.
+ * A response or a notification. All zero but `code` and `body` is good.
  */
 typedef struct {
     /**
-     * Further options in ascending order.
+     * Further options in ascending order of their numbers: ETag, Content-Format, Max-Age and so on. Not Observe,
+     * Block1, Block2, Size1 or Size2: the endpoint writes those itself. A body of several blocks should have an ETag.
      */
     const waft_coap_option_t *options;
     /**
@@ -1323,11 +1691,12 @@ typedef struct {
      */
     size_t option_count;
     /**
-     * The body, or the part of it that begins at `offset`: at least what the event's `wanted` asks for.
+     * The body: the endpoint cuts out of it the block that was asked for. Or a part of the body that holds at least
+     * what is wanted: see waft_coap_event_t, `offset`, `total`.
      */
     waft_bytes_t body;
     /**
-     * Where `body` begins.
+     * Where `body` begins in the whole body.
      */
     uint32_t offset;
     /**
@@ -1335,28 +1704,77 @@ typedef struct {
      */
     uint32_t total;
     /**
-     * The number of the observed resource, where `observe` is not 0.
+     * With `observe`: the number of the resource.
      */
     uint32_t resource;
     /**
-     * WAFT_COAP_CONTENT and so on.
+     * A response code.
      */
     uint8_t code;
     /**
-     * Not 0: accepts the observation that the request asks for.
+     * Not 0, of a response: accepts the observation asked for, under the number `resource`.
      */
     uint8_t observe;
     /**
-     * Not 0: a notification is CON.
+     * Not 0, of a notification: it is a CON. One a day is regardless (RFC 7641 §4.5).
      */
     uint8_t confirmable;
 } waft_coap_reply_t;
 
 /**
- * The options of a message, as an event gave them: a cursor into your input.
+ * Counts since the endpoint was made. They stop at their end instead of wrapping.
  */
 typedef struct {
-    uint64_t _priv[4];
+    /**
+     * Datagrams taken in.
+     */
+    uint32_t received;
+    /**
+     * Messages sent, those sent again included.
+     */
+    uint32_t sent;
+    /**
+     * Of those, messages sent again.
+     */
+    uint32_t retransmitted;
+    /**
+     * Datagrams that were no message.
+     */
+    uint32_t malformed;
+    /**
+     * Messages that had arrived before.
+     */
+    uint32_t duplicates;
+    /**
+     * Responses, acknowledgements and resets that answer nothing.
+     */
+    uint32_t unmatched;
+    /**
+     * Notifications that were older than the one before.
+     */
+    uint32_t stale;
+    /**
+     * Messages refused for an option that is not understood.
+     */
+    uint32_t refused;
+    /**
+     * Messages dropped for want of room.
+     */
+    uint32_t dropped;
+} waft_coap_stats_t;
+
+/**
+ * The options of a message received, in ascending order of their numbers. Copy it to go through them more than once.
+ */
+typedef struct {
+    /**
+     * Those that are left, in their form on the wire.
+     */
+    waft_bytes_t bytes;
+    /**
+     * The number of the option before.
+     */
+    uint16_t number;
 } waft_coap_options_t;
 
 /**
@@ -1368,27 +1786,31 @@ typedef struct {
      */
     uint32_t kind;
     /**
-     * A request of ours.
-     */
-    uint32_t exchange;
-    /**
-     * Who.
+     * Whose.
      */
     uint32_t peer;
     /**
-     * What is observed.
+     * Which request of ours: what waft_coap_endpoint_request() gave.
+     */
+    uint32_t exchange;
+    /**
+     * A number of your own.
      */
     uint32_t resource;
+    /**
+     * The number of a notification.
+     */
+    uint32_t sequence;
     /**
      * Where in the body `payload` belongs.
      */
     uint32_t offset;
     /**
-     * Bytes of the whole body; 0 where that is not known.
+     * Bytes of the whole body.
      */
     uint32_t total;
     /**
-     * Where the part of the body begins that the response can carry.
+     * Where in its body the part begins that the response can carry.
      */
     uint32_t wanted_offset;
     /**
@@ -1396,9 +1818,41 @@ typedef struct {
      */
     uint32_t wanted_len;
     /**
-     * A code, as on the wire.
+     * Bytes wanted.
+     */
+    uint32_t len;
+    /**
+     * Options.
+     */
+    waft_coap_options_t options;
+    /**
+     * A body, or a block of it.
+     */
+    waft_bytes_t payload;
+    /**
+     * The version of the representation; `etag_len` bytes of it count.
+     */
+    uint8_t etag[8];
+    /**
+     * 0 for none, else 1 to 8.
+     */
+    uint8_t etag_len;
+    /**
+     * A method or a response code.
      */
     uint8_t code;
+    /**
+     * WAFT_COAP_FAILURE_...
+     */
+    uint8_t reason;
+    /**
+     * 1: it is a notification, or wants to observe.
+     */
+    uint8_t observe;
+    /**
+     * 1: `total` is known.
+     */
+    uint8_t has_total;
     /**
      * 1: the body ends here.
      */
@@ -1408,26 +1862,44 @@ typedef struct {
      */
     uint8_t more;
     /**
-     * 1: a notification, or a request that wants to observe.
-     */
-    uint8_t observe;
-    /**
-     * A reason.
-     */
-    uint8_t reason;
-    /**
-     * A block of the body.
-     */
-    waft_bytes_t payload;
-    /**
-     * The options.
-     */
-    waft_coap_options_t options;
-    /**
-     * What to answer by.
+     * A request.
      */
     waft_coap_request_id_t request;
 } waft_coap_event_t;
+
+/**
+ * A message (RFC 7252 §3). Pointers in it point into the datagram.
+ */
+typedef struct {
+    /**
+     * Its options.
+     */
+    waft_coap_options_t options;
+    /**
+     * Its payload.
+     */
+    waft_bytes_t payload;
+    /**
+     * Its token; `token_len` bytes of it count.
+     */
+    uint8_t token[8];
+    /**
+     * 0 to 8.
+     */
+    uint8_t token_len;
+    /**
+     * Its type: WAFT_COAP_CON, WAFT_COAP_NON, WAFT_COAP_ACK or WAFT_COAP_RST.
+     */
+    uint8_t kind;
+    /**
+     * A method or response code, or WAFT_COAP_EMPTY.
+     */
+    uint8_t code;
+    /**
+     * Its message ID.
+     */
+    uint16_t id;
+} waft_coap_message_t;
 
 /**
  * How a client behaves. Begin with waft_mqtt_client_defaults().
@@ -1732,7 +2204,10 @@ int32_t waft_boot_decide(waft_bytes_t page0,
 int32_t waft_coap_endpoint_defaults(waft_coap_endpoint_config_t *config);
 
 /**
- * Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`.
+ * Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
+ * behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
+ *
+ * WAFT_ERROR_BUFFER: the memory does not hold the tables.
  */
 int32_t waft_coap_endpoint_init(waft_coap_endpoint_t *handle,
                                 size_t size,
@@ -1741,7 +2216,17 @@ int32_t waft_coap_endpoint_init(waft_coap_endpoint_t *handle,
                                 size_t memory_len);
 
 /**
- * Makes a request. What comes of it is told as `*exchange`.
+ * Writes a confirmable GET with blocks of up to 1024 bytes. What is left to set is `path`.
+ */
+int32_t waft_coap_request_defaults(waft_coap_request_t *request);
+
+/**
+ * Makes a request, which is copied. Its events carry `*exchange`.
+ *
+ * WAFT_ERROR_INVALID_URI: path or host. WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or
+ * one that the endpoint writes itself; or `observe` with a body. WAFT_ERROR_OUT_OF_RANGE: no method; an `etag` of
+ * more than 8 bytes; `offset` is not a multiple of 16, or comes with `observe` or a body; too long a body; too many
+ * options. WAFT_ERROR_EXCHANGES, WAFT_ERROR_ARENA: no room now.
  */
 int32_t waft_coap_endpoint_request(waft_coap_endpoint_t *handle,
                                    uint64_t now,
@@ -1750,30 +2235,66 @@ int32_t waft_coap_endpoint_request(waft_coap_endpoint_t *handle,
                                    uint32_t *exchange);
 
 /**
- * With `manual`: fetches the next block.
+ * Gives the part of a body that WAFT_COAP_EVENT_BODY_WANTED asked for. It is copied.
+ *
+ * WAFT_ERROR_UNKNOWN_ID, WAFT_ERROR_WRONG_STATE: nothing was asked for. WAFT_ERROR_OUT_OF_RANGE: not of the length
+ * asked for. WAFT_ERROR_ARENA: no room now; give it again later.
+ */
+int32_t waft_coap_endpoint_body(waft_coap_endpoint_t *handle,
+                                uint64_t now,
+                                uint32_t exchange,
+                                waft_bytes_t bytes);
+
+/**
+ * With `manual`: lets the next block be fetched.
+ *
+ * WAFT_ERROR_UNKNOWN_ID. WAFT_ERROR_WRONG_STATE: it does not wait for this.
  */
 int32_t waft_coap_endpoint_advance(waft_coap_endpoint_t *handle, uint64_t now, uint32_t exchange);
 
 /**
- * Ends an exchange; an observation is given up.
+ * Gives a request up: no more events of it. An observation is deregistered.
+ *
+ * WAFT_ERROR_UNKNOWN_ID.
  */
 int32_t waft_coap_endpoint_cancel(waft_coap_endpoint_t *handle, uint64_t now, uint32_t exchange);
 
 /**
- * Asks whether a peer is there.
+ * Asks whether a peer is there: WAFT_COAP_EVENT_PONG or WAFT_COAP_EVENT_SILENT.
+ *
+ * WAFT_ERROR_IN_FLIGHT: no room now.
  */
 int32_t waft_coap_endpoint_ping(waft_coap_endpoint_t *handle, uint64_t now, uint32_t peer);
 
 /**
- * Answers a request.
+ * Answers a request. Where there is an acknowledgement still to be sent, the response rides on it. A block past the
+ * end of the body is answered 4.00.
+ *
+ * WAFT_ERROR_BAD_HANDLE: no event gave that request. WAFT_ERROR_UNKNOWN_ID: it is answered already, or too old.
+ * WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or one that the endpoint writes itself.
+ * WAFT_ERROR_OUT_OF_RANGE: the part does not hold what is wanted, the code is no response, or there are too many
+ * options. WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
  */
 int32_t waft_coap_endpoint_respond(waft_coap_endpoint_t *handle,
                                    uint64_t now,
-                                   const waft_coap_request_id_t *request,
+                                   const waft_coap_request_id_t *id,
                                    const waft_coap_reply_t *reply);
 
 /**
- * Tells all observers of a resource. `*observers` becomes how many.
+ * Acknowledges a request whose response will take a while. After `ack_delay` that happens by itself.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: it is answered or acknowledged already.
+ */
+int32_t waft_coap_endpoint_acknowledge(waft_coap_endpoint_t *handle,
+                                       uint64_t now,
+                                       const waft_coap_request_id_t *id);
+
+/**
+ * Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
+ * class 4 or 5 ends the observations.
+ *
+ * WAFT_ERROR_INVALID_OPTION, WAFT_ERROR_OUT_OF_RANGE: as waft_coap_endpoint_respond(); a part has to begin at 0 and
+ * to hold a block. WAFT_ERROR_ARENA: no room now.
  */
 int32_t waft_coap_endpoint_notify(waft_coap_endpoint_t *handle,
                                   uint64_t now,
@@ -1782,12 +2303,24 @@ int32_t waft_coap_endpoint_notify(waft_coap_endpoint_t *handle,
                                   uint32_t *observers);
 
 /**
- * The next option of a message; the cursor moves on. 0 at the end, 1 where there was one.
+ * How many observe a resource of ours.
  */
-int32_t waft_coap_options_next(waft_coap_options_t *options, waft_coap_option_t *option);
+int32_t waft_coap_endpoint_observers(const waft_coap_endpoint_t *handle,
+                                     uint32_t resource,
+                                     uint32_t *observers);
 
 /**
- * Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell. Noise is no error.
+ * What has been counted.
+ */
+int32_t waft_coap_endpoint_stats(const waft_coap_endpoint_t *handle, waft_coap_stats_t *stats);
+
+/**
+ * What a WAFT_COAP_FAILURE_... is called: "Timeout" say. "Unknown" for a number that is not in use. Never NULL.
+ */
+const char *waft_coap_failure_name(uint8_t reason);
+
+/**
+ * Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell.
  */
 int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
                                         uint64_t now,
@@ -1803,8 +2336,8 @@ int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
 int32_t waft_coap_endpoint_handle_timeout(waft_coap_endpoint_t *handle, uint64_t now);
 
 /**
- * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. 1,152 bytes of buffer do for blocks
- * of 1,024.
+ * Asks for the next datagram to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for
+ * one datagram: 1,152 bytes hold any that is sent with blocks of 1,024.
  */
 int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
                                        uint64_t now,
@@ -1817,6 +2350,56 @@ int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
  * When to call waft_coap_endpoint_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
  */
 uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
+
+/**
+ * Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone.
+ *
+ *     while (waft_coap_options_next(&event.options, &option) == 1) ...
+ */
+int32_t waft_coap_options_next(waft_coap_options_t *options,
+                               waft_coap_option_t *option);
+
+/**
+ * Looks for the first of the options left that has this number. 1 where there is one, else 0; then `*option` is left
+ * alone.
+ */
+int32_t waft_coap_options_find(const waft_coap_options_t *options,
+                               uint16_t number,
+                               waft_coap_option_t *option);
+
+/**
+ * Reads an option's value as an unsigned integer (RFC 7252 §3.2).
+ *
+ * WAFT_ERROR_INVALID_OPTION: it is longer than four bytes.
+ */
+int32_t waft_coap_option_uint(const waft_coap_option_t *option, uint32_t *value);
+
+/**
+ * 1 where the options ask for `path` ("/a/b", not percent-encoded), else 0.
+ */
+int32_t waft_coap_path_is(const waft_coap_options_t *options, waft_str_t path);
+
+/**
+ * Decodes a datagram. An endpoint does it by itself: this is for tools and tests.
+ *
+ * -84 to -91: it is no message.
+ */
+int32_t waft_coap_decode(waft_bytes_t datagram, waft_coap_message_t *message);
+
+/**
+ * Encodes a message with `message`'s type, code, message ID, token and payload, and with the `count` options of
+ * `options` (at most WAFT_COAP_OPTIONS, in ascending order of their numbers) instead of its own. `*len` becomes its
+ * length.
+ *
+ * WAFT_ERROR_BUFFER: the buffer is too small. WAFT_ERROR_INVALID_OPTION: the options are not in order.
+ * WAFT_ERROR_OUT_OF_RANGE: a token of more than 8 bytes, a type that is none.
+ */
+int32_t waft_coap_encode(const waft_coap_message_t *message,
+                         const waft_coap_option_t *options,
+                         size_t count,
+                         uint8_t *buffer,
+                         size_t buffer_len,
+                         size_t *len);
 
 /**
  * The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where
@@ -2102,6 +2685,12 @@ uint64_t waft_update_next_timeout(const waft_update_t *handle);
 
 #endif  /* WAFT_H */
 
+
+/** Bytes of memory for waft_coap_endpoint_init() with tables of so many places, and `arena` bytes for messages: of each
+ *  request of ours its options and body, of each response under way a block, and 8 bytes each besides. */
+#define WAFT_COAP_MEMORY(transfers, flights, seen, observers, arena)                                                   \
+    (8 + (transfers) * WAFT_COAP_TRANSFER_SIZE + (flights) * WAFT_COAP_FLIGHT_SIZE + (seen) * WAFT_COAP_SEEN_SIZE +    \
+     (observers) * WAFT_COAP_OBSERVER_SIZE + (arena))
 
 /** A waft_str_t of a string literal, as a value. Not in C++, which has no compound literals: use WAFT_STR_INIT there. */
 #define WAFT_STR(literal) ((waft_str_t)WAFT_STR_INIT(literal))

@@ -4,9 +4,12 @@ use super::{
     block::{self, Block},
     code::Code,
     message::Token,
-    option::{Opt, Options},
+    option::{self, Opt, Options},
 };
-use crate::Peer;
+use crate::{
+    Peer,
+    wire::{Reader, Writer},
+};
 
 /// A version of a representation: 1 to 8 bytes of the server's choosing (RFC 7252 §5.10.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,6 +167,48 @@ impl RequestId {
     pub fn wanted(&self) -> (u32, u32) {
         (self.block2.map_or(0, Block::offset), block::size(self.szx))
     }
+
+    /// As plain bytes, for those who cannot hold it as it is. They hold for the endpoint that gave it only.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        let mut w = Writer::new(&mut bytes);
+        let token = self.token.as_bytes();
+        let bit = |flag: bool, bit: u8| if flag { bit } else { 0 };
+        let block = |block: Option<Block>| block.map_or(u32::MAX, Block::encode);
+        w.u8(0x80 | bit(self.observe, 1) | bit(self.size2, 2));
+        w.u8(u8::try_from(token.len()).unwrap_or(0));
+        w.u8(self.szx);
+        w.u8(0);
+        w.u32(self.peer.0);
+        w.u32(block(self.block1));
+        w.u32(block(self.block2));
+        w.u16(self.mid);
+        w.bytes(token);
+        bytes
+    }
+
+    /// From what [`to_bytes`](Self::to_bytes) gave; `None` for what it never gives.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let (flags, token, szx, _) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+        let (peer, block1, block2, mid) = (Peer(reader.u32()?), reader.u32()?, reader.u32()?, reader.u16()?);
+        let token = Token::new(reader.take(usize::from(token))?)?;
+        let block = |bits: u32| match bits {
+            u32::MAX => Some(None),
+            _ if bits >> 24 == 0 => Block::decode(option::Uint::new(bits).as_bytes()).map(Some),
+            _ => None,
+        };
+        if flags & !3 != 0x80 || szx > Block::MAX_SZX {
+            return None;
+        }
+        let (block1, block2) = (block(block1)?, block(block2)?);
+        Some(Self { peer, token, mid, block1, block2, szx, observe: flags & 1 != 0, size2: flags & 2 != 0 })
+    }
+
+    /// Bytes of [`to_bytes`](Self::to_bytes).
+    pub const SIZE: usize = 26;
 }
 
 /// The body of a response.
@@ -312,4 +357,32 @@ pub enum Event<'e> {
         /// Whose.
         peer: Peer,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requests_name_survives_as_bytes_and_nothing_else_is_one() {
+        let id = RequestId {
+            peer: Peer(0x8000_0001),
+            token: Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap(),
+            mid: 0xFFFF,
+            block1: Some(Block { num: Block::MAX_NUM, more: true, szx: 6 }),
+            block2: None,
+            szx: 2,
+            observe: true,
+            size2: false,
+        };
+        assert_eq!(RequestId::from_bytes(&id.to_bytes()), Some(id));
+        let other = RequestId { token: Token::EMPTY, block1: None, block2: Some(Block::default()), size2: true, ..id };
+        assert_eq!(RequestId::from_bytes(&other.to_bytes()), Some(other));
+        assert_eq!(RequestId::from_bytes(&[0; RequestId::SIZE]), None);
+        for (at, wrong) in [(0, 0), (0, 0x84), (1, 9), (2, 7), (8, 1), (11, 0x0F)] {
+            let mut bytes = id.to_bytes();
+            bytes[at] = wrong;
+            assert_eq!(RequestId::from_bytes(&bytes), None, "{at}");
+        }
+    }
 }

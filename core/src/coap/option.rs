@@ -201,6 +201,19 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// What is left of the options in their form on the wire, and the number of the option before that: all that
+    /// [`from_parts`](Self::from_parts) takes to go on.
+    #[must_use]
+    pub const fn parts(self) -> (&'a [u8], u16) {
+        (self.rest, self.number)
+    }
+
+    /// From what [`parts`](Self::parts) gave. Whatever else the bytes are, iteration ends where they are no options.
+    #[must_use]
+    pub const fn from_parts(bytes: &'a [u8], number: u16) -> Self {
+        Self { rest: bytes, number }
+    }
+
     /// The value of the first option with this number.
     #[must_use]
     pub fn get(self, number: u16) -> Option<&'a [u8]> {

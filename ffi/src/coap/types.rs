@@ -1,0 +1,312 @@
+//! What crosses the ABI of an endpoint: configuration, requests, replies, events, counts.
+#![allow(non_camel_case_types, reason = "C's names")]
+
+use super::{
+    etag_or_token,
+    message::{waft_coap_option_t, waft_coap_options_t},
+};
+use crate::types::{waft_bytes_t, waft_str_t};
+use waft::coap::{Code, Event, Options, RequestId};
+
+/// How an endpoint behaves. Begin with waft_coap_endpoint_defaults(), then set `seed`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_endpoint_config_t {
+    /// Where message IDs, tokens and jitter start: from a source that others cannot guess (RFC 7252 §11.4).
+    pub seed: u64,
+    /// Critical options that you understand besides those of RFC 7252 and RFC 7959. They have to live as long as the
+    /// endpoint.
+    pub understood: *const u16,
+    /// How many (0).
+    pub understood_count: usize,
+    /// ACK_TIMEOUT: the least time until a CON is sent again, in milliseconds (2,000).
+    pub ack_timeout: u32,
+    /// Up to so much is added to it at random, in milliseconds (1,000).
+    pub ack_jitter: u32,
+    /// How long a response is waited for after its request was acknowledged, in milliseconds (93,000).
+    pub response_timeout: u32,
+    /// EXCHANGE_LIFETIME, in milliseconds (247,000).
+    pub exchange_lifetime: u32,
+    /// After this time without waft_coap_endpoint_respond() a request is acknowledged by itself, in milliseconds
+    /// (1,000).
+    pub ack_delay: u32,
+    /// Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
+    pub transfers: u16,
+    /// Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON
+    /// notification and ping. Each takes WAFT_COAP_FLIGHT_SIZE.
+    pub flights: u16,
+    /// Messages received that are remembered to know duplicates by (8). Each takes WAFT_COAP_SEEN_SIZE.
+    pub seen: u16,
+    /// Observers of our resources at a time (4). Each takes WAFT_COAP_OBSERVER_SIZE.
+    pub observers: u16,
+    /// MAX_RETRANSMIT: how often a CON is sent again, at most 16 (4).
+    pub max_retransmit: u8,
+    /// NSTART: interactions outstanding with one peer (1).
+    pub nstart: u8,
+    /// The largest block sent or asked for: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
+    pub szx: u8,
+    /// 0: an observation does not register again when Max-Age has passed without a notification (1).
+    pub reregister: u8,
+}
+
+/// Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
+pub const WAFT_COAP_ENDPOINT_MEMORY: usize = 2560;
+
+/// A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_request_t {
+    /// Path and query, percent-encoded: "/a/b?x=y".
+    pub path: waft_str_t,
+    /// Uri-Host, percent-encoded; `data` is NULL where there is none: a server with one name needs none.
+    pub host: waft_str_t,
+    /// Further options in ascending order of their numbers. Not Uri-Path, Uri-Query, Observe, Block1, Block2, Size1 or
+    /// Size2: the endpoint writes those itself.
+    pub options: *const waft_coap_option_t,
+    /// How many, at most WAFT_COAP_OPTIONS (0).
+    pub option_count: usize,
+    /// The body, copied. Longer than a block, it goes out by Block1.
+    pub payload: waft_bytes_t,
+    /// The version that the response must be of, 1 to 8 bytes, else WAFT_COAP_FAILURE_CHANGED; `len` is 0 for any
+    /// version.
+    pub etag: waft_bytes_t,
+    /// With `streamed`: bytes of the body.
+    pub payload_len: u32,
+    /// Where in the response's body to begin: a multiple of 16 (0).
+    pub offset: u32,
+    /// A method (WAFT_COAP_GET).
+    pub method: u8,
+    /// 0: NON messages, which are not repeated when they are lost (1).
+    pub confirmable: u8,
+    /// Not 0: observe the resource (0).
+    pub observe: u8,
+    /// The largest block wanted: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
+    pub szx: u8,
+    /// Not 0: the body is not in `payload` but asked for by WAFT_COAP_EVENT_BODY_WANTED, block by block (0).
+    pub streamed: u8,
+    /// Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
+    pub manual: u8,
+}
+
+/// A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
+/// answer takes.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_request_id_t {
+    pub(super) _priv: [u8; WAFT_COAP_REQUEST_ID_SIZE],
+}
+
+/// Bytes of a waft_coap_request_id_t.
+pub const WAFT_COAP_REQUEST_ID_SIZE: usize = 26;
+const _: () = assert!(RequestId::SIZE == WAFT_COAP_REQUEST_ID_SIZE);
+
+/// A response or a notification. All zero but `code` and `body` is good.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_reply_t {
+    /// Further options in ascending order of their numbers: ETag, Content-Format, Max-Age and so on. Not Observe,
+    /// Block1, Block2, Size1 or Size2: the endpoint writes those itself. A body of several blocks should have an ETag.
+    pub options: *const waft_coap_option_t,
+    /// How many, at most WAFT_COAP_OPTIONS.
+    pub option_count: usize,
+    /// The body: the endpoint cuts out of it the block that was asked for. Or a part of the body that holds at least
+    /// what is wanted: see waft_coap_event_t, `offset`, `total`.
+    pub body: waft_bytes_t,
+    /// Where `body` begins in the whole body.
+    pub offset: u32,
+    /// Bytes of the whole body; 0 says that `body` is all of it.
+    pub total: u32,
+    /// With `observe`: the number of the resource.
+    pub resource: u32,
+    /// A response code.
+    pub code: u8,
+    /// Not 0, of a response: accepts the observation asked for, under the number `resource`.
+    pub observe: u8,
+    /// Not 0, of a notification: it is a CON. One a day is regardless (RFC 7641 §4.5).
+    pub confirmable: u8,
+}
+
+/// Nothing to tell.
+pub const WAFT_COAP_EVENT_NONE: u32 = 0;
+/// A block of the response to `exchange`, in order: `code`, `options`, `etag`, `payload` at `offset`, `last`; `total`
+/// where `has_total`. With `observe` it is notification number `sequence`, and `offset` 0 begins a new representation.
+/// `last` without `observe` ends the exchange.
+pub const WAFT_COAP_EVENT_RESPONSE: u32 = 1;
+/// `peer` asks: `request`, `code` (the method), `options`, and of the body `payload` at `offset`; `observe` where it
+/// wants to observe. Answer by waft_coap_endpoint_respond(), now or later. The response can carry `wanted_len` bytes
+/// of its body from `wanted_offset` on. With `more`, further blocks of the request's body follow: WAFT_COAP_CONTINUE
+/// asks for the next, WAFT_COAP_REQUEST_ENTITY_INCOMPLETE says that one is missing, WAFT_COAP_REQUEST_ENTITY_TOO_LARGE
+/// that it is too large.
+pub const WAFT_COAP_EVENT_REQUEST: u32 = 2;
+/// `exchange` came to nothing and is over: `reason`.
+pub const WAFT_COAP_EVENT_FAILED: u32 = 3;
+/// Give `len` bytes from `offset` on of the body of `exchange` to waft_coap_endpoint_body(). Offset 0 may come again:
+/// the server wants smaller blocks.
+pub const WAFT_COAP_EVENT_BODY_WANTED: u32 = 4;
+/// `peer` no longer observes `resource`: it left, or did not acknowledge.
+pub const WAFT_COAP_EVENT_OBSERVER_GONE: u32 = 5;
+/// `peer` answered waft_coap_endpoint_ping().
+pub const WAFT_COAP_EVENT_PONG: u32 = 6;
+/// `peer` did not answer waft_coap_endpoint_ping().
+pub const WAFT_COAP_EVENT_SILENT: u32 = 7;
+
+/// No answer, or none in time.
+pub const WAFT_COAP_FAILURE_TIMEOUT: u8 = 1;
+/// The peer sent RST: it cannot make anything of the request, or has forgotten it.
+pub const WAFT_COAP_FAILURE_RESET: u8 = 2;
+/// The representation is another one than the blocks before were of, or than `etag` of the request.
+pub const WAFT_COAP_FAILURE_CHANGED: u8 = 3;
+/// The response makes no sense: a critical option that is not understood, or a block that is not the one asked for.
+pub const WAFT_COAP_FAILURE_BAD_RESPONSE: u8 = 4;
+
+/// What an endpoint tells. Members that a kind does not name are 0 or empty.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_event_t {
+    /// WAFT_COAP_EVENT_...
+    pub kind: u32,
+    /// Whose.
+    pub peer: u32,
+    /// Which request of ours: what waft_coap_endpoint_request() gave.
+    pub exchange: u32,
+    /// A number of your own.
+    pub resource: u32,
+    /// The number of a notification.
+    pub sequence: u32,
+    /// Where in the body `payload` belongs.
+    pub offset: u32,
+    /// Bytes of the whole body.
+    pub total: u32,
+    /// Where in its body the part begins that the response can carry.
+    pub wanted_offset: u32,
+    /// Its length.
+    pub wanted_len: u32,
+    /// Bytes wanted.
+    pub len: u32,
+    /// Options.
+    pub options: waft_coap_options_t,
+    /// A body, or a block of it.
+    pub payload: waft_bytes_t,
+    /// The version of the representation; `etag_len` bytes of it count.
+    pub etag: [u8; 8],
+    /// 0 for none, else 1 to 8.
+    pub etag_len: u8,
+    /// A method or a response code.
+    pub code: u8,
+    /// WAFT_COAP_FAILURE_...
+    pub reason: u8,
+    /// 1: it is a notification, or wants to observe.
+    pub observe: u8,
+    /// 1: `total` is known.
+    pub has_total: u8,
+    /// 1: the body ends here.
+    pub last: u8,
+    /// 1: more blocks of the body follow.
+    pub more: u8,
+    /// A request.
+    pub request: waft_coap_request_id_t,
+}
+
+impl waft_coap_event_t {
+    const NONE: Self = Self {
+        kind: WAFT_COAP_EVENT_NONE,
+        peer: 0,
+        exchange: 0,
+        resource: 0,
+        sequence: 0,
+        offset: 0,
+        total: 0,
+        wanted_offset: 0,
+        wanted_len: 0,
+        len: 0,
+        options: waft_coap_options_t::EMPTY,
+        payload: waft_bytes_t::EMPTY,
+        etag: [0; 8],
+        etag_len: 0,
+        code: 0,
+        reason: 0,
+        observe: 0,
+        has_total: 0,
+        last: 0,
+        more: 0,
+        request: waft_coap_request_id_t { _priv: [0; WAFT_COAP_REQUEST_ID_SIZE] },
+    };
+
+    pub(super) fn of(event: Option<Event<'_>>) -> Self {
+        let Some(event) = event else { return Self::NONE };
+        let with = |options: Options<'_>, payload: &[u8], code: Code, offset| Self {
+            options: waft_coap_options_t::of(options),
+            payload: waft_bytes_t::of(payload),
+            code: code.0,
+            offset,
+            ..Self::NONE
+        };
+        match event {
+            Event::Response { exchange, code, options, etag, observe, offset, total, payload, last } => {
+                let (etag, etag_len) = etag.map_or(([0; 8], 0), |etag| etag_or_token(etag.as_bytes()));
+                Self {
+                    kind: WAFT_COAP_EVENT_RESPONSE,
+                    exchange: exchange.id(),
+                    sequence: observe.unwrap_or(0),
+                    total: total.unwrap_or(0),
+                    etag,
+                    etag_len,
+                    observe: u8::from(observe.is_some()),
+                    has_total: u8::from(total.is_some()),
+                    last: u8::from(last),
+                    ..with(options, payload, code, offset)
+                }
+            }
+            Event::Request { id, code, options, payload, offset, more } => {
+                let (wanted_offset, wanted_len) = id.wanted();
+                Self {
+                    kind: WAFT_COAP_EVENT_REQUEST,
+                    peer: id.peer().0,
+                    wanted_offset,
+                    wanted_len,
+                    observe: u8::from(id.observes()),
+                    more: u8::from(more),
+                    request: waft_coap_request_id_t { _priv: id.to_bytes() },
+                    ..with(options, payload, code, offset)
+                }
+            }
+            Event::Failed { exchange, reason } => {
+                Self { kind: WAFT_COAP_EVENT_FAILED, exchange: exchange.id(), reason: reason as u8, ..Self::NONE }
+            }
+            Event::BodyWanted { exchange, offset, len } => {
+                Self { kind: WAFT_COAP_EVENT_BODY_WANTED, exchange: exchange.id(), offset, len, ..Self::NONE }
+            }
+            Event::ObserverGone { resource, peer } => {
+                Self { kind: WAFT_COAP_EVENT_OBSERVER_GONE, resource: resource.0, peer: peer.0, ..Self::NONE }
+            }
+            Event::Pong { peer } => Self { kind: WAFT_COAP_EVENT_PONG, peer: peer.0, ..Self::NONE },
+            Event::Silent { peer } => Self { kind: WAFT_COAP_EVENT_SILENT, peer: peer.0, ..Self::NONE },
+            // Kinds that this header does not know.
+            _ => Self::NONE,
+        }
+    }
+}
+
+/// Counts since the endpoint was made. They stop at their end instead of wrapping.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_coap_stats_t {
+    /// Datagrams taken in.
+    pub received: u32,
+    /// Messages sent, those sent again included.
+    pub sent: u32,
+    /// Of those, messages sent again.
+    pub retransmitted: u32,
+    /// Datagrams that were no message.
+    pub malformed: u32,
+    /// Messages that had arrived before.
+    pub duplicates: u32,
+    /// Responses, acknowledgements and resets that answer nothing.
+    pub unmatched: u32,
+    /// Notifications that were older than the one before.
+    pub stale: u32,
+    /// Messages refused for an option that is not understood.
+    pub refused: u32,
+    /// Messages dropped for want of room.
+    pub dropped: u32,
+}
