@@ -2352,9 +2352,8 @@ int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
 uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
 
 /**
- * Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone.
- *
- *     while (waft_coap_options_next(&event.options, &option) == 1) ...
+ * Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone. So:
+ * `while (waft_coap_options_next(&options, &option) == 1) ...`
  */
 int32_t waft_coap_options_next(waft_coap_options_t *options,
                                waft_coap_option_t *option);

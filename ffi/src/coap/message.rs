@@ -175,9 +175,8 @@ fn found(result: Result<bool, Fail>) -> i32 {
     result.map_or_else(|fail| fail.0, i32::from)
 }
 
-/// Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone.
-///
-///     while (waft_coap_options_next(&event.options, &option) == 1) ...
+/// Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone. So:
+/// `while (waft_coap_options_next(&options, &option) == 1) ...`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_coap_options_next(
     options: *mut waft_coap_options_t,
