@@ -93,10 +93,10 @@ def measure() -> dict[str, dict]:
     make = ["make", "-s", "-C", ROOT / "tests/arm", f"TARGET={TARGET}"]
     replay = run(*make, "check-replay")
     add("stack.update.bytes", int(re.search(r"^stack (\d+)$", replay, re.MULTILINE)[1]), "bytes", "make test-arm")
-    panics = subprocess.run([sys.executable, ROOT / "tests/arm/panics.py", BARE / "all.elf", BARE / "replay.elf"],
+    panics = subprocess.run([sys.executable, ROOT / "tests/arm/panics.py", BARE / "replay.elf"],
                             capture_output=True, text=True).stdout  # fmt: skip
     add("panics.firmware.symbols", int(re.search(r"^(\d+) symbols", panics, re.MULTILINE)[1]), "symbols",
-        "tests/arm/panics.py target/bare/all.elf target/bare/replay.elf")  # fmt: skip
+        "tests/arm/panics.py target/bare/replay.elf")  # fmt: skip
 
     wire = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "wire", cwd=ROOT)
     for name, ratio in json.loads(wire).items():
