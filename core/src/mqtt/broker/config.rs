@@ -49,7 +49,7 @@ pub struct BrokerConfig {
     /// The highest QoS granted to a subscription. Default: QoS 2.
     pub max_qos: QoS,
     /// Messages of QoS 1 and 2 that are on their way to one client without being acknowledged; the others wait.
-    /// At least 1. Default 20.
+    /// 1 … 65,534. Default 20.
     pub max_in_flight: usize,
     /// Messages of QoS 2 on their way from one client: received, not released. One more closes the connection.
     /// Default 1,024.

@@ -131,9 +131,14 @@ impl Connection {
         self.backlog.len()
     }
 
+    /// Nothing more of what is being received is wanted.
+    pub(super) fn stop_receiving(&mut self) {
+        self.receiving = None;
+    }
+
     /// Forgets all that was to be sent or is being received.
     pub(super) fn clear(&mut self) {
-        self.receiving = None;
+        self.stop_receiving();
         self.backlog = Vec::new();
         self.head = Vec::new();
         self.head_sent = 0;

@@ -174,7 +174,8 @@ impl Broker {
         for (key, granted) in self.subscriptions.matching(&message.topic) {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
             let qos = message.qos.min(granted); // [MQTT-3.8.4-6]
-            if session.enqueue(&self.config, Delivery { message: message.clone(), qos, retain: false }) {
+            if session.enqueue(&self.config, &self.retained, Delivery { message: message.clone(), qos, retain: false })
+            {
                 taken = taken.saturating_add(1);
                 if let Some(peer) = session.peer {
                     self.wake(peer);

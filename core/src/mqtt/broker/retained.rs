@@ -5,6 +5,7 @@
 //! taken up again, whatever has been retained or removed meanwhile.
 
 use super::Message;
+use crate::mqtt::topic;
 use alloc::{collections::BTreeMap, string::String, sync::Arc};
 use core::ops::Bound;
 
@@ -30,6 +31,16 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(filter: Arc<str>, until: u64) -> Self {
         Self { filter, until, from: Bound::Included(String::new()) }
+    }
+
+    /// Whether it is still going to find `message`.
+    pub(super) fn is_to_find(&self, message: &Message) -> bool {
+        let ahead = match &self.from {
+            Bound::Included(from) => *message.topic >= **from,
+            Bound::Excluded(from) => *message.topic > **from,
+            Bound::Unbounded => false,
+        };
+        ahead && message.serial <= self.until && topic::matches(&self.filter, &message.topic)
     }
 
     /// Finds `message` again.
@@ -82,6 +93,11 @@ impl Retained {
         self.bytes = bytes;
         self.messages.insert(message.topic.clone(), message.clone());
         true
+    }
+
+    /// What is kept for `topic`.
+    pub(super) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+        self.messages.get(topic)
     }
 
     /// Forgets what is kept for `topic`.
@@ -185,7 +201,7 @@ fn compare(filter: &str, topic: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::{QoS, topic};
+    use crate::mqtt::QoS;
     use proptest::prelude::*;
     use std::{format, vec::Vec};
 

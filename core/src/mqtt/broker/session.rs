@@ -8,6 +8,9 @@
 //! | 1 | `queue` | `in_flight` | PUBACK |
 //! | 2 | `queue` | `in_flight`, then `releasing` | PUBREC, then PUBCOMP |
 //!
+//! A message that comes while an older one of its topic, a retained one, has not been found yet waits in `held` before,
+//! and so do all that come after it.
+//!
 //! When the client comes back, `releasing` is sent again as PUBREL and `in_flight` as PUBLISH with DUP, each in its
 //! order (`[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`).
 
@@ -49,6 +52,9 @@ struct Subscription {
     walk: Option<u64>,
 }
 
+/// Fewer than there are packet identifiers, whatever the configuration says.
+const MAX_IN_FLIGHT: usize = 65_534;
+
 /// How many messages a subscription takes out of the retained ones ahead of their being sent.
 const AHEAD: usize = 64;
 
@@ -70,6 +76,7 @@ pub(super) struct Session {
     serial: u64,
     queue: VecDeque<(u64, Delivery)>,
     instant: VecDeque<(u64, Delivery)>,
+    held: VecDeque<Delivery>,
     in_flight: VecDeque<(PacketId, Delivery)>,
     /// So many of `in_flight` have been sent over this connection.
     sent: usize,
@@ -94,6 +101,7 @@ impl Session {
             serial: 0,
             queue: VecDeque::new(),
             instant: VecDeque::new(),
+            held: VecDeque::new(),
             in_flight: VecDeque::new(),
             sent: 0,
             releasing: VecDeque::new(),
@@ -110,7 +118,7 @@ impl Session {
 
     /// Messages waiting or unacknowledged, and their bytes.
     pub(super) fn queued(&self) -> (usize, usize) {
-        let waiting = self.queue.len().saturating_add(self.instant.len());
+        let waiting = self.queue.len().saturating_add(self.instant.len()).saturating_add(self.held.len());
         (waiting.saturating_add(self.in_flight.len()), self.bytes)
     }
 
@@ -132,6 +140,13 @@ impl Session {
         self.peer = None;
         while let Some((_, delivery)) = self.instant.pop_front() {
             self.bytes = self.bytes.saturating_sub(delivery.message.size());
+        }
+        for delivery in core::mem::take(&mut self.held) {
+            if delivery.qos == QoS::AtMostOnce {
+                self.bytes = self.bytes.saturating_sub(delivery.message.size());
+            } else {
+                self.held.push_back(delivery);
+            }
         }
     }
 
@@ -183,7 +198,11 @@ impl Session {
     /// and counts them off.
     pub(super) fn refill(&mut self, config: &BrokerConfig, retained: &Retained, budget: &mut usize) {
         while self.queue.len().saturating_add(self.instant.len()) < AHEAD {
-            let Some(mut first) = self.walks.first_entry() else { return };
+            let Some(mut first) = self.walks.first_entry() else {
+                let Some(delivery) = self.held.pop_front() else { return };
+                self.line_up(delivery);
+                continue;
+            };
             let walk = first.get_mut();
             let Some(subscription) = self.subscriptions.get_mut(walk.filter()) else {
                 first.remove();
@@ -200,7 +219,9 @@ impl Session {
                 Step::Found(message) => {
                     let qos = message.qos.min(subscription.qos);
                     let delivery = Delivery { message: message.clone(), qos, retain: true };
-                    if !self.has_room(config, message.size()) {
+                    // With nothing but what waits for this search in the way, it could never go on.
+                    let stuck = self.queued().0 == self.held.len();
+                    if !stuck && !self.has_room(config, message.size()) {
                         // It stays where it is kept until the client has acknowledged others.
                         if let Some(walk) = self.walks.values_mut().next() {
                             walk.back_to(message);
@@ -218,6 +239,12 @@ impl Session {
         !self.walks.is_empty()
     }
 
+    /// Whether such a search is still to find the retained message of this topic.
+    fn is_to_find(&self, retained: &Retained, topic: &str) -> bool {
+        let found = || retained.get(topic);
+        self.is_searching() && found().is_some_and(|found| self.walks.values().any(|walk| walk.is_to_find(found)))
+    }
+
     // ---- to the client
 
     fn has_room(&self, config: &BrokerConfig, size: usize) -> bool {
@@ -227,21 +254,31 @@ impl Session {
     }
 
     fn push(&mut self, delivery: Delivery) {
-        let serial = self.next_serial();
         self.bytes = self.bytes.saturating_add(delivery.message.size());
+        self.line_up(delivery);
+    }
+
+    fn line_up(&mut self, delivery: Delivery) {
+        let serial = self.next_serial();
         let queue = if delivery.qos == QoS::AtMostOnce { &mut self.instant } else { &mut self.queue };
         queue.push_back((serial, delivery));
     }
 
     /// Takes a message for the client (`[MQTT-4.5.0-1]`). False where it is dropped: the queue is full, or it is of
     /// QoS 0 and the client is away.
-    pub(super) fn enqueue(&mut self, config: &BrokerConfig, delivery: Delivery) -> bool {
+    pub(super) fn enqueue(&mut self, config: &BrokerConfig, retained: &Retained, delivery: Delivery) -> bool {
         let wanted = delivery.qos != QoS::AtMostOnce || self.peer.is_some();
-        let taken = wanted && self.has_room(config, delivery.message.size());
-        if taken {
+        if !wanted || !self.has_room(config, delivery.message.size()) {
+            return false;
+        }
+        // [MQTT-4.6.0-6]: not before the retained message that came before it.
+        if !self.held.is_empty() || self.is_to_find(retained, &delivery.message.topic) {
+            self.bytes = self.bytes.saturating_add(delivery.message.size());
+            self.held.push_back(delivery);
+        } else {
             self.push(delivery);
         }
-        taken
+        true
     }
 
     /// The next PUBLISH to be sent. Messages go out in the order they came in, but that those of QoS 0 overtake when
@@ -254,7 +291,7 @@ impl Session {
             return Some(again);
         }
         let unacknowledged = self.in_flight.len().saturating_add(self.releasing.len());
-        let open = unacknowledged < config.max_in_flight.max(1);
+        let open = unacknowledged < config.max_in_flight.clamp(1, MAX_IN_FLIGHT);
         let waiting = self.queue.front().filter(|_| open).map(|(serial, _)| *serial);
         let instant = self.instant.front().map(|(serial, _)| *serial);
         match (waiting, instant) {

@@ -183,7 +183,13 @@ impl Broker {
             return;
         }
         connection.phase = Phase::Closing(reason);
-        connection.clear();
+        // Its own doing: what it is owed for all it sent before still goes, the CONNACK first of all
+        // ([MQTT-3.1.4-4]). Otherwise it is gone, or is to go at once.
+        if matches!(reason, Reason::Disconnected | Reason::Violation(_) | Reason::Capacity(_)) {
+            connection.stop_receiving();
+        } else {
+            connection.clear();
+        }
         self.leave(now, peer);
         self.wake(peer);
     }

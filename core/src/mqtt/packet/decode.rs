@@ -236,9 +236,6 @@ fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
         return Err(Violation::ConnectFlags);
     }
     let client_id = string(&mut reader)?;
-    if client_id.is_empty() && !clean_session {
-        return Err(Violation::ClientId);
-    }
     let will = if with_will {
         let topic = topic_name(&mut reader)?;
         Some(Will { topic, payload: binary(&mut reader)?, qos: will_qos, retain: has(0x20) })
@@ -248,6 +245,10 @@ fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     let username = if with_username { Some(string(&mut reader)?) } else { None };
     let password = if with_password { Some(binary(&mut reader)?) } else { None };
     nothing_more(&reader)?;
+    // Last, for it is answered, and only a packet that is right in all else may be: [MQTT-3.1.4-1].
+    if client_id.is_empty() && !clean_session {
+        return Err(Violation::ClientId); // [MQTT-3.1.3-8]
+    }
     Ok(Connect { client_id, clean_session, keep_alive, will, username, password })
 }
 
@@ -309,6 +310,15 @@ fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
 fn topic_name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let name = string(reader)?;
     if topic::valid_name(name) { Ok(name) } else { Err(Violation::TopicName) }
+}
+
+/// Whether `text` may be part of a topic name, or nothing of one.
+pub(in crate::mqtt) fn check_name(text: &str) -> Result<(), Violation> {
+    match text.bytes().find(|byte| matches!(byte, 0 | b'+' | b'#')) {
+        None => Ok(()),
+        Some(0) => Err(Violation::NullCharacter), // [MQTT-4.7.3-2]
+        Some(_) => Err(Violation::TopicName),     // [MQTT-3.3.2-2]
+    }
 }
 
 fn nothing_more(reader: &Reader<'_>) -> Result<(), Violation> {

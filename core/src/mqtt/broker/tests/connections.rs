@@ -213,3 +213,40 @@ fn the_host_that_errs_is_told_and_nothing_changes() {
     b.lose(1);
     b.broker.accept(b.now, Peer(1)).unwrap();
 }
+
+#[test]
+fn who_says_goodbye_or_errs_gets_what_is_owed_to_it_first() {
+    for (last, reason) in [
+        (&b"\xe0\x00"[..], Reason::Disconnected),
+        (b"\xe1\x00", Reason::Violation(Violation::ReservedFlags)),
+        (b"\x10\x00", Reason::Violation(Violation::Length)),
+    ] {
+        let mut b = Bench::default();
+        b.broker.accept(b.now, Peer(1)).unwrap();
+        let stream =
+            [&bytes(&Packet::Connect(clean("a"))), &publish("t", b"x", Q1, false, 5, false)[..], last].concat();
+        // All at once, and nothing is drained in between.
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            match b.broker.handle_input(b.now, Input { peer: Peer(1), bytes: rest }) {
+                Ok(handled) => rest = &rest[handled.consumed..],
+                Err(_) => break,
+            }
+        }
+        b.drain();
+        assert_eq!(b.got(1), ["ConnAck 0 Accepted", "PubAck 5"]); // [MQTT-3.1.4-4]
+        assert_eq!(b.closed(1), Some(reason));
+        assert_eq!(b.broker.stats().connections, 0);
+    }
+}
+
+#[test]
+fn a_malformed_connect_is_not_answered_even_where_its_identifier_would_be() {
+    // No client identifier, a session to be kept, and a will that is cut off: [MQTT-3.1.4-1] before [MQTT-3.1.3-8].
+    let connect = b"\x10\x0f\x00\x04MQTT\x04\x04\x00\x00\x00\x00\x00\x09w";
+    let mut b = Bench::default();
+    b.broker.accept(b.now, Peer(1)).unwrap();
+    assert_eq!(b.send(1, connect), Err(Error::Peer(Violation::Length)));
+    assert!(b.got(1).is_empty());
+    assert_eq!(b.closed(1), Some(Reason::Violation(Violation::Length)));
+}

@@ -304,3 +304,33 @@ fn a_payload_is_kept_once_for_all() {
     assert_eq!(kept.as_ptr(), payload.as_ptr());
     assert_eq!(b.broker.stats().queued_bytes, 3 * 1_001);
 }
+
+#[test]
+fn a_message_does_not_overtake_the_retained_one_of_its_topic() {
+    let config = BrokerConfig { max_in_flight: 1, max_queued: 70, ..BrokerConfig::default() };
+    let mut b = Bench::new(config);
+    for n in 0..100 {
+        b.broker.publish(b.now, &format!("t/{n:02}"), "old", Q1, true).unwrap();
+    }
+    b.clean(1);
+    assert_eq!(b.subscribe(1, &[("t/+", Q1)]), ["t/00 old q1#2 retain"]);
+    // Not retained themselves, and the search has not come to the second. The queue is full before the last.
+    for topic in ["t/01", "t/99", "t/02", "t/99", "t/99", "t/99", "t/99"] {
+        b.broker.publish(b.now, topic, "new", Q1, false).unwrap();
+    }
+    let mut all = Vec::new();
+    for n in 2..200 {
+        b.packet(1, &Packet::PubAck(id(n)));
+        all.extend(b.got(1));
+    }
+    let dropped = usize::try_from(b.broker.stats().dropped).unwrap();
+    assert_eq!((all.len(), b.broker.stats().queued, b.broker.stats().queued_bytes), (99 + 7 - dropped, 0, 0));
+    assert!((1..4).contains(&dropped));
+    for topic in ["t/01", "t/02", "t/99"] {
+        let lines: Vec<_> = all.iter().filter(|line| line.starts_with(topic)).collect();
+        assert!(lines.len() > 1, "{lines:?}");
+        for (n, line) in lines.iter().enumerate() {
+            assert!(line.contains(if n == 0 { " old " } else { " new " }), "{lines:?}");
+        }
+    }
+}
