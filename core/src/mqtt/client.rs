@@ -323,8 +323,8 @@ impl<'a> Client<'a> {
     /// A stream to the server is open, and `peer` stands for it: sends CONNECT. Tells [`Event::Connected`],
     /// [`Event::Refused`] or [`Event::Closed`] when it is known.
     ///
-    /// With `clean_session` all that is kept of an earlier session is dropped (`[MQTT-3.1.2-6]`), messages not
-    /// acknowledged among them.
+    /// With `clean_session`, or after a clean session, all that is kept of an earlier session is dropped
+    /// (`[MQTT-3.1.2-6]`), messages not acknowledged among them.
     ///
     /// # Errors
     /// [`Misuse::WrongState`]: there is a connection. [`Misuse::InvalidString`], [`Misuse::InvalidTopic`],
@@ -335,7 +335,8 @@ impl<'a> Client<'a> {
         }
         connect.check()?;
         let len = connect.encoded_len();
-        let dropped = if connect.clean_session { self.arena.as_bytes().len() } else { 0 };
+        // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
+        let dropped = if connect.clean_session || self.clean_session { self.arena.as_bytes().len() } else { 0 };
         if len > self.arena.room().saturating_add(dropped) {
             return Err(Capacity::Arena.into());
         }

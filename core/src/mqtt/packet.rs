@@ -8,8 +8,8 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-pub(super) use decode::oversized_publish;
 pub use decode::{Decoded, decode, decode_from_client, decode_from_server};
+pub(super) use decode::{check_name, oversized_publish};
 pub(super) use encode::FilterList;
 pub use encode::{encode_ack, encode_subscribe, encode_unsubscribe, subscribe_len, unsubscribe_len};
 

@@ -171,6 +171,7 @@ pub(super) const TABLE: &[(Step, Cause, Next)] = &[
     (Step::Arriving1, Cause::Whole, Next::Wait(Step::Held1)),
     (Step::Arriving1, Cause::Lost, Next::Gone),
     (Step::Held1, Cause::Acknowledge, Next::Send(Step::PubAck)),
+    (Step::Held1, Cause::Again, Next::Wait(Step::Held1)),
     (Step::Held1, Cause::Lost, Next::Gone),
     (Step::PubAck, Cause::Sent, Next::Gone),
     (Step::PubAck, Cause::Lost, Next::Gone),
@@ -222,7 +223,7 @@ impl Client<'_> {
     /// 1 → 2
     pub(super) fn opened(&mut self, now: Instant, peer: Peer, clean_session: bool, keep_alive: u16) {
         let now = self.clock.advance(now);
-        if clean_session {
+        if clean_session || self.clean_session {
             self.slots.clear();
             self.arena.clear();
         }
@@ -235,7 +236,7 @@ impl Client<'_> {
     }
 
     /// 2 → 3
-    pub(super) fn accepted(&mut self, now: Instant, session_present: bool) -> Result<(), Violation> {
+    pub(super) fn accepted(&mut self, session_present: bool) -> Result<(), Violation> {
         if session_present && self.clean_session {
             return Err(Violation::ConnAck); // [MQTT-3.2.2-1]
         }
@@ -244,7 +245,6 @@ impl Client<'_> {
         }
         self.link = Link::Connected;
         self.timers.stop(Deadline::Answer);
-        self.rest(now);
         Ok(())
     }
 
@@ -255,6 +255,9 @@ impl Client<'_> {
         }
         self.link = Link::Closed;
         self.timers = crate::timer::Timers::STOPPED;
+        if let Sending { tag: Some(tag), sent: 1.., .. } = self.sending {
+            self.sent_before(tag);
+        }
         self.sending = Sending::default();
         self.receiving = Receiving::default();
         self.leaving = false;
@@ -293,7 +296,7 @@ impl Client<'_> {
     /// Bytes left. Sending puts the next PINGREQ off, unless nothing has been heard since it was put off last: who only
     /// sends learns too that nobody is there.
     pub(super) fn bytes_out(&mut self, now: Instant) {
-        if self.link == Link::Connected && self.heard {
+        if self.link == Link::Connecting || self.heard {
             self.rest(now);
         }
     }
@@ -331,7 +334,7 @@ impl Client<'_> {
     }
 
     /// PUBLISH came.
-    pub(super) fn arriving(&mut self, qos: QoS, id: PacketId) -> Result<Admission, Violation> {
+    pub(super) fn arriving(&mut self, qos: QoS, id: PacketId, dup: bool) -> Result<Admission, Violation> {
         let at_2 = qos == QoS::ExactlyOnce;
         match self.slots.received(id).and_then(|index| self.slots.get(index)) {
             None => {}
@@ -339,6 +342,8 @@ impl Client<'_> {
             Some(slot) if at_2 && matches!(slot.step, Step::Known | Step::Held2 | Step::Kept2) => {
                 return Ok(Admission::Duplicate);
             }
+            // §4.4 lets a server send again over the same connection, too.
+            Some(slot) if !at_2 && dup && slot.step == Step::Held1 => return Ok(Admission::Duplicate),
             Some(_) => return Err(Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
         }
         let step = if at_2 { Step::Arriving2 } else { Step::Arriving1 };
@@ -423,6 +428,13 @@ impl Client<'_> {
         }
     }
 
+    /// Sets DUP in a kept packet that is a PUBLISH of QoS 1 or 2: it has been sent, or part of it.
+    fn sent_before(&mut self, tag: u32) {
+        if let Some(first @ (0x32..=0x35)) = self.arena.get_mut(tag).and_then(|packet| packet.first_mut()) {
+            *first |= 0x08; // [MQTT-3.3.1-1]
+        }
+    }
+
     fn all(&mut self, cause: Cause) {
         let mut index = 0_usize;
         while index < self.slots.as_slice().len() {
@@ -457,12 +469,8 @@ impl Client<'_> {
                 self.slots.push(InFlight { step, due, streamed: false, ..slot });
             }
             _ => {
-                let sent_before = matches!(slot.step, Step::Message1 | Step::Message2) && !slot.due;
-                if cause == Cause::Lost
-                    && sent_before
-                    && let Some(first) = self.arena.get_mut(tag).and_then(|packet| packet.first_mut())
-                {
-                    *first |= 0x08; // DUP
+                if cause == Cause::Lost && slot.step.is_kept() && !slot.due {
+                    self.sent_before(tag);
                 }
                 if let Some(place) = self.slots.get_mut(index) {
                     *place = InFlight { step, due, ..slot };

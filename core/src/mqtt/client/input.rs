@@ -11,7 +11,7 @@ use crate::{
     Handled, Instant,
     mqtt::{
         ConnectReturnCode, Error, Packet, PacketId, Publish, QoS, Violation,
-        packet::{Decoded, decode_from_server, oversized_publish},
+        packet::{Decoded, check_name, decode_from_server, oversized_publish},
     },
 };
 
@@ -29,7 +29,7 @@ impl Client<'_> {
         } else if self.receiving.left != 0 {
             Ok(self.payload_in(bytes))
         } else {
-            self.packet_in(now, bytes)
+            self.packet_in(bytes)
         };
         match taken {
             Ok(handled) => {
@@ -61,7 +61,7 @@ impl Client<'_> {
     }
 
     #[inline(never)]
-    fn packet_in<'i>(&mut self, now: Instant, bytes: &'i [u8]) -> Taken<'i> {
+    fn packet_in<'i>(&mut self, bytes: &'i [u8]) -> Taken<'i> {
         let (packet, len) = match decode_from_server(bytes, self.config.max_packet.into()) {
             Ok(Decoded::Packet { packet, len }) => (packet, len),
             Ok(Decoded::Incomplete { needed }) => return Ok(Handled::incomplete(needed)),
@@ -74,7 +74,7 @@ impl Client<'_> {
         }
         let (id, cause) = match packet {
             Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted } => {
-                self.accepted(now, session_present)?;
+                self.accepted(session_present)?;
                 return Ok(Handled::event(len, Event::Connected { session_present }));
             }
             Packet::ConnAck { code, .. } => {
@@ -116,10 +116,17 @@ impl Client<'_> {
 
     /// Lets a message begin; whether it is one that was told before. `Err`: it does not begin now, and this is to be
     /// answered.
-    fn begin<'i>(&mut self, qos: QoS, id: Option<PacketId>, left: u32, quiet: bool) -> Result<bool, Taken<'i>> {
+    fn begin<'i>(
+        &mut self,
+        qos: QoS,
+        id: Option<PacketId>,
+        dup: bool,
+        left: u32,
+        quiet: bool,
+    ) -> Result<bool, Taken<'i>> {
         let mut duplicate = false;
         if let Some(id) = id {
-            match self.arriving(qos, id) {
+            match self.arriving(qos, id, dup) {
                 Ok(Admission::New) => {}
                 Ok(Admission::Duplicate) => duplicate = true,
                 Ok(Admission::NotNow) => return Err(NOT_NOW),
@@ -139,7 +146,7 @@ impl Client<'_> {
 
     #[inline(never)]
     fn publish_in<'i>(&mut self, publish: Publish<'i>, len: usize) -> Taken<'i> {
-        match self.begin(publish.qos, publish.id, publish.payload_len, false) {
+        match self.begin(publish.qos, publish.id, publish.dup, publish.payload_len, false) {
             Ok(true) => Ok(Handled::quiet(len)),
             Ok(false) => Ok(Handled::event(len, Event::Publish(publish))),
             Err(taken) => taken,
@@ -167,12 +174,14 @@ impl Client<'_> {
         let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
         let header = usize::try_from(header).unwrap_or(usize::MAX);
         let topic = header.saturating_sub(id_len);
+        let valid = topic_part(bytes.get(..topic).unwrap_or(bytes), bytes.len() < topic)?;
         let Some(whole) = bytes.get(..header) else {
-            let consumed = topic.min(bytes.len());
+            let consumed = valid;
             let rest = u32::try_from(header.saturating_sub(consumed)).unwrap_or(0);
             self.receiving.header = rest;
             return Ok(if consumed == 0 {
-                Handled::incomplete(header.saturating_sub(bytes.len()))
+                // The rest of a character, or of the identifier.
+                Handled::incomplete(if topic == 0 { header.saturating_sub(bytes.len()) } else { 1 })
             } else {
                 Handled::quiet(consumed)
             });
@@ -181,10 +190,25 @@ impl Client<'_> {
             Some(&[high, low]) => Some(PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?),
             _ => None,
         };
-        match self.begin(qos, id, left, true) {
+        match self.begin(qos, id, false, left, true) {
             Ok(true) => Ok(Handled::quiet(header)),
             Ok(false) => Ok(Handled::event(header, Event::Skipped { topic_len, payload_len: left })),
             Err(taken) => taken,
         }
     }
+}
+
+/// How much of `bytes` may be passed over as (part of) a topic name: all but a character cut off at the end, where
+/// `more` is to come. Nobody is told of it, and yet it has to be one.
+fn topic_part(bytes: &[u8], more: bool) -> Result<usize, Violation> {
+    let (valid, error) = match core::str::from_utf8(bytes) {
+        Ok(_) => (bytes.len(), None),
+        Err(error) => (error.valid_up_to(), Some(error)),
+    };
+    let text = bytes.get(..valid).and_then(|valid| core::str::from_utf8(valid).ok()).unwrap_or_default();
+    check_name(text)?;
+    if error.is_some_and(|error| !more || error.error_len().is_some()) {
+        return Err(Violation::NotUtf8);
+    }
+    Ok(valid)
 }

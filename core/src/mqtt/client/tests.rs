@@ -361,6 +361,50 @@ fn a_topic_too_long_is_passed_over_and_acknowledged() {
 }
 
 #[test]
+fn a_topic_passed_over_has_to_be_one() {
+    let config = Config { max_packet: 8, ..Config::default() };
+    for (topic, violation) in [
+        (&b"aaaa\xe2\x82aaaa"[..], Violation::NotUtf8),
+        (b"aaaaaaaa\xe2\x82", Violation::NotUtf8),
+        (b"aaaaaaa\xed\xa0\x80", Violation::NotUtf8),
+        (b"aaaaaaaa\0a", Violation::NullCharacter),
+        (b"aaaaaaaa/+", Violation::TopicName),
+        (b"#aaaaaaaaa", Violation::TopicName),
+    ] {
+        let head = [0x30, topic.len() as u8 + 3, 0, topic.len() as u8];
+        for cut in 1..=head.len() + topic.len() {
+            let mut c = connected(config, 64, 4, &Connect::default());
+            let packet = [&head, topic, b"x"].concat();
+            let mut rest = vec![];
+            let error = packet.chunks(cut).find_map(|part| {
+                rest.extend_from_slice(part);
+                match offer(&mut c, T0, &rest) {
+                    Ok((told, left)) => {
+                        assert!(told.is_empty(), "{told:?}");
+                        rest.drain(..rest.len() - left);
+                        None
+                    }
+                    Err(error) => Some(error),
+                }
+            });
+            assert_eq!(error, Some(Error::Peer(violation)), "{topic:02x?} by {cut}");
+        }
+    }
+    // Characters of several bytes may be cut anywhere, and U+FEFF is one like others.
+    for cut in 1..16 {
+        let mut c = connected(config, 64, 4, &Connect::default());
+        let (mut rest, mut told) = (vec![], vec![]);
+        for part in b"\x30\x10\x00\x0d\xef\xbb\xbf\xe2\x82\xac\xf0\x9f\x98\x80aaax".chunks(cut) {
+            rest.extend_from_slice(part);
+            let (more, left) = offer(&mut c, T0, &rest).unwrap();
+            rest.drain(..rest.len() - left);
+            told.extend(more);
+        }
+        assert_eq!((told, rest.len()), (vec!["skipped 13 1".into()], 0), "by {cut}");
+    }
+}
+
+#[test]
 fn nothing_is_taken_from_a_stranger() {
     let mut c = connected(Config::default(), 64, 4, &Connect::default());
     let stranger = Input { peer: Peer(8), bytes: b"\x30" };

@@ -82,3 +82,14 @@ fn time_that_runs_backwards_or_ends_is_no_panic() {
     c.handle_timeout(T0);
     assert!(c.next_timeout().is_none_or(|t| t > T0));
 }
+
+#[test]
+fn the_keep_alive_counts_from_connect() {
+    let mut c = client(Config::default(), 64, 2);
+    c.connect(T0, SERVER, &Connect { client_id: "c", keep_alive: 2, ..Connect::default() }).unwrap();
+    sent(&mut c, T0);
+    // CONNACK comes when the keep-alive is nearly over already, and then after it.
+    assert_eq!(sent(&mut c, at(3)), b"");
+    assert_eq!(fed(&mut c, at(3), b"\x20\x02\x00\x00"), ["connected false"]);
+    assert_eq!(sent(&mut c, at(3)), b"\xc0\x00");
+}

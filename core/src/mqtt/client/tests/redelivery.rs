@@ -134,3 +134,41 @@ fn an_answer_to_what_was_not_sent_again_yet_counts_for_nothing() {
     assert_eq!(fed(&mut c, T0, b"\x20\x02\x01\x00\x50\x02\x00\x01"), ["connected true"]);
     assert_eq!(sent(&mut c, T0), b"\x3c\x05\x00\x01a\x00\x01");
 }
+
+#[test]
+fn nothing_of_a_clean_session_is_used_again() {
+    let mut c = connected(Config::default(), 128, 8, &Connect { client_id: "c", ..Connect::default() });
+    c.publish(T0, "a", b"1", QoS::AtLeastOnce, false).unwrap();
+    fed(&mut c, T0, b"\x34\x05\x00\x01a\x00\x07");
+    sent(&mut c, T0);
+    assert_eq!(reconnected(&mut c, false), b"");
+    assert_eq!((c.in_flight(), c.arena.is_empty()), (0, true));
+}
+
+#[test]
+fn a_message_of_which_a_part_was_sent_is_sent_again_with_dup() {
+    for (qos, first) in [(QoS::AtLeastOnce, 0x3A), (QoS::ExactlyOnce, 0x3C)] {
+        let mut c = connected(Config::default(), 128, 8, &persistent());
+        c.publish(T0, "a", b"12345678", qos, false).unwrap();
+        let mut out = [0; 4];
+        assert!(matches!(c.poll_output(T0, &mut out), Output::Transmit { bytes: [0x32 | 0x34, ..], .. }));
+        assert_eq!(reconnected(&mut c, true)[0], first);
+    }
+    // A SUBSCRIBE has no such flag.
+    let mut c = connected(Config::default(), 128, 8, &persistent());
+    c.subscribe(T0, &[("abc", QoS::AtMostOnce)]).unwrap();
+    let mut out = [0; 4];
+    assert!(matches!(c.poll_output(T0, &mut out), Output::Transmit { bytes: [0x82, ..], .. }));
+    assert_eq!(reconnected(&mut c, true)[0], 0x82);
+}
+
+#[test]
+fn a_held_message_of_qos_1_sent_again_over_the_same_connection_is_told_once() {
+    let mut c = connected(Config { manual_ack: true, ..Config::default() }, 64, 4, &persistent());
+    assert_eq!(fed(&mut c, T0, b"\x32\x06\x00\x01a\x00\x05x"), ["publish a q1 #5 1", "payload x."]);
+    assert_eq!(fed(&mut c, T0, b"\x3a\x06\x00\x01a\x00\x05x"), [""; 0]);
+    c.acknowledge(T0, id(5)).unwrap();
+    assert_eq!(sent(&mut c, T0), b"\x40\x02\x00\x05");
+    // After PUBACK it is a new one, DUP or not [MQTT-4.3.2-2].
+    assert_eq!(fed(&mut c, T0, b"\x3a\x06\x00\x01a\x00\x05x"), ["publish a q1 #5 1", "payload x."]);
+}
