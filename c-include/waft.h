@@ -27,6 +27,9 @@
  * - **Events** are filled in by value. Pointers in an event point into the input that you gave (or, from
  *   ..._poll_output(), into the buffer that you gave), so they live as long as you leave that alone; every function
  *   may be called while an event is held.
+ * - **Hosted.** On an operating system define WAFT_HOSTED before this header is included: then there are, in the library
+ *   built for a host, a broker, a gateway and the author's functions. These alone allocate: ..._new() makes what
+ *   ..._free() frees.
  * - **Unknown numbers.** Kinds of events and reasons may be added in later versions: give each switch a default.
  */
 
@@ -328,6 +331,90 @@
  * No page has to be erased.
  */
 #define WAFT_NO_PAGE 255
+
+#if defined(WAFT_HOSTED)
+/**
+ * Nothing to tell.
+ */
+#define WAFT_BROKER_EVENT_NONE 0
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The client `client_id` was let in over `peer`; `session_present`.
+ */
+#define WAFT_BROKER_EVENT_CONNECTED 1
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Close the connection `peer` now: `reason`, and `code` where that has one. The broker knows the peer no more.
+ */
+#define WAFT_BROKER_EVENT_CLOSE 2
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The client sent DISCONNECT.
+ */
+#define WAFT_BROKER_DISCONNECTED 0
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * No CONNECT came in time.
+ */
+#define WAFT_BROKER_CONNECT_TIMEOUT 1
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The client was silent for one and a half times its keep-alive.
+ */
+#define WAFT_BROKER_KEEP_ALIVE 2
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A client with the same identifier has connected.
+ */
+#define WAFT_BROKER_TAKEN_OVER 3
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * waft_broker_disconnect().
+ */
+#define WAFT_BROKER_HOST 4
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * CONNECT was refused: `code` is the return code, 1 to 5.
+ */
+#define WAFT_BROKER_REFUSED 5
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The client broke the protocol: `code` is -64 to -83.
+ */
+#define WAFT_BROKER_VIOLATION 6
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A bound was reached: `code` is -32 to -63.
+ */
+#define WAFT_BROKER_CAPACITY 7
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A reason that this header does not know.
+ */
+#define WAFT_BROKER_OTHER 255
+#endif
 
 #if defined(WAFT_32BIT)
 /**
@@ -745,6 +832,27 @@
  */
 #define WAFT_COAP_FAILURE_BAD_RESPONSE 4
 
+#if defined(WAFT_HOSTED)
+/**
+ * Nothing to tell.
+ */
+#define WAFT_GATEWAY_EVENT_NONE 0
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Get `url`, and call waft_gateway_put() or waft_gateway_failed() for `path`. It is asked for once, however many wait.
+ */
+#define WAFT_GATEWAY_EVENT_FETCH 1
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The device `peer` reports `payload` at `path`, "/class/device/report".
+ */
+#define WAFT_GATEWAY_EVENT_REPORT 2
+#endif
+
 /**
  * Bytes of memory that a trusted key takes.
  */
@@ -865,6 +973,76 @@
  * Filters that one call takes at most.
  */
 #define WAFT_MQTT_FILTERS 8
+
+/**
+ * CONNECT (MQTT 3.1.1 §3.1): `connect`.
+ */
+#define WAFT_MQTT_PACKET_CONNECT 1
+
+/**
+ * CONNACK (§3.2): `session_present`, `code`.
+ */
+#define WAFT_MQTT_PACKET_CONNACK 2
+
+/**
+ * PUBLISH (§3.3) up to its payload of `payload_len` bytes: `topic`, `qos`, `retain`, `dup`, `id`.
+ */
+#define WAFT_MQTT_PACKET_PUBLISH 3
+
+/**
+ * PUBACK (§3.4): `id`.
+ */
+#define WAFT_MQTT_PACKET_PUBACK 4
+
+/**
+ * PUBREC (§3.5): `id`.
+ */
+#define WAFT_MQTT_PACKET_PUBREC 5
+
+/**
+ * PUBREL (§3.6): `id`.
+ */
+#define WAFT_MQTT_PACKET_PUBREL 6
+
+/**
+ * PUBCOMP (§3.7): `id`.
+ */
+#define WAFT_MQTT_PACKET_PUBCOMP 7
+
+/**
+ * SUBSCRIBE (§3.8): `id`, `filters`.
+ */
+#define WAFT_MQTT_PACKET_SUBSCRIBE 8
+
+/**
+ * SUBACK (§3.9): `id`, and in `codes`, for each filter, the QoS granted or 128.
+ */
+#define WAFT_MQTT_PACKET_SUBACK 9
+
+/**
+ * UNSUBSCRIBE (§3.10): `id`, `filters`.
+ */
+#define WAFT_MQTT_PACKET_UNSUBSCRIBE 10
+
+/**
+ * UNSUBACK (§3.11): `id`.
+ */
+#define WAFT_MQTT_PACKET_UNSUBACK 11
+
+/**
+ * PINGREQ (§3.12).
+ */
+#define WAFT_MQTT_PACKET_PINGREQ 12
+
+/**
+ * PINGRESP (§3.13).
+ */
+#define WAFT_MQTT_PACKET_PINGRESP 13
+
+/**
+ * DISCONNECT (§3.14).
+ */
+#define WAFT_MQTT_PACKET_DISCONNECT 14
 
 /**
  * No deadline.
@@ -1026,6 +1204,28 @@
  * Something worth telling the author of the release: `state`, `reason`, `sequence`.
  */
 #define WAFT_UPDATE_EVENT_REPORT 8
+
+#if defined(WAFT_HOSTED)
+/**
+ * An MQTT 3.1.1 broker for any number of connections, without I/O: retained messages, persistent sessions, wills, QoS
+ * 0, 1 and 2.
+ *
+ * The host owns the sockets and gives each connection a number, its peer. Accepted: waft_broker_accept(). Closed:
+ * waft_broker_connection_lost(). Bytes arrived: waft_broker_handle_input(); keep what was not consumed. Then
+ * waft_broker_poll_output() until WAFT_OUTPUT_TIMEOUT, writing to the peers' streams and closing them as it says.
+ */
+typedef struct waft_broker_t waft_broker_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A CoAP gateway: gets each resource from its provider once, keeps it, tells observers of a change, and serves it
+ * block by block to any number of devices without keeping state for any transfer.
+ *
+ * Put resources in by waft_gateway_put(), or mount a provider's URL under a path by waft_gateway_mount().
+ */
+typedef struct waft_gateway_t waft_gateway_t;
+#endif
 
 /**
  * Text in UTF-8, without a NUL at its end. `WAFT_STR("...")` makes one of a literal.
@@ -1460,6 +1660,94 @@ typedef struct {
     uint64_t deadline;
 } waft_output_t;
 
+#if defined(WAFT_HOSTED)
+/**
+ * A release to be signed. All zero but the first seven members, `kind` and `severity` is good.
+ */
+typedef struct {
+    /**
+     * Above that of every release before it.
+     */
+    uint64_t sequence;
+    /**
+     * The vendor's UUID.
+     */
+    uint8_t vendor[16];
+    /**
+     * The device class's UUID.
+     */
+    uint8_t class_id[16];
+    /**
+     * SHA-256 of the image: see waft_sha256().
+     */
+    uint8_t image_digest[32];
+    /**
+     * Bytes of the image.
+     */
+    uint32_t image_size;
+    /**
+     * Bytes of image in each MQTT chunk; 0 where the manifest shall not say.
+     */
+    uint32_t chunk;
+    /**
+     * Where the image is: `coap://...`, or a reference relative to where the manifest is. Visible ASCII.
+     */
+    waft_str_t uri;
+    /**
+     * The version, "1.2.0-rc.3" say; `data` is NULL where there is none.
+     */
+    waft_str_t version;
+    /**
+     * Where the whole manifest can be had; `data` is NULL where it shall not say.
+     */
+    waft_str_t reference_uri;
+    /**
+     * The language of the texts for people that follow, "en" say; `data` is NULL where there are none.
+     */
+    waft_str_t language;
+    /**
+     * What the update is about; `data` is NULL for nothing, here and in what follows.
+     */
+    waft_str_t description;
+    /**
+     * Who makes the device.
+     */
+    waft_str_t vendor_name;
+    /**
+     * What the device is called.
+     */
+    waft_str_t model_name;
+    /**
+     * The release as people call it.
+     */
+    waft_str_t version_name;
+    /**
+     * The only device it is for: a UUID of 16 bytes; `len` is 0 for all.
+     */
+    waft_bytes_t device;
+    /**
+     * Not to be installed at or after this time, seconds since 1970; 0 for any.
+     */
+    uint64_t use_before;
+    /**
+     * Least charge of the battery in mWh; 0 for any.
+     */
+    uint32_t battery;
+    /**
+     * WAFT_TYPE_...
+     */
+    uint8_t kind;
+    /**
+     * WAFT_SEVERITY_...
+     */
+    uint8_t severity;
+    /**
+     * Not 0: the application is to be asked.
+     */
+    uint8_t authorization;
+} waft_release_t;
+#endif
+
 /**
  * What a bootloader is to do.
  */
@@ -1505,6 +1793,183 @@ typedef struct {
      */
     uint8_t image_digest[32];
 } waft_boot_t;
+
+#if defined(WAFT_HOSTED)
+/**
+ * Someone who may connect.
+ */
+typedef struct {
+    /**
+     * User name.
+     */
+    waft_str_t name;
+    /**
+     * Password.
+     */
+    waft_bytes_t password;
+} waft_broker_user_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Bounds on everything that a peer controls. Begin with waft_broker_defaults(), then set `seed`.
+ */
+typedef struct {
+    /**
+     * Where randomness starts, for client identifiers that are made up.
+     */
+    uint64_t seed;
+    /**
+     * Who may connect; copied.
+     */
+    const waft_broker_user_t *users;
+    /**
+     * How many; 0: anybody may connect. (0)
+     */
+    size_t user_count;
+    /**
+     * Connections at a time. (1,024)
+     */
+    size_t max_connections;
+    /**
+     * Sessions, those of absent clients included. (4,096)
+     */
+    size_t max_sessions;
+    /**
+     * Subscriptions of one session. (1,024)
+     */
+    size_t max_subscriptions;
+    /**
+     * Messages of QoS 1 and 2 on their way to one client. (20)
+     */
+    size_t max_in_flight;
+    /**
+     * Messages that wait for one session. (1,000)
+     */
+    size_t max_queued;
+    /**
+     * Bytes of those. (16 MiB)
+     */
+    size_t max_queued_bytes;
+    /**
+     * Retained messages. (65,536)
+     */
+    size_t max_retained;
+    /**
+     * Bytes of those. (64 MiB)
+     */
+    size_t max_retained_bytes;
+    /**
+     * Largest packet without its payload. The host has to be able to hold so much and 5 bytes of each connection.
+     * (128 KiB)
+     */
+    uint32_t max_packet;
+    /**
+     * Largest payload of a PUBLISH. (1 MiB)
+     */
+    uint32_t max_payload;
+    /**
+     * How long a connection may take to bring its CONNECT, in milliseconds. (10,000)
+     */
+    uint32_t connect_timeout;
+    /**
+     * How long the session of an absent client is kept, in milliseconds; 0: for ever. (0)
+     */
+    uint32_t session_expiry;
+    /**
+     * How often `$SYS` topics are published, in milliseconds; 0: never. (0)
+     */
+    uint32_t sys_interval;
+    /**
+     * The highest QoS granted. (2)
+     */
+    uint8_t max_qos;
+} waft_broker_config_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What a broker holds and has done. The last three wrap.
+ */
+typedef struct {
+    /**
+     * Connections.
+     */
+    size_t connections;
+    /**
+     * Those of them that are clients let in.
+     */
+    size_t connected;
+    /**
+     * Sessions, those of absent clients included.
+     */
+    size_t sessions;
+    /**
+     * Subscriptions of all sessions.
+     */
+    size_t subscriptions;
+    /**
+     * Retained messages.
+     */
+    size_t retained;
+    /**
+     * Bytes of their topics and payloads.
+     */
+    size_t retained_bytes;
+    /**
+     * Messages that wait for sessions or are unacknowledged, each counted for every session.
+     */
+    size_t queued;
+    /**
+     * Bytes of their topics and payloads, likewise.
+     */
+    size_t queued_bytes;
+    /**
+     * PUBLISH packets received.
+     */
+    uint64_t received;
+    /**
+     * PUBLISH packets sent.
+     */
+    uint64_t sent;
+    /**
+     * Messages that some session did not get.
+     */
+    uint64_t dropped;
+} waft_broker_stats_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What a broker tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_BROKER_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * A connection.
+     */
+    uint32_t peer;
+    /**
+     * A number: see `reason`.
+     */
+    int32_t code;
+    /**
+     * WAFT_BROKER_...
+     */
+    uint8_t reason;
+    /**
+     * 1: the client found its session again.
+     */
+    uint8_t session_present;
+    /**
+     * A client identifier; until the next waft_broker_poll_output() of this broker.
+     */
+    waft_str_t client_id;
+} waft_broker_event_t;
+#endif
 
 /**
  * How an endpoint behaves. Begin with waft_coap_endpoint_defaults(), then set `seed`.
@@ -1901,6 +2366,94 @@ typedef struct {
     uint16_t id;
 } waft_coap_message_t;
 
+#if defined(WAFT_HOSTED)
+/**
+ * Bounds of a gateway. Begin with waft_gateway_defaults(), then set `seed`.
+ */
+typedef struct {
+    /**
+     * Where randomness starts: from a source that others cannot guess.
+     */
+    uint64_t seed;
+    /**
+     * Resources kept at once. (256)
+     */
+    size_t max_entries;
+    /**
+     * Bytes of all resources together. (64 MiB)
+     */
+    size_t max_bytes;
+    /**
+     * Requests that wait for a provider at once. (1,024)
+     */
+    size_t max_waiting;
+    /**
+     * Mounts. (64)
+     */
+    size_t max_mounts;
+    /**
+     * Observations kept at once. (4,096)
+     */
+    size_t observers;
+} waft_gateway_config_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What a gateway counts.
+ */
+typedef struct {
+    /**
+     * Requests taken in.
+     */
+    uint64_t requests;
+    /**
+     * Requests served from memory.
+     */
+    uint64_t hits;
+    /**
+     * Resources asked of a provider.
+     */
+    uint64_t fetches;
+    /**
+     * Notifications sent, counted by observer.
+     */
+    uint64_t notifications;
+    /**
+     * Datagrams sent.
+     */
+    uint64_t sent;
+} waft_gateway_stats_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What a gateway asks and tells. Members that a kind does not name are 0 or empty.
+ */
+typedef struct {
+    /**
+     * WAFT_GATEWAY_EVENT_...
+     */
+    uint32_t kind;
+    /**
+     * Who.
+     */
+    uint32_t peer;
+    /**
+     * Where; until the next event of this gateway.
+     */
+    waft_str_t path;
+    /**
+     * Where it is to be had; until the next event of this gateway.
+     */
+    waft_str_t url;
+    /**
+     * A report.
+     */
+    waft_bytes_t payload;
+} waft_gateway_event_t;
+#endif
+
 /**
  * How a client behaves. Begin with waft_mqtt_client_defaults().
  */
@@ -2055,6 +2608,74 @@ typedef struct {
 } waft_mqtt_event_t;
 
 /**
+ * The filters of a SUBSCRIBE or an UNSUBSCRIBE. Copy it to go through them more than once.
+ */
+typedef struct {
+    /**
+     * Those that are left, in their form on the wire.
+     */
+    waft_bytes_t bytes;
+    /**
+     * 1: with the QoS wanted, as in a SUBSCRIBE.
+     */
+    uint8_t with_qos;
+} waft_mqtt_filters_t;
+
+/**
+ * A packet. Members that a kind does not name are 0 or empty; pointers point into what was decoded.
+ */
+typedef struct {
+    /**
+     * What a CONNECT says.
+     */
+    waft_mqtt_connect_t connect;
+    /**
+     * A topic name.
+     */
+    waft_str_t topic;
+    /**
+     * Topic filters.
+     */
+    waft_mqtt_filters_t filters;
+    /**
+     * Return codes of a SUBACK.
+     */
+    waft_bytes_t codes;
+    /**
+     * Bytes of payload that follow a PUBLISH.
+     */
+    uint32_t payload_len;
+    /**
+     * A packet identifier; 0 for none.
+     */
+    uint16_t id;
+    /**
+     * WAFT_MQTT_PACKET_...; 0 where the packet is not all there.
+     */
+    uint8_t kind;
+    /**
+     * 0 to 2.
+     */
+    uint8_t qos;
+    /**
+     * 1: retained.
+     */
+    uint8_t retain;
+    /**
+     * 1: perhaps sent before.
+     */
+    uint8_t dup;
+    /**
+     * 1: the server kept the session.
+     */
+    uint8_t session_present;
+    /**
+     * A CONNACK's return code, 0 to 5.
+     */
+    uint8_t code;
+} waft_mqtt_packet_t;
+
+/**
  * A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
  * waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
  *
@@ -2189,6 +2810,33 @@ int32_t waft_agent_poll_output(waft_agent_t *handle,
  */
 uint64_t waft_agent_next_timeout(const waft_agent_t *handle);
 
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the public key that belongs to the secret key at `seed`: 32 random bytes, RFC 8032 §5.1.5. Devices have to
+ * trust it.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: the bytes are all zero, which is no key.
+ */
+int32_t waft_secret_key_public(const uint8_t *seed,
+                               waft_key_t *key);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the manifest of a release, signed with the secret key at `seed` (32 bytes), to `buffer`. `*len` becomes its
+ * length. The same release and key give the same bytes, always.
+ *
+ * WAFT_ERROR_BUFFER: the buffer is too small; 1,024 bytes do where there are no long texts. WAFT_ERROR_INVALID_URI:
+ * `uri`. WAFT_ERROR_INVALID_STRING: a text that is not UTF-8, a version that is none. WAFT_ERROR_OUT_OF_RANGE: what
+ * no verifier would take back as it is; no such type or severity; a seed of zeros.
+ */
+int32_t waft_release_sign(const waft_release_t *release,
+                          const uint8_t *seed,
+                          uint8_t *buffer,
+                          size_t buffer_len,
+                          size_t *len);
+#endif
+
 /**
  * Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.
  * No cryptography, no state, no memory.
@@ -2197,6 +2845,152 @@ int32_t waft_boot_decide(waft_bytes_t page0,
                          waft_bytes_t page1,
                          uint8_t factory,
                          waft_boot_t *decision);
+
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_broker_defaults(waft_broker_config_t *config);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
+ */
+int32_t waft_broker_new(const waft_broker_config_t *config, waft_broker_t **broker);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Frees a broker, which is used no more. NULL is nothing to free.
+ */
+int32_t waft_broker_free(waft_broker_t *broker);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A connection was accepted; `peer` stands for it.
+ *
+ * WAFT_ERROR_WRONG_STATE: that peer is known already. WAFT_ERROR_PEERS: as many connections as there may be; close
+ * this one.
+ */
+int32_t waft_broker_accept(waft_broker_t *broker,
+                           uint64_t now,
+                           uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A connection is gone; its will is published unless a DISCONNECT was read from it.
+ */
+int32_t waft_broker_connection_lost(waft_broker_t *broker, uint64_t now, uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Ends a connection from this side; its will is published. WAFT_BROKER_EVENT_CLOSE follows.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: no such peer.
+ */
+int32_t waft_broker_disconnect(waft_broker_t *broker, uint64_t now, uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * This peer's stream takes no more for now: its messages wait in its session, within bounds.
+ */
+int32_t waft_broker_pause(waft_broker_t *broker, uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * This peer's stream takes bytes again.
+ */
+int32_t waft_broker_resume(waft_broker_t *broker, uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The host publishes a message, which is copied. `*sessions` becomes how many it went to. Topics that start with `$`
+ * are the host's alone.
+ *
+ * WAFT_ERROR_INVALID_TOPIC. WAFT_ERROR_OUT_OF_RANGE: no such QoS, or too long a payload. WAFT_ERROR_RETAINED:
+ * `retain`, and there is no room for it.
+ */
+int32_t waft_broker_publish(waft_broker_t *broker,
+                            uint64_t now,
+                            waft_str_t topic,
+                            waft_bytes_t payload,
+                            uint8_t qos,
+                            uint8_t retain,
+                            size_t *sessions);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The first retained message but `skip`, in the order of their topics, whose topic matches `filter`. What it gives
+ * stands until the next call on this broker.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: there is none.
+ */
+int32_t waft_broker_retained(const waft_broker_t *broker,
+                             waft_str_t filter,
+                             size_t skip,
+                             waft_str_t *topic,
+                             waft_bytes_t *payload);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What it holds and has done.
+ */
+int32_t waft_broker_stats(const waft_broker_t *broker, waft_broker_stats_t *stats);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Hands in what has been read of a peer's stream and not been consumed. Where nothing was consumed and `needed` is 0,
+ * the client does not read what is sent to it: offer the bytes again after more has been sent. All events come by
+ * waft_broker_poll_output().
+ *
+ * -64 to -83: the client broke the protocol; WAFT_BROKER_EVENT_CLOSE follows. WAFT_ERROR_UNKNOWN_ID: no such peer.
+ */
+int32_t waft_broker_handle_input(waft_broker_t *broker,
+                                 uint64_t now,
+                                 uint32_t peer,
+                                 const uint8_t *data,
+                                 size_t len,
+                                 waft_handled_t *handled);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_broker_handle_timeout(waft_broker_t *broker, uint64_t now);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Asks for the next bytes to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` may be of
+ * any length but 0; a few KiB are sensible.
+ */
+int32_t waft_broker_poll_output(waft_broker_t *broker,
+                                uint64_t now,
+                                uint8_t *buffer,
+                                size_t buffer_len,
+                                waft_output_t *output,
+                                waft_broker_event_t *event);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * When to call waft_broker_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_broker_next_timeout(const waft_broker_t *broker);
+#endif
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.
@@ -2417,15 +3211,150 @@ const char *waft_error_name(int32_t result);
  */
 const char *waft_error_message(int32_t result);
 
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_gateway_defaults(waft_gateway_config_t *config);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Makes a gateway on the heap; `*gateway` becomes it, for waft_gateway_free() in the end.
+ */
+int32_t waft_gateway_new(const waft_gateway_config_t *config, waft_gateway_t **gateway);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Frees a gateway, which is used no more. NULL is nothing to free.
+ */
+int32_t waft_gateway_free(waft_gateway_t *gateway);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Serves `body`, which is copied, at `path` (absolute, percent-encoded where need be) from now on, as `content_format`
+ * (WAFT_COAP_FORMAT_... or any other). A change is told to all observers; requests that waited for it are answered.
+ *
+ * WAFT_ERROR_INVALID_URI: no absolute path. WAFT_ERROR_BUFFER: the cache would outgrow its bounds.
+ */
+int32_t waft_gateway_put(waft_gateway_t *gateway,
+                         uint64_t now,
+                         waft_str_t path,
+                         uint16_t content_format,
+                         waft_bytes_t body);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Stops serving `path`; observers are told 4.04.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: it was not served.
+ */
+int32_t waft_gateway_remove(waft_gateway_t *gateway, uint64_t now, waft_str_t path);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Everything below `path`, which begins and ends with a slash, comes from below `url` when it is first asked for:
+ * WAFT_GATEWAY_EVENT_FETCH.
+ *
+ * WAFT_ERROR_INVALID_URI: `path`. WAFT_ERROR_QUEUE: too many mounts.
+ */
+int32_t waft_gateway_mount(waft_gateway_t *gateway,
+                           waft_str_t path,
+                           waft_str_t url);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A fetch failed: those who wait are answered with `code`, usually WAFT_COAP_NOT_FOUND or WAFT_COAP_BAD_GATEWAY.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: that is no response code.
+ */
+int32_t waft_gateway_failed(waft_gateway_t *gateway,
+                            uint64_t now,
+                            waft_str_t path,
+                            uint8_t code);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * How many observe `path`.
+ */
+int32_t waft_gateway_observers(const waft_gateway_t *gateway, waft_str_t path, uint32_t *observers);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What it counts.
+ */
+int32_t waft_gateway_stats(const waft_gateway_t *gateway, waft_gateway_stats_t *stats);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Hands in a datagram. `event->kind` is WAFT_GATEWAY_EVENT_NONE where there is nothing to do or to tell.
+ */
+int32_t waft_gateway_handle_input(waft_gateway_t *gateway,
+                                  uint64_t now,
+                                  uint32_t peer,
+                                  const uint8_t *data,
+                                  size_t len,
+                                  waft_handled_t *handled,
+                                  waft_gateway_event_t *event);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_gateway_handle_timeout(waft_gateway_t *gateway, uint64_t now);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Asks for the next datagram to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` takes
+ * 1,152 bytes.
+ */
+int32_t waft_gateway_poll_output(waft_gateway_t *gateway,
+                                 uint64_t now,
+                                 uint8_t *buffer,
+                                 size_t buffer_len,
+                                 waft_output_t *output,
+                                 waft_gateway_event_t *event);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * When to call waft_gateway_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_gateway_next_timeout(const waft_gateway_t *gateway);
+#endif
+
 /**
  * Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
  *
- * -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS keys.
+ * -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
+ * keys.
  */
 int32_t waft_manifest_verify(waft_bytes_t envelope,
                              const waft_key_t *keys,
                              size_t key_count,
                              waft_manifest_t *manifest);
+
+/**
+ * Checks the Ed25519 signature of a message (RFC 8032 §5.1.7): 64 bytes.
+ *
+ * WAFT_ERROR_UPDATE_SIGNATURE: it is not the key's signature of that message.
+ */
+int32_t waft_ed25519_verify(const waft_key_t *key, waft_bytes_t message, waft_bytes_t signature);
+
+/**
+ * Writes the SHA-256 of `bytes` to the 32 bytes at `digest`.
+ */
+int32_t waft_sha256(waft_bytes_t bytes, uint8_t *digest);
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.
@@ -2464,8 +3393,8 @@ int32_t waft_mqtt_client_connection_lost(waft_mqtt_client_t *handle, uint64_t no
 int32_t waft_mqtt_client_disconnect(waft_mqtt_client_t *handle, uint64_t now);
 
 /**
- * Publishes a message, which is copied into the memory until it is acknowledged. `*id` becomes its packet identifier, 0
- * at QoS 0. `retain` is 0 or not.
+ * Publishes a message, which is copied into the memory until it is acknowledged. `*id` becomes its packet identifier,
+ * 0 at QoS 0. `retain` is 0 or not.
  *
  * WAFT_ERROR_INVALID_TOPIC, WAFT_ERROR_NOT_CONNECTED; WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
  */
@@ -2478,8 +3407,8 @@ int32_t waft_mqtt_client_publish(waft_mqtt_client_t *handle,
                                  uint16_t *id);
 
 /**
- * Publishes a message of `len` bytes that are asked for when they can be sent: WAFT_MQTT_EVENT_PAYLOAD_WANTED. So a message
- * may be larger than any memory. `*id` as above.
+ * Publishes a message of `len` bytes that are asked for when they can be sent: WAFT_MQTT_EVENT_PAYLOAD_WANTED. So a
+ * message may be larger than any memory. `*id` as above.
  */
 int32_t waft_mqtt_client_publish_streamed(waft_mqtt_client_t *handle,
                                           uint64_t now,
@@ -2545,8 +3474,8 @@ int32_t waft_mqtt_client_handle_input(waft_mqtt_client_t *handle,
 int32_t waft_mqtt_client_handle_timeout(waft_mqtt_client_t *handle, uint64_t now);
 
 /**
- * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet or a
- * part of one.
+ * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet
+ * or a part of one.
  */
 int32_t waft_mqtt_client_poll_output(waft_mqtt_client_t *handle,
                                      uint64_t now,
@@ -2559,6 +3488,44 @@ int32_t waft_mqtt_client_poll_output(waft_mqtt_client_t *handle,
  * When to call waft_mqtt_client_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
  */
 uint64_t waft_mqtt_client_next_timeout(const waft_mqtt_client_t *handle);
+
+/**
+ * Decodes the packet at the front of `bytes`, whichever side it comes from. A PUBLISH ends before its payload. A
+ * client does it by itself: this is for tools and tests.
+ *
+ * `max` is the largest remaining length accepted; of a PUBLISH, the largest variable header. Where the packet is not
+ * all there, `packet->kind` and `handled->consumed` are 0, and `handled->needed` is how many bytes are missing at the
+ * least.
+ *
+ * -64 to -83: the rule that it breaks.
+ */
+int32_t waft_mqtt_decode(waft_bytes_t bytes,
+                         uint32_t max,
+                         waft_handled_t *handled,
+                         waft_mqtt_packet_t *packet);
+
+/**
+ * Takes the next filter out of `filters`. 1 where there was one, 0 at the end; then `*filter` is left alone.
+ */
+int32_t waft_mqtt_filters_next(waft_mqtt_filters_t *filters,
+                               waft_mqtt_filter_t *filter);
+
+/**
+ * Chooses the model that an update of `kind` (WAFT_TYPE_...) and `severity` (WAFT_SEVERITY_...) takes on a link where
+ * a kilobyte of image costs `cost_a` by model A and `cost_b` by model B. `*model` becomes WAFT_MODEL_A, WAFT_MODEL_B
+ * or WAFT_MODEL_C.
+ *
+ * `table` points to two rows of three WAFT_CHOICE_..., by type and severity, as `policy` of waft_agent_config_t; NULL
+ * stands for {A, B, CHEAPER} twice.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: a number that is none of those.
+ */
+int32_t waft_policy_choose(const uint8_t (*table)[3],
+                           uint8_t kind,
+                           uint8_t severity,
+                           uint32_t cost_a,
+                           uint32_t cost_b,
+                           uint8_t *model);
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.

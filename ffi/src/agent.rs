@@ -13,7 +13,7 @@ use waft::{
     agent::{Address, Agent, Config, Event, Link, Resources},
     coap,
     mqtt::{Violation, client::InFlight},
-    ota::policy::{self, Choice, Policy},
+    ota::policy,
 };
 
 /// Words of a handle; `sizeof(waft_agent_t)` is what to write.
@@ -245,12 +245,6 @@ unsafe fn core_config(c: &waft_agent_config_t, memory: &mut Memory) -> Result<Co
     // SAFETY: the caller's, for this function's whole body.
     unsafe {
         let address = |host: waft_str_t, port| Ok::<_, Fail>(host.lent_if_any()?.map(|host| Address { host, port }));
-        let mut policy = Policy::PAPER;
-        for (row, given) in policy.table.iter_mut().zip(&c.policy) {
-            for (choice, given) in row.iter_mut().zip(given) {
-                *choice = Choice::from_u8(*given).ok_or(Misuse::OutOfRange)?;
-            }
-        }
         Ok(Config {
             root: c.root.lent()?,
             class: c.class_name.lent()?,
@@ -261,7 +255,7 @@ unsafe fn core_config(c: &waft_agent_config_t, memory: &mut Memory) -> Result<Co
             password: if c.password.data.is_null() { None } else { Some(c.password.lent()?) },
             keep_alive: c.keep_alive,
             gateway: address(c.gateway_host, c.gateway_port)?,
-            policy,
+            policy: crate::policy::policy(&c.policy)?,
             costs: policy::Link { a: c.cost_a, b: c.cost_b },
             pull: c.pull,
             szx: c.szx,

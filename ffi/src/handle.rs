@@ -7,7 +7,8 @@ use waft::{Capacity, Misuse};
 /// A handle as C declares it: an array of words of which C only knows the size.
 ///
 /// # Safety
-/// The type is `repr(C)`, has the alignment of `u64`, and any bytes are a value of it. [`fits`] holds for it.
+/// The type is `repr(C)`, has the alignment of `u64`, any bytes are a value of it, and [`fits`] holds for it. Or it is
+/// hosted: C has nothing but pointers to it, which come from [`boxed`].
 pub(crate) unsafe trait Opaque {
     /// What is inside.
     type Machine;
@@ -49,6 +50,31 @@ pub(crate) fn place<O: Opaque>(handle: *mut O, size: usize) -> Result<*mut Slot<
         return Err(Misuse::BadStorage.into());
     }
     Ok(slot)
+}
+
+/// A new handle on the heap.
+#[cfg(feature = "std")]
+pub(crate) fn boxed<O: Opaque>(machine: O::Machine) -> *mut O {
+    std::boxed::Box::into_raw(std::boxed::Box::new(Slot { magic: O::MAGIC, machine: MaybeUninit::new(machine) })).cast()
+}
+
+/// Frees what [`boxed`] gave; NULL is nothing to free.
+///
+/// # Safety
+/// `handle` is NULL or from [`boxed`], and is used no more.
+#[cfg(feature = "std")]
+pub(crate) unsafe fn unboxed<O: Opaque>(handle: *mut O) -> Result<(), Fail> {
+    if handle.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the caller's; `machine` checks the magic word. It is wiped so that a second time is likely to be noticed.
+    unsafe {
+        ptr::drop_in_place(machine(handle)?);
+        let slot = handle.cast::<Slot<O::Machine>>();
+        (*slot).magic = 0;
+        drop(std::boxed::Box::from_raw(slot));
+    }
+    Ok(())
 }
 
 /// The machine of a handle.

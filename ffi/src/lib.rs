@@ -19,12 +19,19 @@
 extern crate std;
 
 pub mod agent;
+#[cfg(feature = "std")]
+pub mod author;
 pub mod boot;
+#[cfg(feature = "std")]
+pub mod broker;
 pub mod coap;
 pub mod error;
+#[cfg(feature = "std")]
+pub mod gateway;
 mod handle;
 pub mod manifest;
 pub mod mqtt;
+pub mod policy;
 pub mod types;
 pub mod update;
 

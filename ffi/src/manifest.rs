@@ -6,7 +6,11 @@ use crate::{
     handle::{Memory, Out, lent},
     types::{waft_bytes_t, waft_str_t},
 };
-use waft::ota::manifest::{self, Ed25519, Key, Manifest, Version};
+use waft::ota::{
+    digest::Sha256,
+    manifest::{self, Ed25519, Key, Manifest, Verifier, Version},
+    refusal::Refusal,
+};
 
 /// An Ed25519 public key that is trusted to sign manifests.
 #[repr(C)]
@@ -130,7 +134,8 @@ pub const WAFT_VERIFY_KEYS: usize = 8;
 
 /// Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
 ///
-/// -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS keys.
+/// -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
+/// keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_manifest_verify(
     envelope: waft_bytes_t,
@@ -149,6 +154,36 @@ pub unsafe extern "C" fn waft_manifest_verify(
             let manifest = manifest::verify(envelope.lent()?, &trusted, &Ed25519).map_err(waft::Error::Peer)?;
             out.set(waft_manifest_t::of(&manifest));
         }
+        Ok(())
+    })())
+}
+
+/// Checks the Ed25519 signature of a message (RFC 8032 §5.1.7): 64 bytes.
+///
+/// WAFT_ERROR_UPDATE_SIGNATURE: it is not the key's signature of that message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_ed25519_verify(
+    key: *const waft_key_t,
+    message: waft_bytes_t,
+    signature: waft_bytes_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the key, the message and the signature.
+        unsafe {
+            let key = lent(key, 1)?.first().ok_or(waft::Misuse::NullPointer)?;
+            let (message, signature) = (message.lent()?, signature.lent()?);
+            let good = <&[u8; 64]>::try_from(signature).is_ok_and(|s| Ed25519.verify(&key.bytes, message, s));
+            if good { Ok(()) } else { Err(waft::Error::Peer(Refusal::Signature).into()) }
+        }
+    })())
+}
+
+/// Writes the SHA-256 of `bytes` to the 32 bytes at `digest`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_sha256(bytes: waft_bytes_t, digest: *mut u8) -> i32 {
+    result((|| {
+        // SAFETY: C lends the bytes, and the place of the digest.
+        unsafe { Out::new(digest.cast::<[u8; 32]>())?.set(Sha256::of(bytes.lent()?)) };
         Ok(())
     })())
 }

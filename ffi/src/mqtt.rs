@@ -1,6 +1,8 @@
 //! The MQTT client.
 #![allow(non_camel_case_types, reason = "C's names")]
 
+pub mod packet;
+
 use crate::{
     error::{Fail, result},
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
@@ -322,8 +324,8 @@ pub unsafe extern "C" fn waft_mqtt_client_disconnect(handle: *mut waft_mqtt_clie
     result(unsafe { machine(handle) }.and_then(|client| Ok(client.disconnect(instant(now))?)))
 }
 
-/// Publishes a message, which is copied into the memory until it is acknowledged. `*id` becomes its packet identifier, 0
-/// at QoS 0. `retain` is 0 or not.
+/// Publishes a message, which is copied into the memory until it is acknowledged. `*id` becomes its packet identifier,
+/// 0 at QoS 0. `retain` is 0 or not.
 ///
 /// WAFT_ERROR_INVALID_TOPIC, WAFT_ERROR_NOT_CONNECTED; WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
 #[unsafe(no_mangle)]
@@ -347,8 +349,8 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
     })())
 }
 
-/// Publishes a message of `len` bytes that are asked for when they can be sent: WAFT_MQTT_EVENT_PAYLOAD_WANTED. So a message
-/// may be larger than any memory. `*id` as above.
+/// Publishes a message of `len` bytes that are asked for when they can be sent: WAFT_MQTT_EVENT_PAYLOAD_WANTED. So a
+/// message may be larger than any memory. `*id` as above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_publish_streamed(
     handle: *mut waft_mqtt_client_t,
@@ -483,8 +485,8 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_timeout(handle: *mut waft_mqtt_
     result(unsafe { machine(handle) }.map(|client| client.handle_timeout(instant(now))))
 }
 
-/// Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet or a
-/// part of one.
+/// Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet
+/// or a part of one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_poll_output(
     handle: *mut waft_mqtt_client_t,

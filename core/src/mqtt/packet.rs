@@ -309,6 +309,13 @@ pub struct Filters<'a> {
 }
 
 impl<'a> Filters<'a> {
+    /// From their wire form, of a SUBSCRIBE (`with_qos`) or of an UNSUBSCRIBE. Whatever else the bytes are, iteration
+    /// ends where they are no filters.
+    #[must_use]
+    pub const fn from_parts(bytes: &'a [u8], with_qos: bool) -> Self {
+        Self { bytes, with_qos }
+    }
+
     /// Their wire form.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {

@@ -1,0 +1,475 @@
+//! The MQTT broker. Hosted only.
+#![allow(non_camel_case_types, reason = "C's names")]
+
+use crate::{
+    error::{Fail, result},
+    handle::{Opaque, Out, boxed, lent, lent_mut, machine, machine_ref, unboxed},
+    types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
+};
+use std::{string::String, sync::Arc, vec::Vec};
+use waft::{
+    Input, Misuse, Peer,
+    mqtt::{
+        QoS,
+        broker::{Broker, BrokerConfig, Event, Reason, User},
+    },
+};
+
+/// A broker and what its latest event names.
+pub(crate) struct Host {
+    broker: Broker,
+    client_id: Option<Arc<str>>,
+}
+
+/// An MQTT 3.1.1 broker for any number of connections, without I/O: retained messages, persistent sessions, wills, QoS
+/// 0, 1 and 2.
+///
+/// The host owns the sockets and gives each connection a number, its peer. Accepted: waft_broker_accept(). Closed:
+/// waft_broker_connection_lost(). Bytes arrived: waft_broker_handle_input(); keep what was not consumed. Then
+/// waft_broker_poll_output() until WAFT_OUTPUT_TIMEOUT, writing to the peers' streams and closing them as it says.
+pub struct waft_broker_t {
+    _private: (),
+}
+
+// SAFETY: C has nothing but pointers to it, which come from `boxed`.
+unsafe impl Opaque for waft_broker_t {
+    type Machine = Host;
+    const MAGIC: u32 = u32::from_be_bytes(*b"wBrk");
+}
+
+/// Someone who may connect.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_broker_user_t {
+    /// User name.
+    pub name: waft_str_t,
+    /// Password.
+    pub password: waft_bytes_t,
+}
+
+/// Bounds on everything that a peer controls. Begin with waft_broker_defaults(), then set `seed`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_broker_config_t {
+    /// Where randomness starts, for client identifiers that are made up.
+    pub seed: u64,
+    /// Who may connect; copied.
+    pub users: *const waft_broker_user_t,
+    /// How many; 0: anybody may connect. (0)
+    pub user_count: usize,
+    /// Connections at a time. (1,024)
+    pub max_connections: usize,
+    /// Sessions, those of absent clients included. (4,096)
+    pub max_sessions: usize,
+    /// Subscriptions of one session. (1,024)
+    pub max_subscriptions: usize,
+    /// Messages of QoS 1 and 2 on their way to one client. (20)
+    pub max_in_flight: usize,
+    /// Messages that wait for one session. (1,000)
+    pub max_queued: usize,
+    /// Bytes of those. (16 MiB)
+    pub max_queued_bytes: usize,
+    /// Retained messages. (65,536)
+    pub max_retained: usize,
+    /// Bytes of those. (64 MiB)
+    pub max_retained_bytes: usize,
+    /// Largest packet without its payload. The host has to be able to hold so much and 5 bytes of each connection.
+    /// (128 KiB)
+    pub max_packet: u32,
+    /// Largest payload of a PUBLISH. (1 MiB)
+    pub max_payload: u32,
+    /// How long a connection may take to bring its CONNECT, in milliseconds. (10,000)
+    pub connect_timeout: u32,
+    /// How long the session of an absent client is kept, in milliseconds; 0: for ever. (0)
+    pub session_expiry: u32,
+    /// How often `$SYS` topics are published, in milliseconds; 0: never. (0)
+    pub sys_interval: u32,
+    /// The highest QoS granted. (2)
+    pub max_qos: u8,
+}
+
+/// Nothing to tell.
+pub const WAFT_BROKER_EVENT_NONE: u32 = 0;
+/// The client `client_id` was let in over `peer`; `session_present`.
+pub const WAFT_BROKER_EVENT_CONNECTED: u32 = 1;
+/// Close the connection `peer` now: `reason`, and `code` where that has one. The broker knows the peer no more.
+pub const WAFT_BROKER_EVENT_CLOSE: u32 = 2;
+
+/// The client sent DISCONNECT.
+pub const WAFT_BROKER_DISCONNECTED: u8 = 0;
+/// No CONNECT came in time.
+pub const WAFT_BROKER_CONNECT_TIMEOUT: u8 = 1;
+/// The client was silent for one and a half times its keep-alive.
+pub const WAFT_BROKER_KEEP_ALIVE: u8 = 2;
+/// A client with the same identifier has connected.
+pub const WAFT_BROKER_TAKEN_OVER: u8 = 3;
+/// waft_broker_disconnect().
+pub const WAFT_BROKER_HOST: u8 = 4;
+/// CONNECT was refused: `code` is the return code, 1 to 5.
+pub const WAFT_BROKER_REFUSED: u8 = 5;
+/// The client broke the protocol: `code` is -64 to -83.
+pub const WAFT_BROKER_VIOLATION: u8 = 6;
+/// A bound was reached: `code` is -32 to -63.
+pub const WAFT_BROKER_CAPACITY: u8 = 7;
+/// A reason that this header does not know.
+pub const WAFT_BROKER_OTHER: u8 = 255;
+
+/// What a broker tells. Members that a kind does not name are 0 or empty.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_broker_event_t {
+    /// WAFT_BROKER_EVENT_...
+    pub kind: u32,
+    /// A connection.
+    pub peer: u32,
+    /// A number: see `reason`.
+    pub code: i32,
+    /// WAFT_BROKER_...
+    pub reason: u8,
+    /// 1: the client found its session again.
+    pub session_present: u8,
+    /// A client identifier; until the next waft_broker_poll_output() of this broker.
+    pub client_id: waft_str_t,
+}
+
+impl waft_broker_event_t {
+    const NONE: Self = Self {
+        kind: WAFT_BROKER_EVENT_NONE,
+        peer: 0,
+        code: 0,
+        reason: 0,
+        session_present: 0,
+        client_id: waft_str_t::EMPTY,
+    };
+
+    /// The event, whose text `keep` keeps.
+    fn of(event: Option<Event>, keep: &mut Option<Arc<str>>) -> Self {
+        match event {
+            Some(Event::Connected { peer, client_id, session_present }) => Self {
+                kind: WAFT_BROKER_EVENT_CONNECTED,
+                peer: peer.0,
+                session_present: u8::from(session_present),
+                client_id: waft_str_t::of(keep.insert(client_id)),
+                ..Self::NONE
+            },
+            Some(Event::Close { peer, reason }) => {
+                let code = match reason {
+                    Reason::Refused(code) => i32::from(code as u8),
+                    other => other.code(),
+                };
+                Self { kind: WAFT_BROKER_EVENT_CLOSE, peer: peer.0, reason: number(&reason), code, ..Self::NONE }
+            }
+            _ => Self::NONE,
+        }
+    }
+}
+
+fn number(reason: &Reason) -> u8 {
+    match reason {
+        Reason::Disconnected => WAFT_BROKER_DISCONNECTED,
+        Reason::ConnectTimeout => WAFT_BROKER_CONNECT_TIMEOUT,
+        Reason::KeepAlive => WAFT_BROKER_KEEP_ALIVE,
+        Reason::TakenOver => WAFT_BROKER_TAKEN_OVER,
+        Reason::Host => WAFT_BROKER_HOST,
+        Reason::Refused(_) => WAFT_BROKER_REFUSED,
+        Reason::Violation(_) => WAFT_BROKER_VIOLATION,
+        Reason::Capacity(_) => WAFT_BROKER_CAPACITY,
+        _ => WAFT_BROKER_OTHER,
+    }
+}
+
+/// What a broker holds and has done. The last three wrap.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_broker_stats_t {
+    /// Connections.
+    pub connections: usize,
+    /// Those of them that are clients let in.
+    pub connected: usize,
+    /// Sessions, those of absent clients included.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Bytes of their topics and payloads.
+    pub retained_bytes: usize,
+    /// Messages that wait for sessions or are unacknowledged, each counted for every session.
+    pub queued: usize,
+    /// Bytes of their topics and payloads, likewise.
+    pub queued_bytes: usize,
+    /// PUBLISH packets received.
+    pub received: u64,
+    /// PUBLISH packets sent.
+    pub sent: u64,
+    /// Messages that some session did not get.
+    pub dropped: u64,
+}
+
+/// Writes the defaults, which the members' descriptions name in parentheses.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_defaults(config: *mut waft_broker_config_t) -> i32 {
+    result((|| {
+        let c = BrokerConfig::default();
+        let value = waft_broker_config_t {
+            seed: 0,
+            users: core::ptr::null(),
+            user_count: 0,
+            max_connections: c.max_connections,
+            max_sessions: c.max_sessions,
+            max_subscriptions: c.max_subscriptions,
+            max_in_flight: c.max_in_flight,
+            max_queued: c.max_queued,
+            max_queued_bytes: c.max_queued_bytes,
+            max_retained: c.max_retained,
+            max_retained_bytes: c.max_retained_bytes,
+            max_packet: c.max_packet,
+            max_payload: c.max_payload,
+            connect_timeout: 10_000,
+            session_expiry: 0,
+            sys_interval: 0,
+            max_qos: c.max_qos as u8,
+        };
+        // SAFETY: C lends the place.
+        unsafe { Out::new(config)?.set(value) };
+        Ok(())
+    })())
+}
+
+/// # Safety
+/// What the users' names and passwords point to is lent for this call.
+unsafe fn users(users: &[waft_broker_user_t]) -> Result<Vec<User>, Fail> {
+    users
+        .iter()
+        // SAFETY: the caller's.
+        .map(|user| unsafe {
+            Ok(User { name: String::from(user.name.lent()?), password: user.password.lent()?.into() })
+        })
+        .collect()
+}
+
+/// Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
+///
+/// WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_new(config: *const waft_broker_config_t, broker: *mut *mut waft_broker_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the configuration and what it names for this call, and the place of the broker.
+        unsafe {
+            let out = Out::new(broker)?;
+            let c = lent(config, 1)?.first().ok_or(Misuse::NullPointer)?;
+            let span = |span: u32| (span != 0).then(|| millis(span));
+            let core = BrokerConfig {
+                max_connections: c.max_connections,
+                max_sessions: c.max_sessions,
+                session_expiry: span(c.session_expiry),
+                connect_timeout: millis(c.connect_timeout),
+                max_packet: c.max_packet,
+                max_payload: c.max_payload,
+                max_subscriptions: c.max_subscriptions,
+                max_qos: qos(c.max_qos)?,
+                max_in_flight: c.max_in_flight,
+                max_queued: c.max_queued,
+                max_queued_bytes: c.max_queued_bytes,
+                max_retained: c.max_retained,
+                max_retained_bytes: c.max_retained_bytes,
+                sys_interval: span(c.sys_interval),
+                users: users(lent(c.users, c.user_count)?)?,
+                ..BrokerConfig::default()
+            };
+            out.set(boxed(Host { broker: Broker::new(core, c.seed), client_id: None }));
+        }
+        Ok(())
+    })())
+}
+
+fn qos(n: u8) -> Result<QoS, Fail> {
+    QoS::from_u8(n).ok_or_else(|| Misuse::OutOfRange.into())
+}
+
+/// Frees a broker, which is used no more. NULL is nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_free(broker: *mut waft_broker_t) -> i32 {
+    // SAFETY: C gives the broker back.
+    result(unsafe { unboxed(broker) })
+}
+
+/// A connection was accepted; `peer` stands for it.
+///
+/// WAFT_ERROR_WRONG_STATE: that peer is known already. WAFT_ERROR_PEERS: as many connections as there may be; close
+/// this one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_accept(broker: *mut waft_broker_t, now: u64, peer: u32) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.and_then(|host| Ok(host.broker.accept(instant(now), Peer(peer))?)))
+}
+
+/// A connection is gone; its will is published unless a DISCONNECT was read from it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_connection_lost(broker: *mut waft_broker_t, now: u64, peer: u32) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.map(|host| host.broker.connection_lost(instant(now), Peer(peer))))
+}
+
+/// Ends a connection from this side; its will is published. WAFT_BROKER_EVENT_CLOSE follows.
+///
+/// WAFT_ERROR_UNKNOWN_ID: no such peer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_disconnect(broker: *mut waft_broker_t, now: u64, peer: u32) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.and_then(|host| Ok(host.broker.disconnect(instant(now), Peer(peer))?)))
+}
+
+/// This peer's stream takes no more for now: its messages wait in its session, within bounds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_pause(broker: *mut waft_broker_t, peer: u32) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.map(|host| host.broker.pause(Peer(peer))))
+}
+
+/// This peer's stream takes bytes again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_resume(broker: *mut waft_broker_t, peer: u32) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.map(|host| host.broker.resume(Peer(peer))))
+}
+
+/// The host publishes a message, which is copied. `*sessions` becomes how many it went to. Topics that start with `$`
+/// are the host's alone.
+///
+/// WAFT_ERROR_INVALID_TOPIC. WAFT_ERROR_OUT_OF_RANGE: no such QoS, or too long a payload. WAFT_ERROR_RETAINED:
+/// `retain`, and there is no room for it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_publish(
+    broker: *mut waft_broker_t,
+    now: u64,
+    topic: waft_str_t,
+    payload: waft_bytes_t,
+    qos: u8,
+    retain: u8,
+    sessions: *mut usize,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, the topic and the payload for this call, and the place of the count.
+        unsafe {
+            let (host, out) = (machine(broker)?, Out::new(sessions)?);
+            let payload: Vec<u8> = payload.lent()?.into();
+            out.set(host.broker.publish(instant(now), topic.lent()?, payload, self::qos(qos)?, retain != 0)?);
+        }
+        Ok(())
+    })())
+}
+
+/// The first retained message but `skip`, in the order of their topics, whose topic matches `filter`. What it gives
+/// stands until the next call on this broker.
+///
+/// WAFT_ERROR_UNKNOWN_ID: there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_retained(
+    broker: *const waft_broker_t,
+    filter: waft_str_t,
+    skip: usize,
+    topic: *mut waft_str_t,
+    payload: *mut waft_bytes_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, the filter, and the places of the results.
+        unsafe {
+            let (host, topic, payload) = (machine_ref(broker)?, Out::new(topic)?, Out::new(payload)?);
+            let found = host.broker.retained(filter.lent()?).nth(skip).ok_or(Misuse::UnknownId)?;
+            topic.set(waft_str_t::of(found.topic));
+            payload.set(waft_bytes_t::of(found.payload));
+        }
+        Ok(())
+    })())
+}
+
+/// What it holds and has done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_stats(broker: *const waft_broker_t, stats: *mut waft_broker_stats_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker and the place of the counts.
+        unsafe {
+            let (host, out) = (machine_ref(broker)?, Out::new(stats)?);
+            let s = host.broker.stats();
+            out.set(waft_broker_stats_t {
+                connections: s.connections,
+                connected: s.connected,
+                sessions: s.sessions,
+                subscriptions: s.subscriptions,
+                retained: s.retained,
+                retained_bytes: s.retained_bytes,
+                queued: s.queued,
+                queued_bytes: s.queued_bytes,
+                received: s.received,
+                sent: s.sent,
+                dropped: s.dropped,
+            });
+        }
+        Ok(())
+    })())
+}
+
+/// Hands in what has been read of a peer's stream and not been consumed. Where nothing was consumed and `needed` is 0,
+/// the client does not read what is sent to it: offer the bytes again after more has been sent. All events come by
+/// waft_broker_poll_output().
+///
+/// -64 to -83: the client broke the protocol; WAFT_BROKER_EVENT_CLOSE follows. WAFT_ERROR_UNKNOWN_ID: no such peer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_handle_input(
+    broker: *mut waft_broker_t,
+    now: u64,
+    peer: u32,
+    data: *const u8,
+    len: usize,
+    handled: *mut waft_handled_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, the bytes for this call, and the place of the result.
+        unsafe {
+            let (host, out) = (machine(broker)?, Out::new(handled)?);
+            let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
+            let done = host.broker.handle_input(instant(now), input)?;
+            out.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
+        }
+        Ok(())
+    })())
+}
+
+/// Lets time-outs happen. Early or twice does no harm.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_handle_timeout(broker: *mut waft_broker_t, now: u64) -> i32 {
+    // SAFETY: C lends the broker.
+    result(unsafe { machine(broker) }.map(|host| host.broker.handle_timeout(instant(now))))
+}
+
+/// Asks for the next bytes to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` may be of
+/// any length but 0; a few KiB are sensible.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_poll_output(
+    broker: *mut waft_broker_t,
+    now: u64,
+    buffer: *mut u8,
+    buffer_len: usize,
+    output: *mut waft_output_t,
+    event: *mut waft_broker_event_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, the buffer, and the places of the results.
+        unsafe {
+            let host = machine(broker)?;
+            let (output, out) = (Out::new(output)?, Out::new(event)?);
+            let (what, told) = waft_output_t::of(host.broker.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
+            output.set(what);
+            out.set(waft_broker_event_t::of(told, &mut host.client_id));
+        }
+        Ok(())
+    })())
+}
+
+/// When to call waft_broker_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_next_timeout(broker: *const waft_broker_t) -> u64 {
+    // SAFETY: C lends the broker.
+    unsafe { machine_ref(broker) }.map_or(WAFT_NEVER, |host| deadline(host.broker.next_timeout()))
+}
