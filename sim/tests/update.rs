@@ -1,63 +1,23 @@
 //! One signed update, end to end, by all three models, through links that lose, repeat and reorder.
 
-use bytes::Bytes;
+mod common;
+
+use common::{DAY, add_broker, add_device, add_gateway, announce, assert_updated, device};
 use waft::{
     Duration,
     agent::Agent,
-    coap::{self, Endpoint, option::format},
-    gateway::{self, Gateway},
-    mqtt::broker::{self, Broker},
+    coap::{self, Endpoint},
+    gateway::Gateway,
     ota::{
-        event::{Area, State},
         manifest::Key,
         policy::{Model, Severity},
         refusal::Refusal,
     },
 };
 use waft_sim::{
-    Link, Network, NodeId,
-    fleet::{Device, ERASE, FileServer, Listener, Peers, Provider, image, key, manifest, publish, reference},
+    Link, Network,
+    fleet::{Device, ERASE, FileServer, Peers, Provider, image, key, manifest, publish, reference},
 };
-
-const DAY: Duration = Duration::from_secs(86_400);
-
-fn add_broker(net: &mut Network) -> NodeId {
-    net.add(Broker::new(broker::BrokerConfig::default(), 1), Listener)
-}
-
-fn add_gateway(net: &mut Network, image: &[u8]) -> NodeId {
-    let mut gateway = Gateway::new(gateway::Config::default(), 2);
-    gateway.mount("/lamp/image/", "http://provider/image/").unwrap();
-    net.add(gateway, Provider { image: image.to_vec(), fetched: 0, reports: Vec::new() })
-}
-
-fn add_device(net: &mut Network, name: &'static str, peers: Peers) -> NodeId {
-    let device = Device::new(name, key().key(), peers);
-    let agent = device.agent(0);
-    net.add(agent, device)
-}
-
-fn device<R>(net: &mut Network, node: NodeId, f: impl FnOnce(&mut Agent<'static>, &mut Device) -> R) -> R {
-    net.with::<Agent<'static>, Device, _>(node, |_, agent, device| f(agent, device)).unwrap()
-}
-
-fn last_state(net: &mut Network, node: NodeId) -> Option<State> {
-    device(net, node, |_, device| device.states.last().copied())
-}
-
-fn assert_updated(net: &mut Network, node: NodeId, image: &[u8], model: Model) {
-    let ended = net.run_until(DAY, |net| last_state(net, node) == Some(State::Confirmed)).unwrap();
-    device(net, node, |_, device| {
-        assert!(ended, "{}: {:?}", device.name, device.states);
-        assert_eq!(&device.flash.area(Area::Slot(1))[..image.len()], image, "{}", device.name);
-        assert_eq!(device.model, Some(model), "{}", device.name);
-        let refused: Vec<_> = device.reports.iter().filter_map(|r| r.reason).collect();
-        assert!(refused.is_empty(), "{refused:?}");
-        let order = [State::Verified, State::Fetching, State::Fetched, State::Validated, State::Ready, State::Trial];
-        let mut states = device.states.iter();
-        assert!(order.iter().all(|s| states.any(|seen| seen == s)), "{:?}", device.states);
-    });
-}
 
 fn links() -> [(Link, u64); 4] {
     [(Link::default(), 1), (Link::lossy(0.05), 2), (Link::lossy(0.2), 3), (Link::hostile(0.03), 4)]
@@ -104,11 +64,7 @@ fn model_c_serves_many_from_one_fetch() {
         let nodes = ["c1", "c2", "c3"].map(|name| add_device(&mut net, name, peers));
         net.run_for(Duration::from_secs(20)).unwrap();
         let envelope = manifest(&image, 1, &reference(&image), Severity::Low);
-        let now = net.now();
-        net.with::<Gateway, Provider, _>(gateway, |_, gateway, _| {
-            gateway.put(now, "/lamp/manifest", format::OCTET_STREAM, Bytes::from(envelope)).unwrap();
-        })
-        .unwrap();
+        announce(&mut net, gateway, envelope);
         for node in nodes {
             assert_updated(&mut net, node, &image, Model::C);
         }
@@ -135,11 +91,7 @@ fn a_power_cut_in_mid_download_costs_at_most_one_erase_block_and_the_window() {
             _ => Peers { gateway: Some(gateway), ..Peers::default() },
         };
         publish(&mut net, broker, &envelope, Some(&image));
-        let now = net.now();
-        net.with::<Gateway, Provider, _>(gateway, |_, gateway, _| {
-            gateway.put(now, "/lamp/manifest", format::OCTET_STREAM, Bytes::from(envelope)).unwrap();
-        })
-        .unwrap();
+        announce(&mut net, gateway, envelope);
         let node = add_device(&mut net, "cut", peers);
         for at in [30_000, 70_000] {
             assert!(net.run_until(DAY, |net| device(net, node, |_, d| d.stored >= at)).unwrap());

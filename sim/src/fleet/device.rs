@@ -30,7 +30,18 @@ pub struct Peers {
     pub server: Option<NodeId>,
 }
 
-/// The program around an agent. It answers every request at once, reboots when told to and confirms every trial.
+/// What the program answers later.
+#[derive(Debug)]
+enum Late {
+    Done,
+    Failed,
+    Loaded(Vec<u8>),
+    Activated,
+    Opened(Link, Peer),
+}
+
+/// The program around an agent. It reboots when told to and confirms every trial. By default it answers every request at
+/// once and its flash never fails.
 #[derive(Debug)]
 pub struct Device {
     /// The device's name.
@@ -51,6 +62,16 @@ pub struct Device {
     pub model: Option<Model>,
     /// How often power came.
     pub boots: u32,
+    /// How long flash takes for each request, which is answered only then.
+    pub flash_takes: Duration,
+    /// Every so many requests to flash one fails, half done; 0: none.
+    pub flash_fails_every: u32,
+    /// How long it takes to open a datagram link.
+    pub open_takes: Duration,
+    /// How often each link was asked for.
+    pub asked: [u32; 3],
+    flash_requests: u32,
+    late: Vec<(Instant, Late)>,
     stream: Option<Peer>,
 }
 
@@ -68,6 +89,12 @@ impl Device {
             stored: 0,
             model: None,
             boots: 0,
+            flash_takes: Duration::ZERO,
+            flash_fails_every: 0,
+            open_takes: Duration::ZERO,
+            asked: [0; 3],
+            flash_requests: 0,
+            late: Vec::new(),
             stream: None,
         }
     }
@@ -141,40 +168,40 @@ impl App<Agent<'static>> for Device {
         let now = cx.now;
         self.model = machine.model().or(self.model);
         match event {
-            Event::Open { link: Link::Broker, .. } => {
-                let broker = self.peers.broker.expect("a broker was configured");
-                self.stream = Some(cx.open(broker));
-            }
             Event::Open { link, host, .. } => {
-                let node = match host {
-                    "gateway" => self.peers.gateway,
-                    _ => self.peers.server,
-                };
-                machine.opened(now, link, node.expect("only known hosts are named").peer()).unwrap();
+                self.asked[link as usize] += 1;
+                match (link, host) {
+                    (Link::Broker, _) => self.stream = Some(cx.open(self.peers.broker.expect("it was configured"))),
+                    (_, host) => {
+                        let node = if host == "gateway" { self.peers.gateway } else { self.peers.server };
+                        let peer = node.expect("only known hosts are named").peer();
+                        self.answer(cx, machine, self.open_takes, Late::Opened(link, peer));
+                    }
+                }
             }
             Event::Close { link: Link::Broker, peer } => cx.close(peer),
             Event::Close { .. } | Event::Refused(_) => {}
             Event::Update(Update::Load { area, offset, len }) => {
                 let bytes = self.flash.area(area)[offset as usize..][..len as usize].to_vec();
-                machine.loaded(now, &bytes).unwrap();
+                self.worked(cx, machine, Late::Loaded(bytes), |_, _| ());
             }
             Event::Update(Update::Erase { area, offset, len }) => {
-                self.flash.erase(area, offset, len);
-                machine.done(now).unwrap();
+                self.worked(cx, machine, Late::Done, |flash, fine| {
+                    if fine {
+                        flash.erase(area, offset, len);
+                    }
+                });
             }
             Event::Update(Update::Store { area, offset, bytes }) => {
                 self.stored += bytes.len() as u64;
-                self.flash.write(area, offset, bytes);
-                machine.done(now).unwrap();
+                self.worked(cx, machine, Late::Done, |flash, fine| flash.write(area, offset, half(bytes, fine)));
             }
             Event::Update(Update::Record { offset, bytes }) => {
-                self.flash.write(Area::Journal, offset, bytes);
-                machine.done(now).unwrap();
+                self.worked(cx, machine, Late::Done, |flash, fine| {
+                    flash.write(Area::Journal, offset, half(bytes, fine));
+                });
             }
-            Event::Update(Update::Activate { .. }) => {
-                machine.done(now).unwrap();
-                self.reboot(cx, machine);
-            }
+            Event::Update(Update::Activate { .. }) => self.answer(cx, machine, self.flash_takes, Late::Activated),
             Event::Update(Update::State(state)) => {
                 self.states.push(state);
                 if state == State::Trial {
@@ -184,6 +211,15 @@ impl App<Agent<'static>> for Device {
             Event::Update(Update::Report(report)) => self.reports.push(report),
             Event::Update(Update::Fetch { .. }) => {}
         }
+    }
+
+    fn wake(&mut self, cx: &mut Context<'_>, machine: &mut Agent<'static>) {
+        let now = cx.now;
+        while let Some(at) = self.late.iter().position(|(at, _)| *at <= now) {
+            let (_, late) = self.late.remove(at);
+            self.answered(cx, machine, late);
+        }
+        self.wake_up(cx);
     }
 
     fn opened(&mut self, cx: &mut Context<'_>, machine: &mut Agent<'static>, peer: Peer) {
@@ -206,8 +242,56 @@ impl Device {
         if let Some(peer) = self.stream.take() {
             cx.close(peer);
         }
+        self.late.clear();
         self.boot(cx.now, machine);
     }
+
+    /// Flash did what it was asked, or failed to, and says so after a while.
+    fn worked(
+        &mut self,
+        cx: &mut Context<'_>,
+        machine: &mut Agent<'static>,
+        late: Late,
+        work: impl FnOnce(&mut Flash, bool),
+    ) {
+        self.flash_requests += 1;
+        let fine = self.flash_fails_every == 0 || !self.flash_requests.is_multiple_of(self.flash_fails_every);
+        work(&mut self.flash, fine);
+        self.answer(cx, machine, self.flash_takes, if fine { late } else { Late::Failed });
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>, machine: &mut Agent<'static>, after: Duration, late: Late) {
+        if after == Duration::ZERO {
+            return self.answered(cx, machine, late);
+        }
+        self.late.push((cx.now.after(after), late));
+        self.wake_up(cx);
+    }
+
+    fn answered(&mut self, cx: &mut Context<'_>, machine: &mut Agent<'static>, late: Late) {
+        let now = cx.now;
+        match late {
+            Late::Done => machine.done(now).unwrap(),
+            Late::Failed => machine.failed(now).unwrap(),
+            Late::Loaded(bytes) => machine.loaded(now, &bytes).unwrap(),
+            Late::Activated => {
+                machine.done(now).unwrap();
+                self.reboot(cx, machine);
+            }
+            Late::Opened(link, peer) => machine.opened(now, link, peer).unwrap(),
+        }
+    }
+
+    fn wake_up(&self, cx: &mut Context<'_>) {
+        if let Some(at) = self.late.iter().map(|(at, _)| *at).min() {
+            cx.wake_in(at.since(cx.now));
+        }
+    }
+}
+
+/// What reaches flash of a write that may fail in the middle.
+fn half(bytes: &[u8], fine: bool) -> &[u8] {
+    if fine { bytes } else { &bytes[..bytes.len() / 2] }
 }
 
 fn lend<T: Default + Clone>(len: usize) -> Storage<'static, T> {
