@@ -10,11 +10,10 @@ use super::{
     config::{Config, Resources},
     event::{Event, Link},
     fetch::Fetch,
-    topic,
 };
 use crate::{
     Error, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage,
-    coap::{self, Code, Endpoint, Exchange, Reply},
+    coap::{self, Endpoint, Exchange, block},
     mqtt::{
         self,
         client::Client,
@@ -23,7 +22,6 @@ use crate::{
     ota::{self, event::Report, policy::Model, update::Update},
     time::Clock,
     timer::{Timer, Timers, earliest},
-    wire::copy,
 };
 
 /// The timers of an agent.
@@ -43,6 +41,8 @@ pub(super) enum Wait {
     Block = 5,
     /// Look again at a manifest whose update failed.
     Again = 6,
+    /// Report to the gateway again.
+    Report = 7,
 }
 
 impl Timer for Wait {
@@ -88,7 +88,7 @@ pub struct Stats {
 pub struct Agent<'a> {
     pub(super) clock: Clock,
     pub(super) rng: Rng,
-    pub(super) timers: Timers<7>,
+    pub(super) timers: Timers<8>,
     pub(super) config: Config<'a>,
     pub(super) mqtt: Client<'a>,
     pub(super) coap: Endpoint<'a>,
@@ -113,10 +113,12 @@ pub struct Agent<'a> {
     /// Whence the accepted manifest came.
     pub(super) announced: Option<Link>,
     pub(super) fetch: Fetch,
+    /// The sequence number of the release that `fetch` is for.
+    pub(super) fetching: u64,
     pub(super) model: Option<Model>,
     pub(super) report: Option<Report>,
     /// The report under way to the gateway.
-    pub(super) reporting: Option<Exchange>,
+    pub(super) reporting: Option<(Exchange, Report)>,
     pub(super) started: bool,
     pub(super) stats: Stats,
 }
@@ -128,6 +130,9 @@ impl<'a> Agent<'a> {
     /// [`Misuse`]: the configuration is out of range.
     pub fn new(config: Config<'a>, resources: Resources<'a>) -> Result<Self, Misuse> {
         config.check()?;
+        // A block that is longer than what flash erases at once could not be stored whole.
+        let erase = usize::try_from(config.update.erase_size).unwrap_or(usize::MAX);
+        let config = Config { szx: config.szx.min(block::szx_within(erase)), ..config };
         let mut rng = Rng::new(config.seed);
         let mqtt_config = mqtt::client::Config { manual_ack: true, ..mqtt::client::Config::default() };
         Ok(Self {
@@ -151,6 +156,7 @@ impl<'a> Agent<'a> {
             tried: (0, 0),
             announced: None,
             fetch: Fetch::Idle,
+            fetching: 0,
             model: None,
             report: None,
             reporting: None,
@@ -225,17 +231,24 @@ impl<'a> Agent<'a> {
 
     // ---- what the host answers ---------------------------------------------------------------------------------
 
-    /// The link asked for is open; `peer` names it from now on.
+    /// The link asked for is open; `peer` names it from now on. Where it is not needed any more, [`Event::Close`] follows.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`]: it was not asked for. [`Misuse::OutOfRange`]: another link has that handle.
+    /// [`Misuse::WrongState`]: it is open already. [`Misuse::OutOfRange`]: another link has that handle.
     pub fn opened(&mut self, now: Instant, link: Link, peer: Peer) -> Result<(), Error<Violation>> {
         let now = self.clock.advance(now);
-        if self.line(link) != Line::Asked {
-            return Err(Misuse::WrongState.into());
-        }
         if self.lines.contains(&Line::Up(peer)) {
             return Err(Misuse::OutOfRange.into());
+        }
+        match self.line(link) {
+            Line::Asked => {}
+            Line::Up(_) => return Err(Misuse::WrongState.into()),
+            Line::Down => {
+                if let Some(place) = self.closing.get_mut(link as usize) {
+                    *place = Some(peer);
+                }
+                return Ok(());
+            }
         }
         if link == Link::Broker {
             self.connect(now, peer)?;
@@ -338,256 +351,6 @@ impl<'a> Agent<'a> {
         Ok(Handled::quiet(input.bytes.len()))
     }
 
-    fn stream<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error<Violation>> {
-        if self.mqtt.payload_left() > 0 {
-            return self.payload(now, input);
-        }
-        self.acknowledge_stored(now);
-        self.announce(now);
-        // One acknowledgement and one manifest can wait; nothing else is read before they are through.
-        if self.unacknowledged.is_some() || matches!(self.arriving, Some((Link::Broker, Some(_)))) {
-            return Ok(Handled::quiet(0));
-        }
-        let handled = self.mqtt.handle_input(now, input)?;
-        if handled.consumed > 0 {
-            self.stats.received = self.stats.received.saturating_add(1);
-        }
-        let event = match handled.event {
-            Some(mqtt::client::Event::Connected { session_present }) => {
-                self.connected(now, session_present);
-                None
-            }
-            Some(mqtt::client::Event::Refused { code }) => {
-                self.close(now, Link::Broker);
-                Some(Event::Refused(code))
-            }
-            Some(mqtt::client::Event::Publish(publish)) => {
-                self.incoming_id = publish.id;
-                self.incoming = self.classify(publish.topic, publish.payload_len);
-                if publish.payload_len == 0 {
-                    self.unacknowledged = publish.id;
-                    self.acknowledge_stored(now);
-                }
-                None
-            }
-            _ => None,
-        };
-        Ok(Handled { consumed: handled.consumed, needed: handled.needed, event })
-    }
-
-    fn classify(&mut self, topic: &str, len: u32) -> Incoming {
-        if let Some(manifest) = self.manifest_topic()
-            && topic == manifest.as_str()
-        {
-            let fits = usize::try_from(len).is_ok_and(|len| len <= self.inbox.len());
-            // A whole manifest that waits to be announced is not overwritten.
-            let free = !matches!(self.arriving, Some((_, Some(_))));
-            if !fits || !free || len == 0 {
-                return Incoming::Drain;
-            }
-            self.arriving = Some((Link::Broker, None));
-            return Incoming::Manifest(0);
-        }
-        let (Fetch::Mqtt(pull), Some(wanted)) = (&mut self.fetch, self.update.wanted()) else { return Incoming::Drain };
-        let Some(n) = topic::chunk_number(topic, pull.base.as_str()) else { return Incoming::Drain };
-        match pull.span(n, wanted.size) {
-            // The first byte of a chunk that is to be taken may not lie beyond what is there already.
-            Some((at, span)) if span == len && at <= wanted.offset => Incoming::Chunk { n, at },
-            _ => {
-                pull.drop_chunk(n);
-                Incoming::Drain
-            }
-        }
-    }
-
-    fn payload<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error<Violation>> {
-        let left = usize::try_from(self.mqtt.payload_left()).unwrap_or(usize::MAX);
-        let bytes = input.bytes.get(..left).unwrap_or(input.bytes);
-        let mut handled = Handled::quiet(bytes.len());
-        if let Incoming::Chunk { n, .. } = self.incoming
-            && self.update.wanted().is_none()
-        {
-            // Finished, deferred or given up since the chunk began.
-            self.drain_chunk(n);
-        }
-        match self.incoming {
-            Incoming::Drain => {}
-            Incoming::Manifest(at) => {
-                let end = at.saturating_add(bytes.len());
-                if let Some(place) = self.inbox.get_mut(at..end) {
-                    copy(place, bytes);
-                }
-                self.incoming = Incoming::Manifest(end);
-            }
-            Incoming::Chunk { n, at } => match self.update.data(now, at, bytes) {
-                Ok(taken) => {
-                    let moved = u32::try_from(taken.consumed).unwrap_or(u32::MAX);
-                    self.incoming = Incoming::Chunk { n, at: at.saturating_add(moved) };
-                    if taken.event.is_some() {
-                        self.busy = true;
-                    }
-                    handled = taken.map(Event::Update);
-                }
-                Err(_) => self.drain_chunk(n),
-            },
-        }
-        if handled.consumed == 0 {
-            return Ok(handled);
-        }
-        let taken = bytes.get(..handled.consumed).unwrap_or(bytes);
-        self.mqtt.handle_input(now, Input { peer: input.peer, bytes: taken })?;
-        if self.mqtt.payload_left() == 0 {
-            self.unacknowledged = self.incoming_id.take();
-            if let Incoming::Manifest(len) = self.incoming {
-                self.arriving = Some((Link::Broker, Some(len)));
-                self.announce(now);
-            }
-            self.incoming = Incoming::Drain;
-        }
-        Ok(handled)
-    }
-
-    fn drain_chunk(&mut self, n: u32) {
-        if let Fetch::Mqtt(pull) = &mut self.fetch {
-            pull.drop_chunk(n);
-        }
-        self.incoming = Incoming::Drain;
-    }
-
-    fn datagram<'i>(&mut self, now: Instant, link: Link, input: Input<'i>) -> Handled<Event<'i>> {
-        self.stats.received = self.stats.received.saturating_add(1);
-        let consumed = input.bytes.len();
-        let event = match self.coap.handle_input(now, input) {
-            Ok(handled) => handled.event,
-            Err(_) => None,
-        };
-        let event = event.and_then(|event| self.coap_event(now, link, event));
-        Handled { consumed, needed: 0, event }
-    }
-
-    fn coap_event<'e>(&mut self, now: Instant, link: Link, event: coap::Event<'e>) -> Option<Event<'e>> {
-        match event {
-            coap::Event::Response { exchange, code, offset, payload, last, .. } if Some(exchange) == self.watch => {
-                self.manifest_block(now, exchange, code, offset, payload, last);
-                None
-            }
-            coap::Event::Response { exchange, .. } if Some(exchange) == self.reporting => {
-                self.reporting = None;
-                None
-            }
-            coap::Event::Response { exchange, code, offset, payload, last, .. } => {
-                self.image_block(now, exchange, code, offset, payload, last).map(Event::Update)
-            }
-            coap::Event::Failed { exchange, .. } => {
-                if Some(exchange) == self.reporting {
-                    // The next report says more.
-                    self.reporting = None;
-                } else if Some(exchange) == self.watch {
-                    self.watch = None;
-                    self.pause(now, Wait::Watch, link);
-                } else if let Fetch::Coap { link, exchange: running, .. } = &mut self.fetch
-                    && *running == Some(exchange)
-                {
-                    *running = None;
-                    let link = *link;
-                    self.pause(now, Wait::Block, link);
-                }
-                None
-            }
-            coap::Event::Request { id, .. } => {
-                // A device has no resources of its own: RFC 7252 §5.8.1.
-                // Where there is no room to answer, the client asks again.
-                let _ = self.coap.respond(now, &id, &Reply::new(Code::NOT_FOUND, &[]));
-                None
-            }
-            _ => None,
-        }
-    }
-
-    fn manifest_block(
-        &mut self,
-        now: Instant,
-        exchange: Exchange,
-        code: Code,
-        offset: u32,
-        payload: &[u8],
-        last: bool,
-    ) {
-        if code != Code::CONTENT {
-            // Nothing published yet (4.04), or the gateway cannot (5.xx): it is asked again later.
-            self.watch = None;
-            let _ = self.coap.cancel(now, exchange);
-            return self.pause(now, Wait::Watch, Link::Gateway);
-        }
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let end = start.saturating_add(payload.len());
-        if last && end == 0 {
-            // Nothing published yet, and it will be told: the resource is there to be observed.
-            return self.failures_of(Link::Gateway, 0);
-        }
-        let ours = match self.arriving {
-            None => offset == 0,
-            Some((link, None)) => link == Link::Gateway,
-            Some((_, Some(_))) => false,
-        };
-        let place = self.inbox.get_mut(start..end).filter(|_| ours);
-        let Some(place) = place else {
-            // Another manifest is arriving, or this one is too long: the observation begins anew later.
-            self.watch = None;
-            let _ = self.coap.cancel(now, exchange);
-            if self.arriving == Some((Link::Gateway, None)) {
-                self.arriving = None;
-            }
-            return self.pause(now, Wait::Watch, Link::Gateway);
-        };
-        copy(place, payload);
-        self.arriving = Some((Link::Gateway, last.then_some(end)));
-        if last {
-            self.failures_of(Link::Gateway, 0);
-            self.announce(now);
-        }
-    }
-
-    fn image_block<'e>(
-        &mut self,
-        now: Instant,
-        exchange: Exchange,
-        code: Code,
-        offset: u32,
-        payload: &'e [u8],
-        last: bool,
-    ) -> Option<ota::event::Event<'e>> {
-        let Fetch::Coap { link, exchange: running, held, .. } = &mut self.fetch else { return None };
-        let link = *link;
-        if *running != Some(exchange) {
-            return None;
-        }
-        let taken = match code {
-            Code::CONTENT => self.update.data(now, offset, payload).ok(),
-            _ => None,
-        };
-        match taken {
-            Some(taken) if taken.consumed == payload.len() => {
-                *held = true;
-                if last {
-                    *running = None;
-                }
-                self.busy |= taken.event.is_some();
-                self.failures_of(link, 0);
-                taken.event
-            }
-            taken => {
-                // Refused, or more than flash takes at once: the rest is asked for again.
-                *running = None;
-                let _ = self.coap.cancel(now, exchange);
-                let event = taken.and_then(|taken| taken.event);
-                self.busy |= event.is_some();
-                self.pause(now, Wait::Block, link);
-                event
-            }
-        }
-    }
-
     // ---- time and output ---------------------------------------------------------------------------------------
 
     /// Lets time-outs happen.
@@ -599,14 +362,14 @@ impl<'a> Agent<'a> {
         if self.timers.expired(Wait::Again, now) {
             self.look_again(now);
         }
-        for timer in [Wait::Broker, Wait::Gateway, Wait::Server, Wait::Watch, Wait::Block] {
+        for timer in [Wait::Broker, Wait::Gateway, Wait::Server, Wait::Watch, Wait::Block, Wait::Report] {
             self.timers.expired(timer, now);
         }
         if self.timers.expired(Wait::Stall, now)
             && let Fetch::Mqtt(pull) = &mut self.fetch
         {
-            pull.stalled();
-            self.timers.set(Wait::Stall, now.after(self.config.stall));
+            let pause = pull.stalled(self.config.stall);
+            self.timers.set(Wait::Stall, now.after(pause));
         }
     }
 
@@ -617,10 +380,8 @@ impl<'a> Agent<'a> {
         if !self.started {
             return Output::Timeout(None);
         }
-        if let Some(close) = self.told_to_close() {
-            return close;
-        }
-        // What the protocols have to say comes first: the last acknowledgements leave before the update asks for a reboot.
+        // What the protocols have to say comes first: the last acknowledgements leave before a link is closed, and before the
+        // update asks for a reboot.
         // Each pass takes in at most one event of each protocol, whose queues are bounded; so is this.
         for _ in 0..16 {
             self.plan(now);

@@ -1,7 +1,7 @@
 //! Where an image comes from, and which part of it has been asked for.
 
 use super::{event::Link, topic::Name};
-use crate::coap::Exchange;
+use crate::{Duration, coap::Exchange};
 
 /// The download under way.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Pull {
     next: u32,
     /// Bit n: chunk `first + n` came when it could not be taken.
     dropped: u16,
+    /// How often in a row it has stood still.
+    stalls: u8,
 }
 
 /// What a [`Pull`] wants done next.
@@ -55,7 +57,7 @@ impl Pull {
     /// Chunks of `size` bytes (not 0) of an image of `total` bytes, of which `offset` are there.
     pub(super) fn new(base: Name, size: u32, total: u32, offset: u32) -> Option<Self> {
         let at = offset.checked_div(size)?;
-        Some(Self { base, size, count: total.div_ceil(size), first: at, next: at, dropped: 0 })
+        Some(Self { base, size, count: total.div_ceil(size), first: at, next: at, dropped: 0, stalls: 0 })
     }
 
     /// The next step with the image complete up to `offset` (`u32::MAX`: all of it) and at most `window` chunks asked for at once.
@@ -94,9 +96,24 @@ impl Pull {
         }
     }
 
-    /// Nothing came for too long: the first chunk is to be asked for again.
-    pub(super) fn stalled(&mut self) {
+    /// Chunk `n` is not as long as it should be. The first one is asked for again when it has stalled: it would only come
+    /// as it is.
+    pub(super) fn misfit(&mut self, n: u32) {
+        if n != self.first {
+            self.drop_chunk(n);
+        }
+    }
+
+    /// Nothing came for too long: the first chunk is to be asked for again. Until then twice as long each time.
+    pub(super) fn stalled(&mut self, pause: Duration) -> Duration {
         self.drop_chunk(self.first);
+        self.stalls = self.stalls.saturating_add(1);
+        pause.times(1 << self.stalls.min(6))
+    }
+
+    /// Bytes came.
+    pub(super) fn moved(&mut self) {
+        self.stalls = 0;
     }
 
     /// The broker knows of no subscription any more.
@@ -153,7 +170,7 @@ mod tests {
     fn a_download_resumes_in_the_chunk_that_is_missing() {
         let mut p = pull(25);
         assert_eq!(run(&mut p, 25), [Step::Subscribe(2), Step::Subscribe(3)]);
-        p.stalled();
+        assert_eq!(p.stalled(Duration::from_secs(5)), Duration::from_secs(10));
         assert_eq!(run(&mut p, 25), [Step::Subscribe(2)]);
         p.forget();
         assert_eq!(run(&mut p, 25), [Step::Subscribe(2), Step::Subscribe(3)]);

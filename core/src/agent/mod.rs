@@ -8,6 +8,7 @@ mod config;
 mod device;
 mod event;
 mod fetch;
+mod input;
 mod links;
 mod plan;
 pub mod topic;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Capacity, Duration, Error, Instant,
-    coap::{Code, Flow, Request, Uri},
+    coap::{Code, Flow, Request, Scheme, Uri},
     mqtt::packet::QoS,
     ota::{
         event::{Report, State},
@@ -17,6 +17,9 @@ use crate::{
         report,
     },
 };
+
+/// So many failures in a row make a link count as dead where there is another.
+const DEAD: u8 = 4;
 
 impl Agent<'_> {
     /// Does what the state calls for and storage allows. Doing it again changes nothing.
@@ -90,16 +93,30 @@ impl Agent<'_> {
     }
 
     pub(super) fn plan_fetch(&mut self, now: Instant) {
-        match (self.update.state(), &self.fetch) {
-            (State::Fetching, Fetch::Idle) => self.begin_fetch(now),
-            (State::Fetching, Fetch::Mqtt(_)) => self.plan_pull(now),
-            (State::Fetching, Fetch::Coap { .. }) => self.plan_blocks(now),
+        let fetching = self.update.state() == State::Fetching;
+        let ours = fetching && self.fetching == self.update.sequence() && !self.has_better_way();
+        match (ours, &self.fetch) {
+            (_, Fetch::Idle) if fetching => self.begin_fetch(now),
             (_, Fetch::Idle) => {}
-            (_, Fetch::Mqtt(_)) => {
-                self.plan_pull(now);
+            (true, Fetch::Mqtt(_)) => self.plan_pull(now, true),
+            (true, Fetch::Coap { .. }) => self.plan_blocks(now),
+            (false, Fetch::Mqtt(_)) => {
+                self.plan_pull(now, false);
                 self.timers.stop(Wait::Stall);
             }
-            (_, Fetch::Coap { .. }) => self.end_blocks(now),
+            (false, Fetch::Coap { .. }) => self.end_blocks(now),
+        }
+    }
+
+    /// Whether the link that the image comes by is dead while the other one has just brought the same manifest.
+    fn has_better_way(&self) -> bool {
+        let dead = |link| self.failures.get(link as usize).is_some_and(|n| *n >= DEAD);
+        match (&self.fetch, self.announced) {
+            (Fetch::Mqtt(_), Some(Link::Gateway)) => dead(Link::Broker) && !self.mqtt.is_connected(),
+            (Fetch::Coap { link: Link::Gateway, .. }, Some(Link::Broker)) => {
+                dead(Link::Gateway) && self.mqtt.is_connected()
+            }
+            _ => false,
         }
     }
 
@@ -108,14 +125,19 @@ impl Agent<'_> {
         let (Some(wanted), Some(manifest)) = (self.update.wanted(), self.update.manifest()) else { return };
         let by_mqtt = self.announced == Some(Link::Broker);
         let relative = topic::is_relative(manifest.uri);
-        let gateway = self.config.gateway.is_some();
+        let gateway =
+            self.config.gateway.is_some() && self.failures.get(Link::Gateway as usize).is_none_or(|n| *n < DEAD);
+        let unit = self.config.update.write_size;
         let wish = self.config.policy.choose(manifest.kind, manifest.severity, self.config.costs);
         let (fetch, model) = match (relative, by_mqtt) {
             (true, true) if wish == Model::B && gateway => (self.at_gateway(manifest.uri), Model::B),
             (true, true) => {
                 let size = manifest.chunk.unwrap_or(wanted.size);
+                // A chunk that ends within a program unit could not be stored.
+                let whole = size.checked_rem(unit) == Some(0) || size >= wanted.size;
                 let pull = self
                     .manifest_topic()
+                    .filter(|_| whole)
                     .and_then(|base| topic::resolve(base.as_str(), manifest.uri))
                     .and_then(|base| Pull::new(base, size, wanted.size, wanted.offset));
                 (pull.map(Fetch::Mqtt), Model::A)
@@ -128,6 +150,7 @@ impl Agent<'_> {
             let _ = self.update.cancel(now);
             return;
         };
+        self.fetching = self.update.sequence();
         self.stats.resumed_at = wanted.offset;
         self.model = Some(model);
         self.fetch = fetch;
@@ -141,12 +164,16 @@ impl Agent<'_> {
         Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: false })
     }
 
-    pub(super) fn plan_pull(&mut self, now: Instant) {
+    /// Asks for the chunks that are next; where the download is over, ends all subscriptions to chunks.
+    pub(super) fn plan_pull(&mut self, now: Instant, fetching: bool) {
         let Fetch::Mqtt(pull) = &mut self.fetch else { return };
         if !self.mqtt.is_connected() {
+            if !fetching {
+                // What the broker's session still has of them is drained when it comes.
+                self.fetch = Fetch::Idle;
+            }
             return;
         }
-        let fetching = self.update.state() == State::Fetching;
         let offset = match self.update.wanted() {
             Some(wanted) if fetching => wanted.offset,
             _ => u32::MAX,
@@ -162,10 +189,11 @@ impl Agent<'_> {
                 return;
             }
             pull.took(step);
-            self.timers.set(Wait::Stall, now.after(self.config.stall));
         }
         if !fetching {
             self.fetch = Fetch::Idle;
+        } else if self.timers.get(Wait::Stall).is_none() {
+            self.timers.set(Wait::Stall, now.after(self.config.stall));
         }
     }
 
@@ -194,8 +222,11 @@ impl Agent<'_> {
                 }
                 // Blocks are counted from the image's start and are a power of two long; what is there already is passed over.
                 let offset = wanted.offset & !block.wrapping_sub(1);
+                // RFC 7252 §6.4 step 5: a server that has a name is told which one it is asked by.
+                let uri = self.update.manifest().and_then(|manifest| Uri::parse(manifest.uri).ok());
+                let host = uri.filter(|uri| !uri.is_literal()).map(|uri| uri.host());
                 let request =
-                    Request { szx: self.config.szx, offset, flow: Flow::Manual, ..Request::get(path.as_str()) };
+                    Request { host, szx: self.config.szx, offset, flow: Flow::Manual, ..Request::get(path.as_str()) };
                 *held = false;
                 *exchange = self.coap.request(now, peer, &request).ok();
             }
@@ -223,20 +254,21 @@ impl Agent<'_> {
             self.report = None;
             return;
         };
-        if self.config.broker.is_some() {
-            if !self.mqtt.is_connected() {
-                return;
-            }
+        let by_gateway = self.config.broker.is_none() || self.announced == Some(Link::Gateway);
+        if self.mqtt.is_connected() {
             let Some(name) = self.own_topic("/report") else { return };
             if self.mqtt.publish(now, name.as_str(), encoded, QoS::AtLeastOnce, true).is_ok() {
                 self.report = None;
             }
-        } else if let Line::Up(peer) = self.line(Link::Gateway) {
+        } else if let (true, Line::Up(peer)) = (by_gateway, self.line(Link::Gateway)) {
+            if self.reporting.is_some() || self.timers.get(Wait::Report).is_some() {
+                return;
+            }
             let Some(path) = Name::join(&["/", self.config.class, "/", self.config.device, "/report"]) else { return };
             let request = Request { method: Code::PUT, payload: encoded, ..Request::get(path.as_str()) };
             if let Ok(exchange) = self.coap.request(now, peer, &request) {
                 self.report = None;
-                self.reporting = Some(exchange);
+                self.reporting = Some((exchange, report));
             }
         }
     }
@@ -244,7 +276,7 @@ impl Agent<'_> {
 
 /// The image's place where the manifest names a server of its own.
 fn at_server(uri: &str) -> Option<Fetch> {
-    let parsed = Uri::parse(uri).ok()?;
+    let parsed = Uri::parse(uri).ok().filter(|uri| uri.scheme() == Scheme::Coap)?;
     let path = Name::join(&[parsed.target()])?;
     Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: false })
 }

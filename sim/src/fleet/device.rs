@@ -70,6 +70,8 @@ pub struct Device {
     pub open_takes: Duration,
     /// How often each link was asked for.
     pub asked: [u32; 3],
+    /// How often it was to be closed by the agent's wish.
+    pub closed: [u32; 3],
     flash_requests: u32,
     late: Vec<(Instant, Late)>,
     stream: Option<Peer>,
@@ -93,6 +95,7 @@ impl Device {
             flash_fails_every: 0,
             open_takes: Duration::ZERO,
             asked: [0; 3],
+            closed: [0; 3],
             flash_requests: 0,
             late: Vec::new(),
             stream: None,
@@ -179,8 +182,13 @@ impl App<Agent<'static>> for Device {
                     }
                 }
             }
-            Event::Close { link: Link::Broker, peer } => cx.close(peer),
-            Event::Close { .. } | Event::Refused(_) => {}
+            Event::Close { link, peer } => {
+                self.closed[link as usize] += 1;
+                if link == Link::Broker {
+                    cx.close(peer);
+                }
+            }
+            Event::Refused(_) => {}
             Event::Update(Update::Load { area, offset, len }) => {
                 let bytes = self.flash.area(area)[offset as usize..][..len as usize].to_vec();
                 self.worked(cx, machine, Late::Loaded(bytes), |_, _| ());
