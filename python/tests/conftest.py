@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -15,10 +16,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from waft import ota
+
+if TYPE_CHECKING:
+    from brokers import Server
 
 #: Seconds that any wait for a peer may take.
 PATIENCE = 30.0
@@ -30,6 +35,7 @@ PACKAGES = {
     "mosquitto_sub": "mosquitto-clients",
     "coap-client-notls": "libcoap3-bin",
     "coap-server-notls": "libcoap3-bin",
+    "epmd": "rabbitmq-server",
 }
 
 
@@ -156,6 +162,26 @@ def mosquitto(tmp_path: Path) -> Iterator[int]:
         wait_for("mosquitto's start", lambda: listens(port) or process.poll() is not None)
         assert process.poll() is None, "mosquitto ended at once"
         yield port
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Brokers by name; each is started when it is first asked for, and serves all tests."""
+    from brokers import BROKERS
+
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def get(name: str) -> Server:
+            return stack.enter_context(BROKERS[name](tmp_path_factory.mktemp(name)))
+
+        yield get
+
+
+@pytest.fixture(params=["mosquitto", "rabbitmq", "nats", "waft"])
+def server(request: pytest.FixtureRequest, brokers: Callable[[str], Server]) -> Server:
+    """Each broker in turn."""
+    return brokers(request.param)
 
 
 @dataclass(frozen=True)

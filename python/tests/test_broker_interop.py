@@ -1,15 +1,19 @@
-"""Our broker serves the clients that the world has: mosquitto_pub, mosquitto_sub, paho-mqtt."""
+"""Our broker serves the clients that the world has: mosquitto_pub, mosquitto_sub, mosquitto's bridge, paho-mqtt, aiomqtt."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import paho.mqtt.client as paho
 import pytest
+from brokers import mosquitto as mosquitto_broker
 from conftest import PATIENCE, execute, program
 
 from waft import mqtt
@@ -167,6 +171,81 @@ async def test_mosquitto_finds_retained_messages_sessions_and_wills(broker: Brok
     assert (await execute(pub, *where, "-t", "n/1", "-m", "late", "-q", "1"))[0] == 0
     code, out, err = await execute(sub, *session, "-C", "1", "-W", "20")
     assert (code, out) == (0, b"late\n"), err
+
+
+@pytest.mark.parametrize("private", ["true", "false"])
+async def test_mosquitto_bridges_to_our_broker(broker: BrokerServer, tmp_path: Path, private: str) -> None:
+    # With try_private it announces itself by a protocol level of its own first, and takes our refusal of that.
+    bridge = [
+        "connection ours",
+        f"address 127.0.0.1:{broker.port}",
+        "bridge_protocol_version mqttv311",
+        f"try_private {private}",
+        "restart_timeout 1",
+        "cleansession false",
+        "topic up/# out 2",
+        "topic down/# in 1",
+    ]
+    with mosquitto_broker(tmp_path, *bridge) as other:
+        async with (
+            await MqttClient.connect("127.0.0.1", broker.port) as near,
+            await MqttClient.connect("127.0.0.1", other.port) as far,
+        ):
+            await near.subscribe(("up/#", 2))
+            await far.subscribe(("down/#", 1))
+            await until(lambda: broker.broker.stats.subscriptions == 2)
+            await far.publish("up/a", b"to ours", 2)
+            message = await near.next_message(PATIENCE)
+            assert (message.topic, message.payload, message.qos) == ("up/a", b"to ours", 2)
+            await near.publish("down/a", b"to theirs", 1)
+            message = await far.next_message(PATIENCE)
+            assert (message.topic, message.payload, message.qos) == ("down/a", b"to theirs", 1)
+
+
+def aiomqtt_client(broker: BrokerServer, identifier: str, **more: Any) -> aiomqtt.Client:
+    return aiomqtt.Client(
+        "127.0.0.1", broker.port, identifier=identifier, protocol=aiomqtt.ProtocolVersion.V311, timeout=PATIENCE, **more
+    )
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+async def test_aiomqtt_publishes_and_receives(broker: BrokerServer, qos: int, size: int) -> None:
+    payload = bytes(n % 251 for n in range(size))
+    async with aiomqtt_client(broker, "sub") as sub, aiomqtt_client(broker, "pub") as pub, asyncio.timeout(PATIENCE):
+        assert [code.value for code in await sub.subscribe("t/+", qos)] == [qos]
+        await pub.publish("t/x", payload, qos)
+        message = await anext(aiter(sub.messages))
+        assert (message.topic.value, message.payload, message.qos, message.retain) == ("t/x", payload, qos, False)
+
+
+async def test_aiomqtt_finds_retained_messages_and_wills(broker: BrokerServer) -> None:
+    async with aiomqtt_client(broker, "a") as client, asyncio.timeout(PATIENCE):
+        await client.publish("r/1", b"kept", 1, True)
+        await client.subscribe("r/#", 1)
+        incoming = aiter(client.messages)
+        message = await anext(incoming)
+        assert (message.payload, message.retain) == (b"kept", True)
+        await client.subscribe("w", 1)
+        doomed = aiomqtt_client(broker, "doomed", will=aiomqtt.Will("w", b"gone", 1))
+        await doomed.__aenter__()
+        broker.broker.disconnect(broker.now(), max(broker._connections))
+        broker.drain()
+        message = await anext(incoming)
+        assert (message.topic.value, message.payload) == ("w", b"gone")
+        with contextlib.suppress(aiomqtt.MqttError):
+            await doomed.__aexit__(None, None, None)
+
+
+async def test_aiomqtt_wakes_up_to_what_came_while_it_slept(broker: BrokerServer) -> None:
+    async with aiomqtt_client(broker, "sleeper", clean_session=False) as client:
+        await client.subscribe("s", 2)
+    async with aiomqtt_client(broker, "pub") as pub:
+        for n in range(20):
+            await pub.publish("s", str(n), 1)
+    async with aiomqtt_client(broker, "sleeper", clean_session=False) as client, asyncio.timeout(PATIENCE):
+        incoming = aiter(client.messages)
+        assert [(await anext(incoming)).payload for _ in range(20)] == [str(n).encode() for n in range(20)]
 
 
 async def until(check: Callable[[], bool], seconds: float = PATIENCE) -> None:

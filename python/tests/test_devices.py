@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import Server
 from conftest import PATIENCE, Fleet, aiocoap_server, execute, libcoap_server, make_image, program
 
 from waft import ota
@@ -81,6 +83,19 @@ async def test_model_a_from_mosquitto(language: str, mosquitto: int, fleet: Flee
         sub, "-h", "127.0.0.1", "-p", str(mosquitto), "-t", f"waft/{fleet.class_name}/d1/report", "-C", "1", "-W", "10"
     )
     assert code == 0 and out, err
+
+
+@LANGUAGES
+@pytest.mark.parametrize("broker", ["rabbitmq", "nats", "waft"])
+async def test_model_a_from_other_brokers(
+    language: str, broker: str, brokers: Callable[[str], Server], fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet = dataclasses.replace(fleet, class_name=f"lamp-{language}")  # of its own: the brokers serve all tests
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", severity=ota.Severity.HIGH)
+    manifest = ota.verify(envelope, [fleet.key.public])
+    where = brokers(broker).address
+    await send(ota.Model.A, envelope, IMAGE, manifest, fleet.class_name, "waft", where, None)
+    check(await update(language, fleet, tmp_path, "--broker", where), tmp_path, "a")
 
 
 @pytest.fixture(params=["libcoap", "aiocoap"])
