@@ -38,6 +38,10 @@ figures: setup firmware ## measure; prints a table and writes target/figures.jso
 	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
 	@$(PY) scripts/figures.py --out $(TARGET)/figures.json
 
+.PHONY: size
+size: firmware ## what the bytes of the MQTT client's code go to, function by function (CAPABILITY=agent for others)
+	@python3 scripts/figures.py --explain $(or $(CAPABILITY),mqtt_client)
+
 ##@ Set-up
 .PHONY: setup
 setup: $(STAMPS)/packages $(STAMPS)/python ## Debian packages, .venv, the Python wheel; quick the second time

@@ -2,6 +2,7 @@
 {"value": number, "unit": text, "peers": {name: number}, "how": the command that gives it}.
 
     figures.py --out FILE
+    figures.py --explain CAPABILITY     # what the bytes of its code go to, function by function
 """
 
 import argparse
@@ -22,9 +23,14 @@ CC = [
 ]  # fmt: skip
 LINK = ["-nostartfiles", "-Wl,--gc-sections", "-Wl,-z,noexecstack", "-T", f"{BOARD}/mps2-an386.ld", "--specs=nano.specs"]
 
+# Verbs of the client that the size of MQTT clients is compared by: connect, subscribe at QoS 2, publish at QoS 1, receive,
+# keep alive. The others are measured beside it.
+CLIENT_VERBS = "init|connect|subscribe|publish|handle_input|poll_output|next_timeout"
+
 # What a capability is: every function of these names.
 CAPABILITIES = {
-    "mqtt_client": r"waft_mqtt_client_\w+",
+    "mqtt_client": rf"waft_mqtt_client_({CLIENT_VERBS})",
+    "mqtt_client_all": r"waft_mqtt_client_\w+",
     "coap_endpoint": r"waft_coap_\w+",
     "update": r"waft_update_\w+|waft_boot_decide",
     "agent": r"waft_agent_\w+|waft_boot_decide",
@@ -36,9 +42,23 @@ STORAGE = {
     "update": "sizeof(waft_update_t) + WAFT_KEY_SIZE + 1024",
     "agent": "sizeof(waft_agent_t) + WAFT_AGENT_MEMORY",
 }
-# Bytes of others, as published or as measured with their own defaults on the same target.
+# Figures of others, as published or as measured with their own defaults on the same target; instructions are measured
+# by tests/bench beside ours, but for those not on crates.io.
 PEERS = {
-    "size.mqtt_client.bytes": {"coreMQTT 2.3.1, without UTF-8 checks": 5269},
+    "size.mqtt_client.bytes": {
+        "paho-embedded, no checks": 4014, "coreMQTT 2.3.1, no UTF-8 checks": 5269, "mqtt-protocol-core": 51676,
+    },
+    "mqtt.decode_publish_64.ir": {"coreMQTT, no UTF-8 checks": 176},
+    "mqtt.decode_publish_1k.ir": {"coreMQTT, no UTF-8 checks": 195},
+    "mqtt.decode_connect.ir": {"paho-embedded": 410},
+    "mqtt.decode_subscribe_4.ir": {"paho-embedded": 353},
+    "mqtt.encode_publish_64.ir": {"coreMQTT": 189},
+    "mqtt.encode_publish_1k.ir": {"coreMQTT": 319},
+    "mqtt.encode_connect.ir": {"coreMQTT": 275},
+    "mqtt.encode_subscribe_4.ir": {"coreMQTT": 269},
+    "mqtt.stream.ir": {"paho-embedded": 219},
+    "mqtt.roundtrip_qos1.ir": {"coreMQTT, keeps no payload": 1003},
+    "mqtt.roundtrip_qos2.ir": {"coreMQTT, keeps no payload": 1736},
     "size.coap_endpoint.bytes": {"microcoap, codec alone": 852},
     "size.update.bytes": {"ed25519-compact opt_size alone": 15972, "sha2 0.11 compact alone": 1508},
     "stack.update.bytes": {"ed25519-compact opt_size alone": 5972},
@@ -54,20 +74,46 @@ def functions() -> list[str]:
     return re.findall(r"^[a-z].*?[ *](waft_\w+)\(", header, re.MULTILINE)
 
 
-def linked_size(name: str, pattern: str) -> int:
-    """Bytes of text, rodata and data that the library adds to an image, libc's mem* left out."""
+def linked(name: str, pattern: str) -> list[tuple[int, str]]:
+    """The sections that the library adds to an image, with their bytes of text, rodata and data; libc's mem* left out."""
     wanted = [f"-Wl,-u,{function}" for function in functions() if re.fullmatch(pattern, function)]
     map_file = BARE / f"size_{name}.map"
     run(*CC, ROOT / "tests/arm/all.c", BOARD / "board.c", *wanted, BARE / "libwaft.a", *LINK,
         f"-Wl,-Map={map_file}", "-o", BARE / f"size_{name}.elf")  # fmt: skip
     text = map_file.read_text().split("Linker script and memory map", 1)[1].split("/DISCARD/")[0]
     text = re.sub(r"\n {16,}(0x)", r" \1", text)  # a long section name has its numbers on the next line
-    total = 0
+    parts = []
     for section, size, file in re.findall(r"^ (\.\S+) +0x[0-9a-f]+ +0x([0-9a-f]+) (\S+)$", text, re.MULTILINE):
         ours = "libwaft.a(" in file and section.startswith((".text", ".rodata", ".data"))
         if ours and not re.search(r"\b(mem(cpy|move|set|cmp)|__aeabi_mem)|3mem", section):
-            total += int(size, 16)
-    return total
+            parts.append((int(size, 16), section))
+    return sorted(parts, reverse=True)
+
+
+def explain(name: str) -> None:
+    """Prints what the bytes of a capability go to, function by function."""
+    parts = linked(name, CAPABILITIES[name])
+    names = subprocess.run(["c++filt", "-s", "rust"], input="\n".join(section.split(".", 2)[-1] for _, section in parts),
+                           check=True, capture_output=True, text=True).stdout.splitlines()  # fmt: skip
+    for (size, _), function in zip(parts, names, strict=True):
+        print(f"{size:6,} {function}")
+    print(f"{sum(size for size, _ in parts):6,} bytes: {name}")
+
+
+def instructions() -> dict[str, dict[str, int]]:
+    """x86 instructions of each case of tests/bench, by library."""
+    target = TARGET / "bench"
+    run("cargo", "build", "-q", "--release", "--manifest-path", ROOT / "tests/bench/Cargo.toml", "--target-dir", target)
+    profile = target / "callgrind.out"
+    told = run("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={profile}", target / "release/waft-bench",
+               env={**os.environ, "LD_BIND_NOW": "1"})  # fmt: skip
+    runs = {name: int(n) for name, n in re.findall(r"^(\w+) (\d+)$", told, re.MULTILINE)}
+    listing = run("callgrind_annotate", "--inclusive=yes", "--threshold=100", profile)
+    counts: dict[str, dict[str, int]] = {}
+    for total, library, case in re.findall(r"^ *([\d,]+) .*?:case::(\w+)::(\w+)::run\b", listing, re.MULTILINE):
+        divisor = runs["packets" if case == "stream" else "runs"]
+        counts.setdefault(case, {}).setdefault(library, round(int(total.replace(",", "")) / divisor))
+    return counts
 
 
 def storage() -> dict[str, int]:
@@ -82,11 +128,15 @@ def storage() -> dict[str, int]:
 def measure() -> dict[str, dict]:
     figures: dict[str, dict] = {}
 
-    def add(name: str, value: float, unit: str, how: str) -> None:
-        figures[name] = {"value": value, "unit": unit, "peers": PEERS.get(name, {}), "how": how}
+    def add(name: str, value: float, unit: str, how: str, measured: dict[str, int] | None = None) -> None:
+        peers = {**PEERS.get(name, {}), **(measured or {})}
+        figures[name] = {"value": value, "unit": unit, "peers": peers, "how": how}
 
+    for case, counts in sorted(instructions().items()):
+        add(f"mqtt.{case}.ir", counts.pop("waft"), "instructions", "make figures", counts)
     for name, pattern in CAPABILITIES.items():
-        add(f"size.{name}.bytes", linked_size(name, pattern), "bytes", "make figures")
+        size = sum(size for size, _ in linked(name, pattern))
+        add(f"size.{name}.bytes", size, "bytes", f"scripts/figures.py --explain {name}")
     for name, size in storage().items():
         add(f"ram.{name}.bytes", size, "bytes", "make figures")
 
@@ -106,9 +156,14 @@ def measure() -> dict[str, dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path)
+    what.add_argument("--explain", choices=CAPABILITIES)
+    args = parser.parse_args()
     try:
+        if args.explain:
+            explain(args.explain)
+            return 0
         figures = measure()
     except subprocess.CalledProcessError as error:
         print(f"figures: {' '.join(map(str, error.cmd))}\n{error.stdout}{error.stderr}", file=sys.stderr)
@@ -116,7 +171,7 @@ def main() -> int:
     for name, figure in figures.items():
         peers = ", ".join(f"{peer}: {value:,}" for peer, value in figure["peers"].items())
         print(f"{name:28} {figure['value']:>10,} {figure['unit']:36} {peers}".rstrip())
-    out.write_text(json.dumps(figures, indent=1) + "\n")
+    args.out.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 

@@ -1,0 +1,122 @@
+//! waft: packets.
+
+use crate::{case, inputs::*, run};
+use waft::{
+    mqtt::{
+        Connect, Packet, PacketId, Publish, QoS, Will,
+        packet::{Decoded, decode_from_client, encode_subscribe},
+    },
+    rx::RxBuffer,
+    wire::Writer,
+};
+
+const MAX: u32 = 256;
+
+/// Something of each packet has to be read, or the optimiser need not have decoded it.
+fn read(decoded: &Decoded<'_>) -> u32 {
+    core::hint::black_box(decoded);
+    match decoded {
+        Decoded::Packet { len, .. } => *len as u32,
+        Decoded::Incomplete { .. } => panic!("whole"),
+    }
+}
+
+fn encode_publish(out: &mut [u8], topic: &str, id: PacketId, payload: &[u8]) -> u32 {
+    let mut w = Writer::new(out);
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic,
+        id: Some(id),
+        payload_len: payload.len() as u32,
+    };
+    publish.encode(&mut w);
+    w.bytes(payload);
+    w.finish().unwrap().len() as u32
+}
+
+fn stream(bytes: &[u8]) -> u32 {
+    let mut memory = [0; 2048];
+    let mut rx = RxBuffer::new(&mut memory);
+    let (mut packets, mut left) = (0_u32, 0_usize);
+    for segment in bytes.chunks(SEGMENT) {
+        rx.space()[..segment.len()].copy_from_slice(segment);
+        rx.filled(segment.len());
+        loop {
+            let data = rx.data();
+            if left != 0 {
+                let piece = left.min(data.len());
+                left -= piece;
+                packets += u32::from(left == 0);
+                rx.consume(piece);
+            }
+            let Decoded::Packet { packet: Packet::Publish(publish), len } = decode_from_client(rx.data(), MAX).unwrap()
+            else {
+                break;
+            };
+            left = publish.payload_len as usize;
+            rx.consume(len);
+        }
+    }
+    packets
+}
+
+pub fn run() {
+    let id = PacketId::new(ID).unwrap();
+    let [p64, p1k, connect, subscribe] = [publish(64), publish(1024), connect(), subscribe()];
+    let mut out = [0; 1500];
+
+    run!(case!(waft, decode_publish_64, |b: &[u8]| read(&decode_from_client(b, MAX).unwrap())), &p64);
+    run!(case!(waft, decode_publish_1k, |b: &[u8]| read(&decode_from_client(b, MAX).unwrap())), &p1k);
+    run!(case!(waft, decode_connect, |b: &[u8]| read(&decode_from_client(b, MAX).unwrap())), &connect);
+    run!(case!(waft, decode_subscribe_4, |b: &[u8]| read(&decode_from_client(b, MAX).unwrap())), &subscribe);
+
+    let len = encode_publish(&mut out, TOPIC, id, &PAYLOAD[..64]);
+    assert_eq!(out[..len as usize], p64);
+    let case = case!(waft, encode_publish_64, |out: &mut [u8], id: PacketId, payload: &[u8]| {
+        encode_publish(out, core::hint::black_box(TOPIC), id, payload)
+    });
+    run!(case, &mut out, id, &PAYLOAD[..64]);
+    let case = case!(waft, encode_publish_1k, |out: &mut [u8], id: PacketId, payload: &[u8]| {
+        encode_publish(out, core::hint::black_box(TOPIC), id, payload)
+    });
+    run!(case, &mut out, id, &PAYLOAD[..]);
+
+    let will = Will { topic: WILL_TOPIC, payload: WILL, qos: QoS::AtLeastOnce, retain: false };
+    let connection = Connect {
+        client_id: CLIENT_ID,
+        clean_session: true,
+        keep_alive: KEEP_ALIVE,
+        will: Some(will),
+        username: Some(USERNAME),
+        password: Some(PASSWORD),
+    };
+    run!(
+        case!(waft, encode_connect, |out: &mut [u8], connect: &Connect<'_>| {
+            let mut w = Writer::new(out);
+            connect.encode(&mut w);
+            w.finish().unwrap().len() as u32
+        }),
+        &mut out,
+        &connection
+    );
+    assert_eq!(out[..connect.len()], connect);
+
+    let filters = FILTERS.map(|filter| (filter, QoS::AtLeastOnce));
+    run!(
+        case!(waft, encode_subscribe_4, |out: &mut [u8], id: PacketId, filters: &[(&str, QoS)]| {
+            let mut w = Writer::new(out);
+            encode_subscribe(&mut w, id, filters);
+            w.finish().unwrap().len() as u32
+        }),
+        &mut out,
+        id,
+        &filters
+    );
+    assert_eq!(out[..subscribe.len()], subscribe);
+
+    let bytes = crate::inputs::stream();
+    let packets = case!(waft, stream, |bytes: &[u8]| stream(bytes))(core::hint::black_box(&bytes));
+    assert_eq!(packets as usize, PACKETS);
+}
