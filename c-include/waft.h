@@ -242,14 +242,14 @@
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 212
+#define WAFT_AGENT_WORDS 224
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 256
+#define WAFT_AGENT_WORDS 272
 #endif
 
 /**

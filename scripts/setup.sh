@@ -54,13 +54,14 @@ setup_packages() {
     find_python >/dev/null || apt python3 python3-venv
     find_python >/dev/null || fail "Python 3.11 or later with venv is needed:  sudo apt-get install python3 python3-venv, or set PYTHON"
     apt "${packages[@]}"
-    if ! scripts/cargo-arm.sh --which >/dev/null 2>&1; then
-        if ! { command -v rustup && timeout 120 rustup target add thumbv7em-none-eabi; } >/dev/null 2>&1; then
-            apt "${arm_rust[@]}"
-        fi
-        scripts/cargo-arm.sh --which >/dev/null
+    # The firmware's core library is built from source, so that a panic in it is a trap: see cargo-arm.sh.
+    if ! can_trap; then
+        { command -v rustup && timeout 120 rustup component add rust-src; } >/dev/null 2>&1 && can_trap || apt "${arm_rust[@]}"
+        can_trap || fail "core's source is missing:  rustup component add rust-src, or sudo apt-get install ${arm_rust[*]}"
     fi
 }
+
+can_trap() { case "$(WAFT_TRAP=1 scripts/cargo-arm.sh --which 2>/dev/null)" in source | debian) ;; *) return 1 ;; esac; }
 
 setup_venv() {
     local python; python=$(find_python)
