@@ -30,6 +30,8 @@ pub use message::{Encoder, Message, Token, Type};
 pub use observe::Observer;
 pub use option::{Opt, Options};
 pub use seen::Seen;
+#[cfg(feature = "alloc")]
+pub(crate) use uri::is_segment_char;
 pub use uri::{Escaped, Scheme, Uri, compose, resolve, split_target};
 
 crate::error::numbered! {

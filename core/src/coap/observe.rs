@@ -205,18 +205,19 @@ impl Endpoint<'_> {
         }
     }
 
-    /// NON notifications that are due; CON ones get a flight.
+    /// NON notifications that are due; CON ones get a flight. An eighth of the flights stays free for what else there is.
     pub(super) fn next_note(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+        let mut free = self.flights.iter().filter(|f| f.owner == Owner::Nobody).count();
+        let kept = self.flights.len() >> 3;
         for place in 0..self.observers.len() {
             let Some(&o) = self.observers.get(place).filter(|o| o.due) else { continue };
-            if self.note_flight(place).is_some() {
+            if (o.confirmable && free <= kept) || self.note_flight(place).is_some() {
                 continue;
             }
             if o.confirmable {
                 let owner = Owner::Observer(u16::try_from(place).unwrap_or(u16::MAX));
-                if !self.take_off(owner, Flight::to(o.peer)) {
-                    return None;
-                }
+                self.take_off(owner, Flight::to(o.peer));
+                free = free.saturating_sub(1);
                 continue;
             }
             let mid = self.mid;

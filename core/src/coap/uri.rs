@@ -188,6 +188,11 @@ const fn is_path_char(c: u8) -> bool {
     is_name_char(c) || matches!(c, b':' | b'@' | b'/')
 }
 
+/// Whether a byte stands for itself in a segment of a path (RFC 3986 §3.3, `pchar`).
+pub(crate) const fn is_segment_char(c: u8) -> bool {
+    is_path_char(c) && c != b'/'
+}
+
 const fn is_query_char(c: u8) -> bool {
     is_path_char(c) || c == b'?'
 }
@@ -269,7 +274,7 @@ pub fn compose<'o>(
     }
     for segment in options.all(option::URI_PATH) {
         w.u8(b'/');
-        escape(&mut w, segment, |c| is_path_char(c) && c != b'/');
+        escape(&mut w, segment, is_segment_char);
     }
     let mut mark = b'?';
     for argument in options.all(option::URI_QUERY) {

@@ -143,7 +143,7 @@ impl Cache {
 }
 
 /// FNV-1a, 64 bits: tells versions apart; the manifest's digest is what authenticates.
-fn etag(body: &[u8]) -> [u8; 8] {
+pub(super) fn etag(body: &[u8]) -> [u8; 8] {
     body.iter()
         .fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
         .to_be_bytes()
