@@ -204,3 +204,42 @@ fn coap_datagrams_are_read_as_the_vectors_say() {
         }
     }
 }
+
+/// The bytes of a file in `suit`, changed as the verdict says.
+#[cfg(feature = "ota")]
+fn envelope(verdict: &Json) -> Vec<u8> {
+    let file = verdict.get("file").unwrap().text();
+    let path = format!("{}/../tests/vectors/suit/{file}", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = unhex(std::fs::read_to_string(path).unwrap().trim());
+    for change in verdict.get("flip").map_or(&[][..], Json::list) {
+        let [at, bits] = change.list() else { panic!("no pair") };
+        bytes[usize::try_from(at.number()).unwrap()] ^= u8::try_from(bits.number()).unwrap();
+    }
+    if let Some(length) = verdict.get("length") {
+        bytes.truncate(length.number().try_into().unwrap());
+    }
+    bytes.extend(verdict.get("append_hex").map_or(Vec::new(), |more| unhex(more.text())));
+    bytes
+}
+
+#[cfg(feature = "ota")]
+#[test]
+fn envelopes_are_judged_as_the_verdicts_say() {
+    use waft::ota::manifest::{Ed25519, Key, verify};
+    let path = format!("{}/../tests/vectors/suit/verdicts.json", env!("CARGO_MANIFEST_DIR"));
+    let file = Json::parse(&std::fs::read_to_string(path).unwrap());
+    let key = Key::new(unhex(file.get("public_key_hex").unwrap().text()).try_into().unwrap());
+    for verdict in file.get("verdicts").unwrap().list() {
+        let bytes = envelope(verdict);
+        let found = match verify(&bytes, &[key], &Ed25519) {
+            Err(refusal) => error_words(refusal.name(), refusal.code()),
+            Ok(m) => {
+                let (digest, image, uri) = (hex(m.digest), hex(m.image.digest), hex(m.uri));
+                let (sequence, size) = (m.sequence, m.image.size);
+                format!(" sequence={sequence} digest_hex={digest} image_size={size} image_digest_hex={image} uri={uri}")
+            }
+        };
+        let said = verdict.get("manifest").map_or_else(|| expected(verdict).concat(), words);
+        assert_eq!(found, said, "{}", verdict.get("name").unwrap().text());
+    }
+}
