@@ -13,7 +13,10 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/arm"
 flags='--cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"'
 
 has_target() { compgen -G "$(rustc --print target-libdir --target $target 2>/dev/null)/libcore-*.rlib" >/dev/null; }
-has_source() { [ -f "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/Cargo.toml" ]; }
+has_source() {
+    [ -f "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/Cargo.toml" ] &&
+        [ "$("$1" --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')" -ge 88 ]
+}
 
 how=
 if has_target; then how=target; fi
@@ -34,7 +37,12 @@ if [ -n "${WAFT_TRAP:-}" ]; then
     if [ $how = target ]; then
         echo "core's source is missing, so panics keep their symbols: 'rustup component add rust-src'" >&2
     else
-        flags+=' -Zunstable-options -Cpanic=immediate-abort'
+        rustc=$([ $how = debian ] && echo /usr/bin/rustc || echo rustc)
+        if RUSTC_BOOTSTRAP=1 $rustc -Zunstable-options -Cpanic=immediate-abort --print cfg >/dev/null 2>&1; then
+            flags+=' -Zunstable-options -Cpanic=immediate-abort'
+        else # before Rust 1.91
+            set -- "$@" -Zbuild-std-features=panic_immediate_abort
+        fi
     fi
 fi
 export CARGO_TARGET_THUMBV7EM_NONE_EABI_RUSTFLAGS=$flags

@@ -57,7 +57,7 @@ setup_packages() {
     # The firmware's core library is built from source, so that a panic in it is a trap: see cargo-arm.sh.
     if ! can_trap; then
         { command -v rustup && timeout 120 rustup component add rust-src; } >/dev/null 2>&1 && can_trap || apt "${arm_rust[@]}"
-        can_trap || fail "core's source is missing:  rustup component add rust-src, or sudo apt-get install ${arm_rust[*]}"
+        can_trap || fail "the source of core of Rust 1.88 or later is missing:  rustup component add rust-src, or sudo apt-get update && sudo apt-get install ${arm_rust[*]}"
     fi
 }
 
