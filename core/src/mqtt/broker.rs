@@ -255,19 +255,22 @@ enum Turn {
 }
 
 impl Broker {
-    /// A broker without connections. `seed` determines the client identifiers it makes up.
+    /// A broker without connections. `seed` determines the client identifiers it makes up and how it
+    /// hashes; take a random one where peers are not trusted.
     #[must_use]
     pub fn new(config: BrokerConfig, seed: u64) -> Self {
         let retained = Retained::new(config.max_retained, config.max_retained_bytes);
+        let mut rng = Rng::new(seed);
+        let subscriptions = Subscriptions::new((rng.next_u64(), rng.next_u64()));
         Self {
             config,
             clock: Clock::START,
-            rng: Rng::new(seed),
+            rng,
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
             clients: BTreeMap::new(),
             last_session: 0,
-            subscriptions: Subscriptions::new(),
+            subscriptions,
             retained,
             serial: 0,
             ready: VecDeque::new(),
