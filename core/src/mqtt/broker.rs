@@ -37,6 +37,7 @@
 //! assert_eq!(bytes, b"\x20\x02\x00\x00"); // CONNACK
 //! ```
 
+mod acl;
 mod config;
 mod connection;
 mod inbound;
@@ -47,6 +48,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use acl::{Acl, AclError};
 pub use config::{BrokerConfig, User};
 
 use crate::{
@@ -162,6 +164,19 @@ impl Reason {
     }
 }
 
+/// A password, which is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(
+    /// Its bytes.
+    pub Bytes,
+);
+
+impl core::fmt::Debug for Password {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// What a broker tells its host, always through [`Broker::poll_output`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -174,6 +189,18 @@ pub enum Event {
         client_id: Arc<str>,
         /// It found its session again.
         session_present: bool,
+    },
+    /// Somebody wants to be let in: [`allow`](Broker::allow) or [`deny`](Broker::deny) it. Nothing more is taken from
+    /// that connection before. Only with [`BrokerConfig::ask_host`].
+    Authenticate {
+        /// Over this connection.
+        peer: Peer,
+        /// The client's identifier, or the one made up for it.
+        client_id: Arc<str>,
+        /// Its user name, if it gave one.
+        username: Option<Arc<str>>,
+        /// Its password, if it gave one.
+        password: Option<Password>,
     },
     /// Close this connection now. Whatever was to be sent before has been; the broker knows the peer no more, and its
     /// number may be used again. It may come without [`Event::Connected`] before it.
@@ -210,6 +237,8 @@ pub struct Stats {
     pub sent: u64,
     /// Messages that some session did not get: its queue was full, or the client away and the message of QoS 0.
     pub dropped: u64,
+    /// PUBLISH packets that were not passed on, as their publisher had no right to.
+    pub denied: u64,
 }
 
 /// A retained message.
@@ -364,6 +393,34 @@ impl Broker {
             return Err(Misuse::UnknownId.into());
         }
         self.close(now, peer, Reason::Host);
+        Ok(())
+    }
+
+    /// Lets the client in that [`Event::Authenticate`] told of. `acl` says what it may publish and subscribe to; without
+    /// it [`BrokerConfig::acl`] does. What came of that peer and was not consumed is to be offered again.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: no such peer. [`Misuse::WrongState`]: the host was not asked about it.
+    pub fn allow(&mut self, now: Instant, peer: Peer, acl: Option<Arc<Acl>>) -> Result<(), Error> {
+        let now = self.clock.advance(now);
+        let request = self.answered(peer)?;
+        self.admit(now, peer, request, acl);
+        Ok(())
+    }
+
+    /// Answers the client that [`Event::Authenticate`] told of by `code`, usually
+    /// [`BadUserNameOrPassword`](ConnectReturnCode::BadUserNameOrPassword) or
+    /// [`NotAuthorized`](ConnectReturnCode::NotAuthorized).
+    ///
+    /// # Errors
+    /// As of [`allow`](Self::allow); [`Misuse::OutOfRange`]: `code` is no refusal.
+    pub fn deny(&mut self, now: Instant, peer: Peer, code: ConnectReturnCode) -> Result<(), Error> {
+        let now = self.clock.advance(now);
+        if code == ConnectReturnCode::Accepted {
+            return Err(Misuse::OutOfRange.into());
+        }
+        self.answered(peer)?;
+        self.refuse(now, peer, code, Reason::Refused(code));
         Ok(())
     }
 

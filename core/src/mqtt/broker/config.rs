@@ -1,15 +1,23 @@
 //! What a broker may take, and from whom.
 
+use super::Acl;
 use crate::{Duration, mqtt::QoS};
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
+use core::fmt;
 
 /// Someone who may connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// User name.
     pub name: String,
     /// Password.
     pub password: Vec<u8>,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Bounds on everything that a peer controls, and what happens at each.
@@ -71,6 +79,13 @@ pub struct BrokerConfig {
     pub sys_interval: Option<Duration>,
     /// Who may connect; a wrong name or password is answered by return code 4. Default, and when empty: anybody.
     pub users: Vec<User>,
+    /// The host is asked about every client that passed the other checks:
+    /// [`Event::Authenticate`](super::Event::Authenticate). What it has not answered within `connect_timeout` is
+    /// answered by return code 3, server unavailable. Default: no.
+    pub ask_host: bool,
+    /// Who may publish and subscribe to what, where the host's answer does not say otherwise. Default: everybody to
+    /// everything.
+    pub acl: Option<Arc<Acl>>,
 }
 
 impl Default for BrokerConfig {
@@ -97,6 +112,8 @@ impl Default for BrokerConfig {
             max_backlog: 16 << 10,
             sys_interval: None,
             users: Vec::new(),
+            ask_host: false,
+            acl: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection: the stream of packets that leaves over it and the PUBLISH that is coming in.
 
-use super::{Message, Reason, SessionKey, session::Outgoing};
+use super::{Message, Password, Reason, SessionKey, session::Outgoing};
 use crate::{
     Duration, Instant,
     mqtt::{Packet, PacketId, Publish, QoS},
@@ -14,6 +14,8 @@ use bytes::Bytes;
 pub(super) enum Phase {
     /// It has not brought its CONNECT.
     Opened,
+    /// It has, and the host is asked about it.
+    Asked,
     /// It has, and was accepted.
     Connected,
     /// The host is going to be told to close it.
@@ -25,6 +27,16 @@ pub(super) enum Phase {
 pub(super) struct LastWill {
     pub(super) message: Message,
     pub(super) retain: bool,
+}
+
+/// A CONNECT.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) client_id: Arc<str>,
+    pub(super) username: Option<Arc<str>>,
+    pub(super) clean: bool,
+    pub(super) keep_alive: u16,
+    pub(super) will: Option<LastWill>,
 }
 
 /// A PUBLISH of which not all has arrived.
@@ -77,6 +89,10 @@ impl Receiving {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) phase: Phase,
+    /// What the host is asked about.
+    pub(super) request: Option<Request>,
+    /// Until it has been told of it, with this password.
+    pub(super) unasked: Option<Option<Password>>,
     /// The CONNACK's session present, until the host has been told of the client.
     pub(super) untold: Option<bool>,
     pub(super) session: Option<SessionKey>,
@@ -105,6 +121,8 @@ impl Connection {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Opened,
+            request: None,
+            unasked: None,
             untold: None,
             session: None,
             will: None,

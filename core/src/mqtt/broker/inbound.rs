@@ -27,6 +27,9 @@ impl Broker {
             // It reads nothing: take nothing either.
             return Ok(Handled::incomplete(0));
         }
+        if connection.phase == Phase::Asked {
+            return Ok(Handled::incomplete(0));
+        }
         let opened = connection.phase == Phase::Opened;
         // [MQTT-3.1.0-1]: nothing before a CONNECT, however its beginning looks. Types that do not exist and wrong
         // flags are for the decoder to tell.
@@ -114,7 +117,11 @@ impl Broker {
             }
         }
         // §4.7.2: clients do not talk to each other below `$`. [MQTT-3.3.5-2]: it is acknowledged all the same.
-        connection.receiving = Some(Receiving::new(publish, again || publish.topic.starts_with('$')));
+        let denied = publish.topic.starts_with('$') || session.is_some_and(|session| !session.may_write(publish.topic));
+        if denied && !again {
+            self.stats.denied = self.stats.denied.wrapping_add(1);
+        }
+        connection.receiving = Some(Receiving::new(publish, again || denied));
         Ok(())
     }
 
@@ -173,6 +180,9 @@ impl Broker {
         let mut taken = 0_usize;
         for (key, granted) in self.subscriptions.matching(&message.topic) {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
+            if !session.may_read(&message.topic) {
+                continue;
+            }
             let qos = message.qos.min(granted); // [MQTT-3.8.4-6]
             if session.enqueue(&self.config, &self.retained, Delivery { message: message.clone(), qos, retain: false })
             {
@@ -215,6 +225,7 @@ impl Broker {
             ("$SYS/broker/messages/received", stats.received.to_string()),
             ("$SYS/broker/messages/sent", stats.sent.to_string()),
             ("$SYS/broker/publish/messages/dropped", stats.dropped.to_string()),
+            ("$SYS/broker/publish/messages/denied", stats.denied.to_string()),
         ] {
             let message = self.message(topic.into(), value.into(), QoS::AtMostOnce);
             self.retain_or_forget(&message, true);

@@ -16,6 +16,7 @@
 
 use super::{
     BrokerConfig, Message,
+    acl::Rights,
     retained::{Retained, Step, Walk},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub(super) struct Session {
     pub(super) clean: bool,
     /// The client's connection, where it has one.
     pub(super) peer: Option<Peer>,
+    /// What the client may do. Everything, if none are given.
+    pub(super) rights: Option<Rights>,
     /// When it is forgotten.
     pub(super) expiry: Option<Instant>,
     subscriptions: BTreeMap<Arc<str>, Subscription>,
@@ -94,6 +97,7 @@ impl Session {
             client_id,
             clean,
             peer: None,
+            rights: None,
             expiry: None,
             subscriptions: BTreeMap::new(),
             subscription_bytes: 0,
@@ -150,11 +154,26 @@ impl Session {
         }
     }
 
+    // ---- rights
+
+    /// Whether the client may publish to this topic.
+    pub(super) fn may_write(&self, topic: &str) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.may_write(topic))
+    }
+
+    /// Whether messages of this topic may go to the client.
+    pub(super) fn may_read(&self, topic: &str) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.may_read(topic))
+    }
+
     // ---- subscriptions
 
     /// Grants a subscription, or replaces the one with that filter (`[MQTT-3.8.4-3]`). Messages retained so far, up to
-    /// the one numbered `until`, are going to be sent. False where it is one too many or too long.
+    /// the one numbered `until`, are going to be sent. False where it is one too many, too long, or denied.
     pub(super) fn subscribe(&mut self, config: &BrokerConfig, filter: &str, qos: QoS, until: u64) -> bool {
+        if self.rights.as_ref().is_some_and(|rights| !rights.may_subscribe(filter)) {
+            return false;
+        }
         let serial = self.next_serial();
         let filter: Arc<str> = match self.subscriptions.get_key_value(filter) {
             Some((filter, _)) => filter.clone(),
@@ -212,6 +231,8 @@ impl Session {
             *budget = left;
             match retained.step(walk) {
                 Step::Passed => {}
+                Step::Found(message) if self.rights.as_ref().is_some_and(|rights| !rights.may_read(&message.topic)) => {
+                }
                 Step::Over => {
                     subscription.walk = None;
                     first.remove();

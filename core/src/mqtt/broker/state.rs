@@ -3,12 +3,14 @@
 //! | connection | on | becomes |
 //! | --- | --- | --- |
 //! | none | `accept` | opened |
-//! | opened | CONNECT that is admitted | connected |
+//! | opened | CONNECT that is admitted | asked if the host is to be, else connected |
+//! | asked | `allow` | connected |
+//! | asked | `deny`; no answer in time | closing, after its CONNACK |
 //! | opened | CONNECT that is refused | closing, after its CONNACK |
 //! | opened | no CONNECT in time | closing |
 //! | connected | DISCONNECT | closing, no will |
 //! | connected | silence of 1.5 × keep-alive; a CONNECT with the same client identifier | closing, will |
-//! | opened, connected | a violation, a bound, the host's `disconnect` | closing, will |
+//! | opened, asked, connected | a violation, a bound, the host's `disconnect` | closing, will |
 //! | closing | the host is told | none |
 //! | any | `connection_lost` | none, will if not closing |
 //!
@@ -20,8 +22,9 @@
 //! | detached | CONNECT with clean session 1; expiry | none |
 
 use super::{
-    Alarm, Broker, Event, Message, Reason, SessionKey,
-    connection::{Connection, LastWill, Phase},
+    Acl, Alarm, Broker, Event, Message, Password, Reason, SessionKey,
+    acl::Rights,
+    connection::{Connection, LastWill, Phase, Request},
     session::Session,
 };
 use crate::{
@@ -47,73 +50,117 @@ impl Broker {
         Ok(())
     }
 
-    // ---- opened → connected
-
-    /// CONNECT, well formed.
+    /// CONNECT, well formed: whether a client is let in (§3.1.4).
     pub(super) fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) {
-        match self.admit(connect) {
-            Ok(()) => self.welcome(now, peer, connect),
-            Err(code) => self.refuse(now, peer, code, Reason::Refused(code)),
-        }
-    }
-
-    /// Whether a client is let in (§3.1.4).
-    fn admit(&self, connect: &Connect<'_>) -> Result<(), ConnectReturnCode> {
-        if connect.client_id.len() > self.config.max_client_id {
-            return Err(ConnectReturnCode::IdentifierRejected); // [MQTT-3.1.3-9]
-        }
-        if !self.config.admits(connect.username, connect.password) {
-            return Err(ConnectReturnCode::BadUserNameOrPassword);
-        }
         let known = self.clients.contains_key(connect.client_id);
-        if !known && self.sessions.len() >= self.config.max_sessions {
-            return Err(ConnectReturnCode::ServerUnavailable);
-        }
-        Ok(())
+        let refusal = if connect.client_id.len() > self.config.max_client_id {
+            ConnectReturnCode::IdentifierRejected // [MQTT-3.1.3-9]
+        } else if !self.config.admits(connect.username, connect.password) {
+            ConnectReturnCode::BadUserNameOrPassword
+        } else if !known && self.sessions.len() >= self.config.max_sessions {
+            ConnectReturnCode::ServerUnavailable
+        } else {
+            let request = Request {
+                // [MQTT-3.1.3-6]: one that gives no identifier gets one that nobody has.
+                client_id: match connect.client_id {
+                    "" => self.unused_client_id(),
+                    given => given.into(),
+                },
+                username: connect.username.map(Into::into),
+                clean: connect.clean_session,
+                keep_alive: connect.keep_alive,
+                will: connect.will.map(|will| LastWill {
+                    message: Message {
+                        topic: will.topic.into(),
+                        payload: Bytes::copy_from_slice(will.payload),
+                        qos: will.qos,
+                        serial: 0,
+                    },
+                    retain: will.retain,
+                }),
+            };
+            if self.config.ask_host {
+                self.ask(peer, request, connect.password);
+            } else {
+                self.admit(now, peer, request, None);
+            }
+            return;
+        };
+        self.refuse(now, peer, refusal, Reason::Refused(refusal));
     }
 
-    fn welcome(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) {
-        // [MQTT-3.1.3-6]: one that gives no identifier gets one that nobody has.
-        let client_id: Arc<str> = match connect.client_id {
-            "" => self.unused_client_id(),
-            given => given.into(),
+    // ---- opened → asked
+
+    /// The host is going to be asked.
+    fn ask(&mut self, peer: Peer, request: Request, password: Option<&[u8]>) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        connection.phase = Phase::Asked;
+        connection.request = Some(request);
+        connection.unasked = Some(password.map(|password| Password(Bytes::copy_from_slice(password))));
+        self.wake(peer);
+    }
+
+    /// The host answers: what it was asked about.
+    pub(super) fn answered(&mut self, peer: Peer) -> Result<Request, Error> {
+        let Some(connection) = self.connections.get_mut(&peer) else { return Err(Misuse::UnknownId.into()) };
+        if connection.phase != Phase::Asked || connection.unasked.is_some() {
+            return Err(Misuse::WrongState.into());
+        }
+        connection.request.take().ok_or(Error::Misuse(Misuse::WrongState))
+    }
+
+    // ---- opened, asked → connected
+
+    /// Lets a client in, unless its will may not be published.
+    pub(super) fn admit(&mut self, now: Instant, peer: Peer, request: Request, acl: Option<Arc<Acl>>) {
+        let acl = acl.or_else(|| self.config.acl.clone());
+        let rights = acl.map(|acl| Rights::new(acl, request.client_id.clone(), request.username.clone()));
+        let denied = match (&rights, &request.will) {
+            (Some(rights), Some(will)) => !rights.may_write(&will.message.topic),
+            _ => false,
         };
+        // Others may have come while the host was thinking.
+        let known = self.clients.contains_key(&request.client_id);
+        if denied {
+            let code = ConnectReturnCode::NotAuthorized;
+            self.refuse(now, peer, code, Reason::Refused(code));
+        } else if !known && self.sessions.len() >= self.config.max_sessions {
+            let code = ConnectReturnCode::ServerUnavailable;
+            self.refuse(now, peer, code, Reason::Refused(code));
+        } else {
+            self.welcome(now, peer, request, rights);
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, peer: Peer, request: Request, rights: Option<Rights>) {
+        let Request { client_id, clean, keep_alive, will, .. } = request;
         // [MQTT-3.1.4-2]: whoever has that identifier now is disconnected, as if the network had failed.
         let holder = self.clients.get(&client_id).and_then(|key| self.sessions.get(key)).and_then(|held| held.peer);
         if let Some(holder) = holder {
             self.close(now, holder, Reason::TakenOver);
         }
         // [MQTT-3.1.4-3], [MQTT-3.1.2-6]: a clean session forgets what was, and nothing of it comes back.
-        if connect.clean_session
-            && let Some(key) = self.clients.get(&client_id).copied()
-        {
+        if clean && let Some(key) = self.clients.get(&client_id).copied() {
             self.end_session(key);
         }
         // [MQTT-3.1.2-4], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let kept = self.clients.get(&client_id).copied();
         let session_present = kept.is_some();
-        let key = kept.unwrap_or_else(|| self.begin_session(client_id, connect.clean_session));
+        let key = kept.unwrap_or_else(|| self.begin_session(client_id, clean));
 
         let Some(connection) = self.connections.get_mut(&peer) else { return };
         connection.phase = Phase::Connected;
         connection.untold = Some(session_present);
         connection.session = Some(key);
         // [MQTT-3.1.2-8], [MQTT-3.1.2-9]: what counts from now on if the connection breaks.
-        connection.will = connect.will.map(|will| LastWill {
-            message: Message {
-                topic: will.topic.into(),
-                payload: Bytes::copy_from_slice(will.payload),
-                qos: will.qos,
-                serial: 0,
-            },
-            retain: will.retain,
-        });
+        connection.will = will;
         // [MQTT-3.1.4-4], [MQTT-3.2.0-1]
         connection.push(&Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted });
         if let Some(session) = self.sessions.get_mut(&key) {
             if let Some(at) = session.expiry.take() {
                 self.alarms.remove(&(at, Alarm::Session(key)));
             }
+            session.rights = rights;
             session.attach(peer);
             // [MQTT-4.4.0-1]; the PUBLISHes follow by themselves.
             for id in session.releasing() {
@@ -122,7 +169,7 @@ impl Broker {
         }
         connection.heard = now;
         // [MQTT-3.1.2-24]: one and a half times the keep-alive.
-        connection.silence = match connect.keep_alive {
+        connection.silence = match keep_alive {
             0 => None,
             seconds => Some(Duration::from_millis(u64::from(seconds).saturating_mul(1_500))),
         };
@@ -142,10 +189,10 @@ impl Broker {
         }
     }
 
-    // ---- opened → closing
+    // ---- opened, asked → closing
 
     /// Answers a CONNECT by a refusal and closes (`[MQTT-3.2.2-4]`, `[MQTT-3.2.2-5]`).
-    fn refuse(&mut self, now: Instant, peer: Peer, code: ConnectReturnCode, reason: Reason) {
+    pub(super) fn refuse(&mut self, now: Instant, peer: Peer, code: ConnectReturnCode, reason: Reason) {
         self.close(now, peer, reason);
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.push(&Packet::ConnAck { session_present: false, code });
@@ -290,6 +337,7 @@ impl Broker {
         connection.alarm = None;
         match (connection.phase, connection.silence) {
             (Phase::Opened, _) => self.close(now, peer, Reason::ConnectTimeout),
+            (Phase::Asked, _) => self.refuse(now, peer, ConnectReturnCode::ServerUnavailable, Reason::ConnectTimeout),
             (Phase::Connected, Some(silence)) => {
                 let due = connection.heard.after(silence);
                 if due > now {
@@ -307,6 +355,11 @@ impl Broker {
     /// The event that `peer` owes the host before anything is sent to it.
     pub(super) fn untold(&mut self, peer: Peer) -> Option<Event> {
         let connection = self.connections.get_mut(&peer)?;
+        if let Some(password) = connection.unasked.take_if(|_| connection.phase == Phase::Asked) {
+            let Request { client_id, username, .. } = connection.request.as_ref()?;
+            let (client_id, username) = (client_id.clone(), username.clone());
+            return Some(Event::Authenticate { peer, client_id, username, password });
+        }
         let session_present = connection.untold.take()?;
         let session = self.sessions.get(&connection.session?)?;
         Some(Event::Connected { peer, client_id: session.client_id.clone(), session_present })

@@ -1,5 +1,6 @@
 //! The broker in virtual time, with packets by hand.
 
+mod auth;
 mod bench;
 mod bounds;
 mod connections;

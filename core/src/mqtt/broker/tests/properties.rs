@@ -27,6 +27,8 @@ const CONFIG: BrokerConfig = BrokerConfig {
     max_backlog: 20,
     sys_interval: None,
     users: Vec::new(),
+    ask_host: false,
+    acl: None,
 };
 
 #[derive(Debug, Clone)]
