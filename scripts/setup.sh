@@ -23,12 +23,16 @@ as_root() {
 apt() {
     local missing=()
     for name in "$@"; do installed "$name" || missing+=("$name"); done
-    [ ${#missing[@]} = 0 ] && return
-    echo "== setup: apt-get install ${missing[*]}"
+    [ ${#missing[@]} = 0 ] || upgrade "${missing[@]}"
+}
+
+# upgrade NAME...: installs the latest of these, or says how.
+upgrade() {
+    echo "== setup: apt-get install $*"
     local log; log=$(mktemp)
-    if ! { as_root apt-get -q update && as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    if ! { as_root apt-get -q update && as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 5 "$log" >&2
-        fail "these Debian packages are missing: ${missing[*]}" "install them with:  sudo apt-get install ${missing[*]}"
+        fail "these Debian packages are missing: $*" "install them with:  sudo apt-get install $*"
     fi
 }
 
@@ -56,7 +60,7 @@ setup_packages() {
     apt "${packages[@]}"
     # The firmware's core library is built from source, so that a panic in it is a trap: see cargo-arm.sh.
     if ! can_trap; then
-        { command -v rustup && timeout 120 rustup component add rust-src; } >/dev/null 2>&1 && can_trap || apt "${arm_rust[@]}"
+        { command -v rustup && timeout 120 rustup component add rust-src; } >/dev/null 2>&1 && can_trap || upgrade "${arm_rust[@]}"
         can_trap || fail "the source of core of Rust 1.88 or later is missing:  rustup component add rust-src, or sudo apt-get update && sudo apt-get install ${arm_rust[*]}"
     fi
 }
