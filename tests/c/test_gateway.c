@@ -114,7 +114,7 @@ int main(void) {
     CHECK(answered(WAFT_COAP_CHANGED, ""));
 
     OK(waft_gateway_stats(gateway, &stats));
-    CHECK(stats.fetches == 2 && stats.hits == 2 && stats.notifications == 1 && stats.requests == 6);
+    CHECK(stats.fetches == 2 && stats.hits == 2 && stats.notifications == 2 && stats.requests == 6);
     OK(waft_gateway_handle_timeout(gateway, 0));
 
     /* Misuse. */
