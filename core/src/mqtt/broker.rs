@@ -1,6 +1,6 @@
 //! The broker: MQTT's server side for any number of connections (§3, §4), with allocation and without I/O.
 //!
-//! The host owns the sockets and gives each connection a number, its [`Peer`]. It tells what happens to them, and does
+//! The host owns the sockets, or whatever carries bytes in their order (`[MQTT-7.1.1-1]`), and gives each connection a number, its [`Peer`]. It tells what happens to them, and does
 //! what it is told:
 //!
 //! 1. A connection was accepted: [`accept`](Broker::accept). It was closed: [`connection_lost`](Broker::connection_lost).

@@ -1,4 +1,5 @@
-//! The client: one connection to one server, and the session that outlives it.
+//! The client: one connection to one server, over anything that carries bytes in their order (`[MQTT-7.1.2-1]`), and
+//! the session that outlives it.
 //!
 //! ```
 //! use waft::mqtt::{Connect, QoS, client::{Client, Config, Event, InFlight}};

@@ -1,6 +1,7 @@
 //! MQTT 3.1.1, client and server side.
 //!
-//! Citations like `[MQTT-3.3.1-2]` and `§4.6` are of the OASIS Standard *MQTT Version 3.1.1*, 29 October 2014.
+//! Citations like `[MQTT-x.y.z-n]` and `§4.6` are of the OASIS Standard *MQTT Version 3.1.1*, 29 October 2014. Nothing
+//! outside of it is needed to talk to anybody (`[MQTT-7.0.0-2]`).
 
 #[cfg(feature = "alloc")]
 pub mod broker;

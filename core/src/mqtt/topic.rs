@@ -98,7 +98,7 @@ mod tests {
         let mut topic = String::from_utf8(std::vec![b'a'; MAX_LEN]).unwrap();
         assert!(valid_name(&topic) && valid_filter(&topic));
         topic.push('a');
-        assert!(!valid_name(&topic) && !valid_filter(&topic));
+        assert!(!valid_name(&topic) && !valid_filter(&topic)); // [MQTT-4.7.3-3]
     }
 
     #[test]

@@ -145,6 +145,7 @@ impl Broker {
         self.stats.received = self.stats.received.wrapping_add(1);
         if !ignored {
             let message = self.message(topic, payload, qos);
+            // [MQTT-3.3.1-12]: without RETAIN nothing of what is retained changes.
             if retain && !self.retained.retain(&message) {
                 if qos != QoS::AtMostOnce {
                     return Err(Capacity::Retained.into()); // [MQTT-4.8.0-2], [MQTT-3.3.1-5]
@@ -174,7 +175,8 @@ impl Broker {
         Arc::new(Message { topic, payload, qos, serial: self.serial })
     }
 
-    /// Adds a message to every session that has a matching subscription (`[MQTT-4.5.0-1]`), once (§3.3.5); to how
+    /// Adds a message to every session that has a matching subscription (`[MQTT-4.5.0-1]`) and to no other
+    /// (`[MQTT-3.3.2-3]`), once (§3.3.5); to how
     /// many. Its own RETAIN flag and DUP are not passed on (`[MQTT-3.3.1-3]`, `[MQTT-3.3.1-9]`).
     pub(super) fn route(&mut self, message: &Arc<Message>) -> usize {
         let mut taken = 0_usize;
@@ -235,7 +237,7 @@ impl Broker {
 
     // ---- SUBSCRIBE, UNSUBSCRIBE
 
-    /// One answer for all filters, each taken as if it came alone (`[MQTT-3.8.4-4]`), in their order
+    /// One answer for all filters, with wildcards or without (`[MQTT-3.8.3-2]`), each taken as if it came alone (`[MQTT-3.8.4-4]`), in their order
     /// (`[MQTT-3.9.3-1]`).
     fn subscribe(&mut self, peer: Peer, id: PacketId, filters: Filters<'_>) {
         let Some(key) = self.connections.get(&peer).and_then(|connection| connection.session) else { return };

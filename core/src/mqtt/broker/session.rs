@@ -11,6 +11,9 @@
 //! A message that comes while an older one of its topic, a retained one, has not been found yet waits in `held` before,
 //! and so do all that come after it.
 //!
+//! All of it lasts as long as the session does (`[MQTT-4.1.0-1]`), and that at least as long as its connection
+//! (`[MQTT-4.1.0-2]`).
+//!
 //! When the client comes back, `releasing` is sent again as PUBREL and `in_flight` as PUBLISH with DUP, each in its
 //! order (`[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`).
 
@@ -285,7 +288,7 @@ impl Session {
         queue.push_back((serial, delivery));
     }
 
-    /// Takes a message for the client (`[MQTT-4.5.0-1]`). False where it is dropped: the queue is full, or it is of
+    /// Takes a message for the client (`[MQTT-4.5.0-1]`), be it away (`[MQTT-3.1.2-5]`). False where it is dropped: the queue is full, or it is of
     /// QoS 0 and the client is away.
     pub(super) fn enqueue(&mut self, config: &BrokerConfig, retained: &Retained, delivery: Delivery) -> bool {
         let wanted = delivery.qos != QoS::AtMostOnce || self.peer.is_some();
@@ -303,7 +306,7 @@ impl Session {
     }
 
     /// The next PUBLISH to be sent. Messages go out in the order they came in, but that those of QoS 0 overtake when
-    /// the others have to wait for acknowledgements (`[MQTT-4.6.0-6]` is about each QoS for itself).
+    /// the others have to wait for acknowledgements (`[MQTT-4.6.0-5]`, `[MQTT-4.6.0-6]` are about each QoS for itself).
     pub(super) fn next(&mut self, config: &BrokerConfig) -> Option<Outgoing> {
         if let Some((id, delivery)) = self.in_flight.get(self.sent) {
             // [MQTT-3.3.1-1]: sent before, over another connection.

@@ -50,7 +50,8 @@ impl Broker {
         Ok(())
     }
 
-    /// CONNECT, well formed: whether a client is let in (§3.1.4).
+    /// CONNECT, well formed: whether a client is let in (§3.1.4). Any identifier will do that is not too long
+    /// (`[MQTT-3.1.3-5]`).
     pub(super) fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) {
         let known = self.clients.contains_key(connect.client_id);
         let refusal = if connect.client_id.len() > self.config.max_client_id {
@@ -144,6 +145,7 @@ impl Broker {
             self.end_session(key);
         }
         // [MQTT-3.1.2-4], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
+        // The identifier and nothing else tells which session that is: [MQTT-3.1.3-2].
         let kept = self.clients.get(&client_id).copied();
         let session_present = kept.is_some();
         let key = kept.unwrap_or_else(|| self.begin_session(client_id, clean));
@@ -202,7 +204,8 @@ impl Broker {
     // ---- opened, connected → closing
 
     /// A packet that the standard forbids. Only this peer is closed (`[MQTT-4.8.0-1]`), and only a CONNECT may be
-    /// answered before (`[MQTT-3.1.4-1]`): `[MQTT-3.1.2-2]`, `[MQTT-3.1.3-8]`.
+    /// answered before (`[MQTT-3.1.4-1]`): `[MQTT-3.1.2-2]`, `[MQTT-3.1.3-8]`. There is no return code for anything
+    /// else (`[MQTT-3.2.2-6]`).
     pub(super) fn violated(&mut self, now: Instant, peer: Peer, violation: Violation) {
         let reason = Reason::Violation(violation);
         let opened = self.connections.get(&peer).is_some_and(|connection| connection.phase == Phase::Opened);
@@ -287,7 +290,7 @@ impl Broker {
         }
     }
 
-    /// Forgets a session. What is retained is no part of it (§3.1.2.4).
+    /// Forgets a session. What is retained is no part of it (`[MQTT-3.1.2-7]`).
     fn end_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.remove(&key) else { return };
         self.clients.remove(&session.client_id);

@@ -24,6 +24,8 @@
 //! 8. QoS 2: the same up to PUBREC; the identifier is known until PUBREL comes, and a PUBLISH with it until then is the
 //!    same message, acknowledged and not told again. PUBREL comes, PUBCOMP goes out, done (`[MQTT-4.3.3-2]`).
 //!
+//! Both are kept until then (`[MQTT-4.1.0-1]`, `[MQTT-4.1.0-2]`), and so are their identifiers (`[MQTT-2.3.1-3]`).
+//!
 //! When the connection ends, what is ours is due again (`[MQTT-4.4.0-1]`, in the table's order: `[MQTT-4.6.0-1]`), with
 //! DUP if it had been sent (`[MQTT-3.3.1-1]`), and of what is the server's only QoS 2 stays. A server that comes back
 //! without the session starts its identifiers anew, so these are forgotten too.
@@ -369,7 +371,7 @@ impl Client<'_> {
         let fresh =
             matches!(self.slots.get(index), Some(slot) if matches!(slot.step, Step::Arriving1 | Step::Arriving2));
         self.apply(index, if fresh { Cause::Whole } else { Cause::Again });
-        // What was passed over, nobody can acknowledge.
+        // What was passed over, nobody can acknowledge, and yet it has to be: [MQTT-4.5.0-2].
         if fresh && (self.receiving.quiet || !self.config.manual_ack) {
             self.apply(index, Cause::Acknowledge);
         }

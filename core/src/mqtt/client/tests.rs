@@ -339,7 +339,7 @@ fn more_messages_of_qos_2_than_the_table_holds_close_the_connection() {
     fed(&mut c, T0, b"\x34\x05\x00\x01a\x00\x01\x34\x05\x00\x01a\x00\x02");
     sent(&mut c, T0);
     let third = b"\x34\x05\x00\x01a\x00\x03";
-    assert_eq!(offer(&mut c, T0, third), Ok((vec!["closed Overflow".into()], 7)));
+    assert_eq!(offer(&mut c, T0, third), Ok((vec!["closed Overflow".into()], 7))); // [MQTT-4.8.0-2]
     assert_eq!(c.state(), State::Closed);
     // After the reconnect the server goes on with those it knows to have arrived.
     reconnected(&mut c, true);

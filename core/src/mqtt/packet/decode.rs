@@ -102,6 +102,7 @@ impl<'a> Frame<'a> {
         let mut reader = Reader::new(bytes);
         let first = reader.u8().ok_or(Stop::Needed(2))?;
         let flags = first & 0x0F;
+        // [MQTT-2.2.2-2], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]
         match first >> 4 {
             0 | 15 => return Err(Violation::ReservedType.into()),
             PUBLISH if flags & 0x06 == 0x06 => return Err(Violation::QoS.into()),
@@ -231,10 +232,12 @@ fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     let has = |bit: u8| flags & bit != 0;
     let (clean_session, with_will, with_password, with_username) = (has(0x02), has(0x04), has(0x40), has(0x80));
     let will_qos = QoS::from_u8((flags >> 3) & 0x03).ok_or(Violation::QoS)?;
-    // [MQTT-3.1.2-3], [MQTT-3.1.2-22], [MQTT-3.1.2-11]
+    // [MQTT-3.1.2-3], [MQTT-3.1.2-22], [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT-3.1.2-15]
     if has(0x01) || (with_password && !with_username) || (!with_will && has(0x38)) {
         return Err(Violation::ConnectFlags);
     }
+    // [MQTT-3.1.3-3]; then what the flags announce, all of it and nothing else: [MQTT-3.1.2-18], [MQTT-3.1.2-19],
+    // [MQTT-3.1.2-20], [MQTT-3.1.2-21].
     let client_id = string(&mut reader)?;
     let will = if with_will {
         let topic = topic_name(&mut reader)?;
@@ -301,7 +304,8 @@ fn binary<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Violation> {
     reader.take(len.into()).ok_or(Violation::Length)
 }
 
-/// §1.5.3
+/// §1.5.3: every string there is, whatever it is for (`[MQTT-3.1.3-4]`, `[MQTT-3.1.3-10]`, `[MQTT-3.1.3-11]`,
+/// `[MQTT-3.3.2-1]`, `[MQTT-3.8.3-1]`, `[MQTT-3.10.3-1]`). U+FEFF is a character like others (`[MQTT-1.5.3-3]`).
 fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let text = core::str::from_utf8(binary(reader)?).map_err(|_| Violation::NotUtf8)?;
     if text.bytes().any(|b| b == 0) { Err(Violation::NullCharacter) } else { Ok(text) }

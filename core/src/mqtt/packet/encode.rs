@@ -17,7 +17,7 @@ const fn framed(remaining: usize) -> usize {
     remaining.saturating_add(header)
 }
 
-/// Writes a fixed header.
+/// Writes a fixed header; `first` holds the type and the flags of Table 2.2 (`[MQTT-2.2.2-1]`).
 fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
     w.u8(first);
     let mut left = remaining;
@@ -143,7 +143,8 @@ impl Publish<'_> {
 }
 
 /// Writes a packet that holds a packet identifier and nothing else; `first` is the first byte of its fixed header:
-/// 0x40 PUBACK, 0x50 PUBREC, 0x62 PUBREL, 0x70 PUBCOMP, 0xB0 UNSUBACK.
+/// 0x40 PUBACK, 0x50 PUBREC, 0x62 PUBREL, 0x70 PUBCOMP, 0xB0 UNSUBACK. The identifier is that of the packet it answers
+/// (`[MQTT-2.3.1-6]`, `[MQTT-2.3.1-7]`).
 pub fn encode_ack(w: &mut Writer<'_>, first: u8, id: PacketId) {
     header(w, first, 2);
     w.u16(id.get());
