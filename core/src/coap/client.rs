@@ -28,7 +28,9 @@ impl Endpoint<'_> {
         let (path, query) = uri::split_target(request.path)?;
         let host = request.host.map(|h| Escaped::new(h).ok_or(Misuse::InvalidUri)).transpose()?;
         let mut texts = uri::segments(path).chain(uri::arguments(query)).chain(host);
-        if texts.any(|text| text.bytes().take(256).count() > 255) {
+        // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
+        let dots = |text: Escaped<'_>| text.bytes().eq(*b".") || text.bytes().eq(*b"..");
+        if texts.any(|text| text.bytes().take(256).count() > 255) || uri::segments(path).any(dots) {
             return Err(Misuse::InvalidUri.into());
         }
         let uri_options = [option::URI_PATH, option::URI_QUERY];
@@ -167,7 +169,7 @@ fn write(
             // In order, having been checked.
             let _ = encoder.option(o.number, o.value);
         }
-        let mut put = |text| {
+        let mut put = |text: Escaped<'_>| {
             let _ = encoder.escaped(number, text);
         };
         match number {

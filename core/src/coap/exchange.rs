@@ -364,6 +364,7 @@ impl<'a> Endpoint<'a> {
         let wait = self.config.response_timeout;
         let Some(f) = self.flights.get_mut(flight).filter(|f| f.confirmable) else { return };
         match f.owner {
+            Owner::Transfer(_) if f.stage == Stage::Acknowledged => {}
             Owner::Transfer(_) => {
                 f.stage = Stage::Acknowledged;
                 f.at = now.after(wait);

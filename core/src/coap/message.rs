@@ -172,14 +172,15 @@ impl<'a> Encoder<'a> {
         self.option(number, Uint::new(value).as_bytes())
     }
 
-    /// Appends an option whose value is the text that `raw` is the percent-encoded form of (RFC 7252 §6.4).
+    /// Appends an option whose value is the text that `raw` is the percent-encoded form of (RFC 7252 §6.4); a host in
+    /// lower case.
     ///
     /// # Errors
     /// As [`option`](Self::option).
     pub fn escaped(&mut self, number: u16, raw: super::uri::Escaped<'_>) -> Result<(), Misuse> {
         self.head(number, raw.bytes().count())?;
         for byte in raw.bytes() {
-            self.w.u8(byte);
+            self.w.u8(if number == super::option::URI_HOST { byte.to_ascii_lowercase() } else { byte });
         }
         Ok(())
     }

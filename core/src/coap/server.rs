@@ -136,7 +136,7 @@ impl Endpoint<'_> {
         let asked = block2.flatten();
         let szx = asked.map_or(self.config.szx, |b| b.szx.min(self.config.szx));
         let observe = match options.get(option::OBSERVE) {
-            Some(value) if matches!(message.code, Code::GET | Code::FETCH) => option::uint(value),
+            Some(value) if matches!(message.code, Code::GET | Code::FETCH) && value.len() <= 3 => option::uint(value),
             _ => None,
         };
         let id = RequestId {
@@ -146,7 +146,8 @@ impl Endpoint<'_> {
             block1: block1.flatten(),
             block2: asked.map(|b| Block::at(b.offset(), false, szx)),
             szx,
-            observe: observe == Some(0),
+            // RFC 7959 §2.6: an observation begins with the first block.
+            observe: observe == Some(0) && asked.is_none_or(|b| b.num == 0),
             size2: options.get(option::SIZE2).is_some(),
         };
         let event = Event::Request {

@@ -1,6 +1,7 @@
 //! Endpoints that talk to each other over a bad network, in virtual time.
 
 mod server;
+mod standard;
 mod transfer;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn message(ty: Type, code: Code, id: u16, token: &[u8], options: &[Opt<'_>], payload: &[u8]) -> Vec<u8> {
+pub(super) fn message(ty: Type, code: Code, id: u16, token: &[u8], options: &[Opt<'_>], payload: &[u8]) -> Vec<u8> {
     let mut buf = [0; 1500];
     let mut encoder = Encoder::new(&mut buf, ty, code, id, &Token::new(token).unwrap());
     for o in options {
@@ -12,16 +12,16 @@ fn message(ty: Type, code: Code, id: u16, token: &[u8], options: &[Opt<'_>], pay
     encoder.finish().unwrap().to_vec()
 }
 
-fn endpoint() -> Endpoint<'static> {
+pub(super) fn endpoint() -> Endpoint<'static> {
     Endpoint::new(Config::DEFAULT, 1, resources(512, 2, 2, 4, 2))
 }
 
-fn give<'i>(endpoint: &mut Endpoint<'static>, now: Instant, bytes: &'i [u8]) -> Option<Event<'i>> {
+pub(super) fn give<'i>(endpoint: &mut Endpoint<'static>, now: Instant, bytes: &'i [u8]) -> Option<Event<'i>> {
     let Ok(handled) = endpoint.handle_input(now, Input { peer: Peer(7), bytes });
     handled.event
 }
 
-fn request(event: Option<Event<'_>>) -> RequestId {
+pub(super) fn request(event: Option<Event<'_>>) -> RequestId {
     match event {
         Some(Event::Request { id, .. }) => id,
         other => panic!("{other:?}"),
@@ -29,7 +29,7 @@ fn request(event: Option<Event<'_>>) -> RequestId {
 }
 
 /// All that is due, decoded to what matters: type, code, message ID, payload.
-fn sent(endpoint: &mut Endpoint<'static>, now: Instant) -> Vec<(Type, Code, u16, Vec<u8>)> {
+pub(super) fn sent(endpoint: &mut Endpoint<'static>, now: Instant) -> Vec<(Type, Code, u16, Vec<u8>)> {
     let mut all = Vec::new();
     let mut buf = [0; 1500];
     while let Output::Transmit { bytes, .. } = endpoint.poll_output(now, &mut buf) {
@@ -40,7 +40,7 @@ fn sent(endpoint: &mut Endpoint<'static>, now: Instant) -> Vec<(Type, Code, u16,
 }
 
 use Type::{Acknowledgement as ACK, Confirmable as CON, NonConfirmable as NON, Reset as RST};
-const T0: Instant = Instant::ZERO;
+pub(super) const T0: Instant = Instant::ZERO;
 
 #[test]
 fn a_response_rides_on_the_acknowledgement_and_is_kept_for_duplicates() {
