@@ -14,6 +14,7 @@ use waft::{
         packet::QoS,
     },
     ota::{
+        author::Release,
         event::{Area, State},
         policy::{Model, Severity},
         refusal::Refusal,
@@ -21,7 +22,9 @@ use waft::{
 };
 use waft_sim::{
     App, Context, Link, Network, NodeId,
-    fleet::{CHUNK, Device, ERASE, Listener, Peers, Provider, SLOT, image, manifest, publish, reference},
+    fleet::{
+        CHUNK, Device, ERASE, Flash, Listener, Peers, Provider, SLOT, image, key, manifest, publish, reference, release,
+    },
 };
 
 const SERVER: &str = "coap://server/fw.bin";
@@ -132,6 +135,8 @@ fn a_newer_release_replaces_a_download_that_is_half_done() {
 /// A broker's host that takes connections or does not.
 struct Door {
     open: bool,
+    /// It takes the connection and says nothing.
+    mute: bool,
 }
 
 impl App<Broker> for Door {
@@ -141,7 +146,8 @@ impl App<Broker> for Door {
         }
     }
     fn opened(&mut self, cx: &mut Context<'_>, broker: &mut Broker, peer: waft::Peer) {
-        if self.open {
+        if self.mute {
+        } else if self.open {
             broker.accept(cx.now, peer).unwrap();
         } else {
             cx.close(peer);
@@ -161,7 +167,7 @@ fn add_door(net: &mut Network, envelope: &[u8], image: &[u8]) -> NodeId {
     }
     let envelope = Bytes::copy_from_slice(envelope);
     broker.publish(now, "waft/lamp/manifest", envelope, QoS::AtLeastOnce, true).unwrap();
-    net.add(broker, Door { open: true })
+    net.add(broker, Door { open: true, mute: false })
 }
 
 fn shut(net: &mut Network, broker: NodeId, node: NodeId, open: bool) {
@@ -432,4 +438,57 @@ fn nothing_is_lost_where_power_goes_and_the_servers_change_at_once() {
         net.with::<Agent<'static>, Device, _>(node, |cx, agent, device| device.reboot(cx, agent)).unwrap();
         assert_installed(&mut net, node, &new);
     }
+}
+
+#[test]
+fn a_broker_that_takes_the_connection_and_says_nothing_is_left() {
+    let image = image(20_000);
+    let mut net = Network::new(4, Link::lossy(0.01));
+    let broker = add_door(&mut net, &manifest(&image, 1, &reference(&image), Severity::High), &image);
+    net.with::<Broker, Door, _>(broker, |_, _, door| door.mute = true).unwrap();
+    let node = add_device(&mut net, "d", Peers { broker: Some(broker), ..Peers::default() });
+    net.run_for(HOUR).unwrap();
+    let asked = device(&mut net, node, |_, d| d.asked[Line::Broker as usize]);
+    assert!((10..200).contains(&asked), "{asked}");
+    net.with::<Broker, Door, _>(broker, |_, _, door| door.mute = false).unwrap();
+    assert_updated(&mut net, node, &image, Model::A);
+}
+
+#[test]
+fn flash_with_small_erase_blocks_is_fed_small_blocks() {
+    let image = image(20_001);
+    for model in MODELS {
+        let (mut net, node, ..) = fleet(5, Link::lossy(0.01), model, &image, |d| d.flash = Flash::of(256));
+        net.run_for(MINUTE.times(2)).unwrap();
+        assert_eq!(last_state(&mut net, node), Some(State::Confirmed), "{model:?}");
+        assert_updated(&mut net, node, &image, model);
+    }
+}
+
+#[test]
+fn chunks_that_flash_cannot_take_whole_are_not_asked_for() {
+    let image = image(20_000);
+    let mut net = Network::new(4, Link::lossy(0.0));
+    let (broker, gateway) = (add_broker(&mut net), add_gateway(&mut net, &image));
+    let uri = reference(&image);
+    let odd = Release { chunk: Some(1_001), ..release(&image, 1, &uri, Severity::High) }.sign(&key()).unwrap();
+    publish(&mut net, broker, &odd, None);
+    let node = add_device(&mut net, "d", Peers { broker: Some(broker), ..Peers::default() });
+    net.run_for(HOUR).unwrap();
+    device(&mut net, node, |_, d| {
+        assert_eq!(d.reports.last().and_then(|r| r.reason), Some(Refusal::Vetoed));
+        assert_eq!(d.stored, 0);
+    });
+    announce(&mut net, gateway, odd);
+    let both = add_device(&mut net, "e", Peers { gateway: Some(gateway), ..Peers::default() });
+    assert_updated(&mut net, both, &image, Model::C);
+}
+
+#[test]
+fn a_server_that_has_a_name_is_asked_by_it() {
+    let image = image(5_000);
+    let (mut net, node, ..) = fleet(5, Link::lossy(0.0), Model::B, &image, |_| ());
+    assert_updated(&mut net, node, &image, Model::B);
+    let files = device(&mut net, node, |_, d| d.peers.server.unwrap());
+    assert_eq!(server(&mut net, files, |s| s.asked_as.clone()).as_deref(), Some("server"));
 }

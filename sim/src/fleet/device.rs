@@ -3,7 +3,7 @@
 use crate::{
     App, Context, NodeId,
     fleet::{
-        flash::{ERASE, Flash, SLOT, UNIT},
+        flash::{Flash, SLOT, UNIT},
         release::{CLASS, VENDOR},
     },
 };
@@ -108,7 +108,7 @@ impl Device {
     /// If `name` is no topic level.
     #[must_use]
     pub fn agent(&self, running: u8) -> Agent<'static> {
-        let update = ota::update::Config::new(VENDOR, CLASS, self.keys, running, [SLOT, ERASE, UNIT]);
+        let update = ota::update::Config::new(VENDOR, CLASS, self.keys, running, [SLOT, self.flash.erase_size, UNIT]);
         let address = |node: Option<NodeId>, host| node.map(|_| Address { host, port: 5683 });
         let config = Config {
             root: "waft",
@@ -147,12 +147,12 @@ impl Device {
     /// # Panics
     /// If the agent does not start.
     pub fn boot(&mut self, now: Instant, machine: &mut Agent<'static>) {
-        let (first, second) = self.flash.area(Area::Journal).split_at(ERASE as usize);
+        let (first, second) = self.flash.area(Area::Journal).split_at(self.flash.erase_size as usize);
         let decision = ota::boot::decide([first, second], 0);
         if let Some(note) = decision.note {
-            let page = u32::from(note.page) * ERASE;
+            let page = u32::from(note.page) * self.flash.erase_size;
             if note.erase.is_some() {
-                self.flash.erase(Area::Journal, page, ERASE);
+                self.flash.erase(Area::Journal, page, self.flash.erase_size);
             }
             self.flash.write(Area::Journal, page + note.offset, &note.bytes);
         }

@@ -12,6 +12,8 @@ pub const UNIT: u32 = 8;
 /// NOR flash: erased to ones, each program unit written once.
 #[derive(Debug, Clone)]
 pub struct Flash {
+    /// Bytes that are erased together.
+    pub erase_size: u32,
     areas: [Vec<u8>; 3],
 }
 
@@ -19,8 +21,14 @@ impl Flash {
     /// Erased flash.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(ERASE)
+    }
+
+    /// Erased flash with erase blocks of `erase_size` bytes.
+    #[must_use]
+    pub fn of(erase_size: u32) -> Self {
         let area = |len: u32| vec![0xFF; len as usize];
-        Self { areas: [area(2 * ERASE), area(SLOT), area(SLOT)] }
+        Self { erase_size, areas: [area(2 * erase_size), area(SLOT), area(SLOT)] }
     }
 
     /// All bytes of an area.
@@ -34,7 +42,7 @@ impl Flash {
     /// # Panics
     /// If it is not one.
     pub fn erase(&mut self, area: Area, offset: u32, len: u32) {
-        assert!(offset.is_multiple_of(ERASE) && len == ERASE, "erase blocks are erased whole");
+        assert!(offset.is_multiple_of(self.erase_size) && len == self.erase_size, "erase blocks are erased whole");
         self.areas[index(area)][offset as usize..][..len as usize].fill(0xFF);
     }
 

@@ -7,5 +7,5 @@ mod servers;
 
 pub use device::{Device, Peers};
 pub use flash::{ERASE, Flash, SLOT, UNIT};
-pub use release::{CHUNK, CLASS, VENDOR, image, key, manifest, reference};
+pub use release::{CHUNK, CLASS, VENDOR, image, key, manifest, reference, release};
 pub use servers::{FileServer, Listener, Provider, publish};

@@ -36,6 +36,15 @@ pub fn image(len: usize) -> Vec<u8> {
 /// If the release is not sound.
 #[must_use]
 pub fn manifest(image: &[u8], sequence: u64, uri: &str, severity: Severity) -> Vec<u8> {
+    release(image, sequence, uri, severity).sign(&key()).expect("a sound release")
+}
+
+/// The same before it is signed.
+///
+/// # Panics
+/// If the image is 4 GiB long or longer.
+#[must_use]
+pub fn release<'r>(image: &[u8], sequence: u64, uri: &'r str, severity: Severity) -> Release<'r> {
     Release {
         sequence,
         vendor: VENDOR,
@@ -50,8 +59,6 @@ pub fn manifest(image: &[u8], sequence: u64, uri: &str, severity: Severity) -> V
         requires: Requires::default(),
         text: None,
     }
-    .sign(&key())
-    .expect("a sound release")
 }
 
 /// The image's reference relative to its manifest.

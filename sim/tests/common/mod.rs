@@ -99,11 +99,13 @@ pub struct Server {
     pub etag: Vec<u8>,
     pub body: Vec<u8>,
     pub requests: u32,
+    /// The name it was last asked by.
+    pub asked_as: Option<String>,
 }
 
 pub fn add_server(net: &mut Network, code: Code, body: &[u8]) -> NodeId {
     let endpoint = Endpoint::new(coap::Config::default(), 3, coap::Resources::owned(16384, 1, 8, 64, 0));
-    net.add(endpoint, Server { code, etag: vec![1], body: body.to_vec(), requests: 0 })
+    net.add(endpoint, Server { code, etag: vec![1], body: body.to_vec(), requests: 0, asked_as: None })
 }
 
 pub fn server<R>(net: &mut Network, node: NodeId, f: impl FnOnce(&mut Server) -> R) -> R {
@@ -112,11 +114,12 @@ pub fn server<R>(net: &mut Network, node: NodeId, f: impl FnOnce(&mut Server) ->
 
 impl App<Endpoint<'static>> for Server {
     fn event(&mut self, cx: &mut Context<'_>, endpoint: &mut Endpoint<'static>, event: Event<'_>) {
-        let Event::Request { id, code, .. } = event else { return };
+        let Event::Request { id, code, options, .. } = event else { return };
         if code != Code::GET {
             return endpoint.respond(cx.now, &id, &Reply::new(Code::CHANGED, &[])).unwrap();
         }
         self.requests += 1;
+        self.asked_as = options.get(coap::option::URI_HOST).map(|host| String::from_utf8_lossy(host).into());
         let options = [Opt { number: coap::option::ETAG, value: &self.etag }];
         let reply = match self.code {
             Code::CONTENT => Reply { options: &options, ..Reply::new(self.code, &self.body) },
