@@ -13,7 +13,7 @@ VENV   := $(abspath .venv)
 PY     := $(VENV)/bin/python
 export PATH := $(VENV)/bin:$(PATH)
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim -name '*.rs' -o -name Cargo.toml 2>/dev/null)
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim tests/interop -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 PY_SOURCES   := $(shell find python \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) 2>/dev/null)
 # Seconds for all fuzz targets together.
 FUZZ_SECONDS ?= 50
@@ -110,6 +110,7 @@ test-arm: firmware ## no panic in the firmware, and its sessions in QEMU
 test-python: setup c-examples ## pytest: the Python package, and everything against real peers
 	@echo '== pytest'
 	@cargo build -q --release -p waft --examples --all-features
+	@cargo build -q -p waft-interop
 	@$(PY) -m pytest -q python tests
 
 .PHONY: stubtest

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Seconds that any wait for a peer may take.
 PATIENCE = 30.0
 
+#: Where cargo puts what it builds.
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[2] / "target"))
+
 #: Debian packages of the programs that the tests talk to.
 PACKAGES = {
     "mosquitto": "mosquitto",

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from brokers import Server
-from conftest import make_image
+from conftest import TARGET, execute, make_image
 from links import Link
 
 from waft import mqtt
@@ -185,3 +185,13 @@ def test_a_silent_connection_is_kept_alive(server: Server) -> None:
         link.rest(2.6)
         assert link.client.is_connected
         link.close()
+
+
+async def test_our_client_in_rust_does_all_of_that_too(server: Server) -> None:
+    path = TARGET / "debug/waft-interop"
+    if not path.is_file():
+        pytest.fail(f"{path} is not built: cargo build -p waft-interop", pytrace=False)
+    patience = "1500" if server.name == "NATS" else "300"
+    code, out, err = await execute(path, "--broker", server.address, "--qos", str(server.qos), "--patience", patience)
+    assert code == 0, (out.decode(), err)
+    assert out.count(b": passed\n") == 9

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from brokers import Server
-from conftest import PATIENCE, Fleet, aiocoap_server, execute, libcoap_server, make_image, program
+from conftest import PATIENCE, TARGET, Fleet, aiocoap_server, execute, libcoap_server, make_image, program
 
 from waft import ota
 from waft.aio.coap import CoapClient
@@ -21,8 +21,6 @@ from waft.cli.publish import send
 
 IMAGE = make_image(70_001)
 SLOT = 32 * ERASE
-REPOSITORY = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 
 
 def device_program(language: str) -> list[str | Path]:
