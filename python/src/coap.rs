@@ -4,8 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waft::coap::{
-    Body, Code, Config, ETag, Endpoint as Machine, Event, Exchange, Flow, Opt, Options, Reply, Request,
-    RequestId as Id, Resource, Resources, Violation,
+    Body, Code, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options, Reply,
+    Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
 };
 use waft::{Input, Peer};
 
@@ -285,4 +285,43 @@ impl Endpoint {
         let s = self.machine.stats();
         format!("<waft.coap.Endpoint {} received, {} sent>", s.received, s.sent)
     }
+}
+
+/// The names of the types, by number.
+const TYPES: [(&str, Type); 4] =
+    [("CON", Type::Confirmable), ("NON", Type::NonConfirmable), ("ACK", Type::Acknowledgement), ("RST", Type::Reset)];
+
+/// Decodes a datagram, for tools and tests: an endpoint does it by itself.
+#[pyfunction]
+pub(crate) fn decode_message(py: Python<'_>, datagram: &[u8]) -> PyResult<Object> {
+    let m = Message::decode(datagram).map_err(|e| errors::peer(py, &e))?;
+    let ty = TYPES.iter().find(|(_, ty)| *ty == m.ty).map_or("", |(name, _)| name);
+    let (token, payload) = (bytes(py, m.token.as_bytes()), bytes(py, m.payload));
+    make!(py, "waft.coap", "Message", (ty, code(py, m.code)?, m.id, token, options(py, m.options), payload))
+}
+
+/// Encodes a message; its options have to be in ascending order of their numbers.
+#[pyfunction]
+pub(crate) fn encode_message(
+    py: Python<'_>,
+    ty: &str,
+    code: u8,
+    id: u16,
+    token: &[u8],
+    options: Vec<(u16, Vec<u8>)>,
+    payload: &[u8],
+) -> PyResult<Vec<u8>> {
+    let (_, ty) = *TYPES
+        .iter()
+        .find(|(name, _)| *name == ty)
+        .ok_or_else(|| PyValueError::new_err("a type is CON, NON, ACK or RST"))?;
+    let token = Token::new(token).ok_or_else(|| PyValueError::new_err("a token has at most 8 bytes"))?;
+    let most = options.iter().map(|(_, value)| value.len().saturating_add(5)).fold(13, usize::saturating_add);
+    let mut buffer = vec![0; most.saturating_add(payload.len())];
+    let mut encoder = Encoder::new(&mut buffer, ty, Code(code), id, &token);
+    for (number, value) in &options {
+        encoder.option(*number, value).map_err(|e| errors::misuse(py, e))?;
+    }
+    encoder.payload(payload);
+    encoder.finish().map(<[u8]>::to_vec).map_err(|_| PyValueError::new_err("the message is too long"))
 }

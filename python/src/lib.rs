@@ -26,15 +26,15 @@ mod _native {
     #[pymodule_export]
     use crate::broker::Broker;
     #[pymodule_export]
-    use crate::coap::{Endpoint, RequestId};
+    use crate::coap::{Endpoint, RequestId, decode_message, encode_message};
     #[pymodule_export]
     use crate::errors::error_table;
     #[pymodule_export]
     use crate::gateway::Gateway;
     #[pymodule_export]
-    use crate::mqtt::{Client, topic_matches};
+    use crate::mqtt::{Client, decode_packet, topic_matches};
     #[pymodule_export]
-    use crate::ota::{SecretKey, Update, boot, choose_model, inspect, verify};
+    use crate::ota::{SecretKey, Update, boot, choose_model, inspect, verify, verify_signature};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

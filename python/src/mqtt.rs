@@ -1,8 +1,11 @@
 //! `waft.mqtt`: the client.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use waft::mqtt::client::{self, CloseReason, InFlight, State};
-use waft::mqtt::packet::{Connect, ConnectReturnCode, PacketId, QoS, Violation, Will};
+use waft::mqtt::packet::{
+    Connect, ConnectReturnCode, Decoded, Packet, PacketId, Publish, QoS, Violation, Will, decode,
+};
 use waft::{Input, Misuse, Peer, Storage};
 
 use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
@@ -258,4 +261,78 @@ impl Client {
 #[pyfunction]
 pub(crate) fn topic_matches(filter: &str, name: &str) -> bool {
     waft::mqtt::topic::matches(filter, name)
+}
+
+/// Decodes the packet at the front of `data`, whichever side it comes from, for tools and tests; a `PUBLISH` ends before its
+/// payload. `max` is the largest remaining length accepted, of a `PUBLISH` the largest variable header.
+#[pyfunction]
+#[pyo3(signature = (data, max=268_435_455))]
+pub(crate) fn decode_packet(py: Python<'_>, data: &[u8], max: u32) -> PyResult<Object> {
+    let (packet, len) = match decode(data, max).map_err(|e| errors::peer(py, &e))? {
+        Decoded::Incomplete { needed } => return handled(py, 0, needed, None),
+        Decoded::Packet { packet, len } => (packet, len),
+    };
+    let fields = PyDict::new(py);
+    let id = |id: PacketId| fields.set_item("id", id.get());
+    let kind = match packet {
+        Packet::Connect(connect) => {
+            fields.set_item("client_id", connect.client_id)?;
+            fields.set_item("clean_session", connect.clean_session)?;
+            fields.set_item("keep_alive", connect.keep_alive)?;
+            if let Some(will) = connect.will {
+                fields.set_item("will_topic", will.topic)?;
+                fields.set_item("will_payload", bytes(py, will.payload))?;
+                fields.set_item("will_qos", will.qos as u8)?;
+                fields.set_item("will_retain", will.retain)?;
+            }
+            if let Some(username) = connect.username {
+                fields.set_item("username", username)?;
+            }
+            if let Some(password) = connect.password {
+                fields.set_item("password", bytes(py, password))?;
+            }
+            "CONNECT"
+        }
+        Packet::ConnAck { session_present, code } => {
+            fields.set_item("session_present", session_present)?;
+            fields.set_item("code", code as u8)?;
+            "CONNACK"
+        }
+        Packet::Publish(Publish { dup, qos, retain, topic, id, payload_len }) => {
+            fields.set_item("topic", topic)?;
+            fields.set_item("qos", qos as u8)?;
+            fields.set_item("retain", retain)?;
+            fields.set_item("dup", dup)?;
+            if let Some(id) = id {
+                fields.set_item("id", id.get())?;
+            }
+            fields.set_item("payload_len", payload_len)?;
+            "PUBLISH"
+        }
+        Packet::PubAck(n) => id(n).map(|()| "PUBACK")?,
+        Packet::PubRec(n) => id(n).map(|()| "PUBREC")?,
+        Packet::PubRel(n) => id(n).map(|()| "PUBREL")?,
+        Packet::PubComp(n) => id(n).map(|()| "PUBCOMP")?,
+        Packet::UnsubAck(n) => id(n).map(|()| "UNSUBACK")?,
+        Packet::Subscribe { id: n, filters } => {
+            id(n)?;
+            fields.set_item("filters", filters.map(|(filter, qos)| (filter, qos as u8)).collect::<Vec<_>>())?;
+            "SUBSCRIBE"
+        }
+        Packet::Unsubscribe { id: n, filters } => {
+            id(n)?;
+            fields.set_item("filters", filters.map(|(filter, _)| filter).collect::<Vec<_>>())?;
+            "UNSUBSCRIBE"
+        }
+        Packet::SubAck { id: n, codes } => {
+            id(n)?;
+            fields.set_item("codes", bytes(py, codes))?;
+            "SUBACK"
+        }
+        Packet::PingReq => "PINGREQ",
+        Packet::PingResp => "PINGRESP",
+        Packet::Disconnect => "DISCONNECT",
+    };
+    let packet = make!(py, "waft.mqtt", "Packet", (kind, fields))?;
+    handled(py, len, 0, Some(packet))
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waft::ota::author;
 use waft::ota::event::{self, Area};
-use waft::ota::manifest::{self, Ed25519, Key, Manifest};
+use waft::ota::manifest::{self, Ed25519, Key, Manifest, Verifier};
 use waft::ota::policy::{Choice, Link, Policy, Severity, UpdateType};
 use waft::ota::refusal::Refusal;
 use waft::ota::report::Report;
@@ -448,4 +448,12 @@ impl Update {
         let (have, size) = self.machine.progress();
         format!("<waft.ota.Update {}, {have} of {size} bytes>", self.machine.state().name())
     }
+}
+
+/// Whether `signature` is the Ed25519 signature of `message` by the holder of the public `key` (RFC 8032 §5.1.7), as
+/// strictly as manifests are judged.
+#[pyfunction]
+pub(crate) fn verify_signature(key: &[u8], message: &[u8], signature: &[u8]) -> PyResult<bool> {
+    let key = exactly("a public key", key)?;
+    Ok(<&[u8; 64]>::try_from(signature).is_ok_and(|signature| Ed25519.verify(&key, message, signature)))
 }

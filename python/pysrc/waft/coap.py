@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from ._native import Endpoint, RequestId
+from ._native import Endpoint, RequestId, encode_message
+from ._native import decode_message as decode
 
 __all__ = [
     "BodyWanted",
@@ -14,6 +15,7 @@ __all__ = [
     "Endpoint",
     "Event",
     "Failed",
+    "Message",
     "Observed",
     "ObserverGone",
     "Option",
@@ -22,6 +24,7 @@ __all__ = [
     "RequestId",
     "Response",
     "Silent",
+    "decode",
     "split_uri",
 ]
 
@@ -80,6 +83,22 @@ for _name, _code in {
     "INTERNAL_SERVER_ERROR": 0xA0,
 }.items():
     setattr(Code, _name, Code(_code))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message (RFC 7252 §3), for tools and tests. ``type`` is CON, NON, ACK or RST."""
+
+    type: str
+    code: Code
+    id: int
+    token: bytes = b""
+    options: list[Option] = field(default_factory=list)
+    payload: bytes = b""
+
+    def encode(self) -> bytes:
+        """Its datagram. The options have to be in ascending order of their numbers."""
+        return encode_message(self.type, self.code, self.id, self.token, self.options, self.payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from ._native import Broker, Client, topic_matches
+from ._native import decode_packet as decode
 
 __all__ = [
     "Acknowledged",
@@ -18,6 +20,7 @@ __all__ = [
     "Closed",
     "Connected",
     "Event",
+    "Packet",
     "Payload",
     "PayloadWanted",
     "Publish",
@@ -27,6 +30,7 @@ __all__ = [
     "Subscribed",
     "Unsubscribed",
     "Will",
+    "decode",
     "topic_matches",
 ]
 
@@ -47,6 +51,18 @@ class Will:
     payload: bytes
     qos: int = 0
     retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A control packet, as :func:`decode` gives it. ``fields`` are those of the packet, by the names that MQTT 3.1.1 gives
+    them: ``client_id``, ``clean_session``, ``keep_alive``, ``will_topic``, ``will_payload``, ``will_qos``, ``will_retain``,
+    ``username``, ``password``; ``session_present``, ``code``; ``topic``, ``qos``, ``retain``, ``dup``, ``payload_len``;
+    ``id``; ``filters``; ``codes``. What a packet does not have is not there.
+    """
+
+    kind: str
+    fields: dict[str, Any]
 
 
 # ---- events of a client --------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ __all__ = [
     "inspect",
     "refusals",
     "verify",
+    "verify_signature",
 ]
 
 
@@ -154,6 +155,12 @@ def verify(envelope: bytes, keys: Sequence[bytes]) -> Manifest:
     ``keys`` are trusted Ed25519 public keys, 32 bytes each. Raises :class:`waft.Refusal` with the reason.
     """
     return _native.verify(envelope, list(keys))
+
+
+def verify_signature(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether ``signature`` is the Ed25519 signature of ``message`` by the holder of the public ``key``, judged as strictly
+    as manifests are."""
+    return _native.verify_signature(key, message, signature)
 
 
 def inspect(envelope: bytes) -> Manifest:
