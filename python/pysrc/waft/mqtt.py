@@ -55,10 +55,10 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A control packet, as :func:`decode` gives it. ``fields`` are those of the packet, by the names that MQTT 3.1.1 gives
-    them: ``client_id``, ``clean_session``, ``keep_alive``, ``will_topic``, ``will_payload``, ``will_qos``, ``will_retain``,
-    ``username``, ``password``; ``session_present``, ``code``; ``topic``, ``qos``, ``retain``, ``dup``, ``payload_len``;
-    ``id``; ``filters``; ``codes``. What a packet does not have is not there.
+    """A control packet, as :func:`decode` gives it. ``fields`` are those of the packet, by the names that MQTT 3.1.1
+    gives them: ``client_id``, ``clean_session``, ``keep_alive``, ``will_topic``, ``will_payload``, ``will_qos``,
+    ``will_retain``, ``username``, ``password``; ``session_present``, ``code``; ``topic``, ``qos``, ``retain``, ``dup``,
+    ``payload_len``; ``id``; ``filters``; ``codes``. What a packet does not have is not there.
     """
 
     kind: str

@@ -1,0 +1,313 @@
+/* A release is signed, chosen a way for, refused where it must be, and taken through to its confirmation, with flash in memory. */
+#include "test.h"
+
+enum { PAGE = 4096, SLOT = 4 * PAGE, IMAGE = 10000 };
+static const uint8_t SEED[32] = {1, 2, 3};
+static uint8_t image[IMAGE], journal[2 * PAGE], slots[2][SLOT], envelope[1024];
+static size_t envelope_len;
+static waft_key_t key;
+static waft_update_t update;
+static uint8_t memory[WAFT_KEY_SIZE + 1024];
+static uint8_t running, activated;
+static int stores;
+
+static waft_release_t release(uint64_t sequence) {
+    waft_release_t r;
+    waft_bytes_t bytes = {image, sizeof image};
+    memset(&r, 0, sizeof r);
+    r.sequence = sequence;
+    memset(r.vendor, 1, 16);
+    memset(r.class_id, 2, 16);
+    OK(waft_sha256(bytes, r.image_digest));
+    r.image_size = sizeof image;
+    r.uri = WAFT_STR("image/x");
+    r.version = WAFT_STR("1.2.0-rc.3");
+    r.kind = WAFT_TYPE_SECURITY;
+    r.severity = WAFT_SEVERITY_LOW;
+    return r;
+}
+
+static waft_bytes_t sign(const waft_release_t *r) {
+    OK(waft_release_sign(r, SEED, envelope, sizeof envelope, &envelope_len));
+    waft_bytes_t bytes = {envelope, envelope_len};
+    return bytes;
+}
+
+static void what_is_signed_is_verified(void) {
+    waft_release_t r = release(7);
+    r.chunk = 2048;
+    r.language = WAFT_STR("en");
+    r.description = WAFT_STR("closes a hole");
+    waft_bytes_t bytes = sign(&r);
+    waft_manifest_t m;
+    OK(waft_manifest_verify(bytes, &key, 1, &m));
+    CHECK(m.sequence == 7 && m.image_size == IMAGE && m.chunk == 2048);
+    CHECK(m.kind == WAFT_TYPE_SECURITY && m.severity == WAFT_SEVERITY_LOW);
+    CHECK(memcmp(m.vendor, r.vendor, 16) == 0 && memcmp(m.class_id, r.class_id, 16) == 0);
+    CHECK(memcmp(m.image_digest, r.image_digest, 32) == 0 && strcmp((const char *)m.version, "1.2.0-rc.3") == 0);
+    CHECK(m.uri.len == 7 && memcmp(m.uri.data, "image/x", 7) == 0);
+
+    /* Exactly enough room, and a byte less; the same bytes each time. */
+    static uint8_t again[sizeof envelope];
+    size_t len = 77;
+    CHECK(waft_release_sign(&r, SEED, again, envelope_len - 1, &len) == WAFT_ERROR_BUFFER && len == 77);
+    OK(waft_release_sign(&r, SEED, again, envelope_len, &len));
+    CHECK(len == envelope_len && memcmp(again, envelope, len) == 0);
+
+    /* What is no release. */
+    static const uint8_t zeros[32];
+    CHECK(waft_release_sign(NULL, SEED, again, sizeof again, &len) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_release_sign(&r, NULL, again, sizeof again, &len) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_release_sign(&r, zeros, again, sizeof again, &len) == WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_release_sign(&r, SEED, NULL, sizeof again, &len) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_release_sign(&r, SEED, again, sizeof again, NULL) == WAFT_ERROR_NULL_POINTER);
+    r.uri = WAFT_STR("a b");
+    CHECK(waft_release_sign(&r, SEED, again, sizeof again, &len) == WAFT_ERROR_INVALID_URI);
+    r = release(7);
+    r.version = WAFT_STR("one");
+    CHECK(waft_release_sign(&r, SEED, again, sizeof again, &len) == WAFT_ERROR_INVALID_STRING);
+    r = release(7);
+    r.severity = 3;
+    CHECK(waft_release_sign(&r, SEED, again, sizeof again, &len) == WAFT_ERROR_OUT_OF_RANGE);
+    r = release(7);
+    r.device = (waft_bytes_t){SEED, 15};
+    CHECK(waft_release_sign(&r, SEED, again, sizeof again, &len) == WAFT_ERROR_OUT_OF_RANGE);
+    waft_key_t none;
+    CHECK(waft_secret_key_public(NULL, &none) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_secret_key_public(SEED, NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_secret_key_public(zeros, &none) == WAFT_ERROR_OUT_OF_RANGE);
+
+    /* Verifying. */
+    waft_key_t many[WAFT_VERIFY_KEYS + 1];
+    memset(many, 0, sizeof many);
+    CHECK(waft_manifest_verify(bytes, many, WAFT_VERIFY_KEYS + 1, &m) == WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_manifest_verify(bytes, NULL, 1, &m) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_manifest_verify(bytes, NULL, 0, &m) == WAFT_ERROR_UPDATE_UNKNOWN_KEY);
+    CHECK(waft_manifest_verify(bytes, &key, 1, NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_sha256(bytes, NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_ed25519_verify(NULL, bytes, bytes) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_ed25519_verify(&key, bytes, bytes) == WAFT_ERROR_UPDATE_SIGNATURE);
+}
+
+static void the_policy_chooses(void) {
+    static const uint8_t always_c[2][3] = {{WAFT_CHOICE_C, WAFT_CHOICE_C, WAFT_CHOICE_C},
+                                           {WAFT_CHOICE_A, WAFT_CHOICE_B, WAFT_CHOICE_CHEAPER}};
+    static const uint8_t wrong[2][3] = {{9, 0, 0}, {0, 0, 0}};
+    uint8_t model = 77;
+    for (uint8_t kind = 0; kind < 2; kind++) {
+        OK(waft_policy_choose(NULL, kind, WAFT_SEVERITY_HIGH, 9, 1, &model));
+        CHECK(model == WAFT_MODEL_A);
+        OK(waft_policy_choose(NULL, kind, WAFT_SEVERITY_MEDIUM, 1, 9, &model));
+        CHECK(model == WAFT_MODEL_B);
+        OK(waft_policy_choose(NULL, kind, WAFT_SEVERITY_LOW, 1, 9, &model));
+        CHECK(model == WAFT_MODEL_A);
+        OK(waft_policy_choose(NULL, kind, WAFT_SEVERITY_LOW, 9, 1, &model));
+        CHECK(model == WAFT_MODEL_B);
+    }
+    OK(waft_policy_choose(always_c, WAFT_TYPE_SOFTWARE, WAFT_SEVERITY_HIGH, 1, 1, &model));
+    CHECK(model == WAFT_MODEL_C);
+    OK(waft_policy_choose(always_c, WAFT_TYPE_SECURITY, WAFT_SEVERITY_HIGH, 1, 1, &model));
+    CHECK(model == WAFT_MODEL_A);
+    CHECK(waft_policy_choose(wrong, 0, 0, 1, 1, &model) == WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_policy_choose(NULL, 2, 0, 1, 1, &model) == WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_policy_choose(NULL, 0, 3, 1, 1, &model) == WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_policy_choose(NULL, 0, 0, 1, 1, NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(model == WAFT_MODEL_A);
+}
+
+static void boot(void) {
+    waft_update_config_t config;
+    OK(waft_update_defaults(&config));
+    memset(config.vendor, 1, 16);
+    memset(config.class_id, 2, 16);
+    config.keys = &key;
+    config.key_count = 1;
+    config.slot_size = SLOT;
+    config.running = running;
+    CHECK(waft_update_init(&update, sizeof update - 1, &config, memory, sizeof memory) == WAFT_ERROR_BAD_STORAGE);
+    CHECK(waft_update_init(&update, sizeof update, &config, memory, WAFT_KEY_SIZE / 2) == WAFT_ERROR_BUFFER);
+    OK(waft_update_init(&update, sizeof update, &config, memory, sizeof memory));
+    OK(waft_update_start(&update, 0));
+}
+
+static uint8_t *place(uint8_t area, uint32_t offset, size_t len) {
+    uint8_t *start = area == WAFT_AREA_JOURNAL ? journal : slots[area];
+    CHECK(area <= WAFT_AREA_JOURNAL && offset + len <= (area == WAFT_AREA_JOURNAL ? sizeof journal : sizeof slots[0]));
+    CHECK(area != running);
+    return start + offset;
+}
+
+static void flash(const waft_update_event_t *event) {
+    switch (event->kind) {
+    case WAFT_UPDATE_EVENT_LOAD: {
+        const uint8_t *from = event->area == running ? slots[running] + event->offset
+                                                     : place(event->area, event->offset, event->len);
+        waft_bytes_t bytes = {from, event->len};
+        OK(waft_update_loaded(&update, 0, bytes));
+        break;
+    }
+    case WAFT_UPDATE_EVENT_ERASE:
+        memset(place(event->area, event->offset, event->len), 0xff, event->len);
+        OK(waft_update_done(&update, 0));
+        break;
+    case WAFT_UPDATE_EVENT_STORE:
+    case WAFT_UPDATE_EVENT_RECORD:
+        memcpy(place(event->area, event->offset, event->bytes.len), event->bytes.data, event->bytes.len);
+        stores += event->kind == WAFT_UPDATE_EVENT_STORE;
+        OK(waft_update_done(&update, 0));
+        break;
+    case WAFT_UPDATE_EVENT_ACTIVATE:
+        activated = 1;
+        OK(waft_update_done(&update, 0));
+        break;
+    default:
+        break;
+    }
+}
+
+/* Does what the update asks for until it asks for nothing. */
+static void settle(void) {
+    for (;;) {
+        uint8_t buffer[128];
+        waft_output_t output;
+        waft_update_event_t event;
+        OK(waft_update_poll_output(&update, 0, buffer, sizeof buffer, &output, &event));
+        CHECK(output.kind == WAFT_OUTPUT_EVENT || output.kind == WAFT_OUTPUT_TIMEOUT);
+        if (output.kind == WAFT_OUTPUT_TIMEOUT) return;
+        flash(&event);
+    }
+}
+
+static waft_update_status_t status(void) {
+    waft_update_status_t s;
+    OK(waft_update_status(&update, &s));
+    return s;
+}
+
+/* Delivers the image from where it is wanted up to `end`. */
+static void deliver(uint32_t end) {
+    int idle = 0;
+    for (uint32_t at = status().have; at < end && idle < 3;) {
+        waft_bytes_t bytes = {image + at, end - at < 700 ? end - at : 700};
+        waft_handled_t handled;
+        waft_update_event_t event;
+        OK(waft_update_data(&update, 0, at, bytes, &handled, &event));
+        at += (uint32_t)handled.consumed;
+        idle = handled.consumed || event.kind ? 0 : idle + 1;
+        flash(&event);
+        settle();
+    }
+}
+
+static void an_image_is_taken_and_a_reboot_forgets_little(void) {
+    boot();
+    settle();
+    waft_release_t r = release(7);
+    waft_bytes_t good = sign(&r);
+    /* Refused: another class, a bit of the signature. Nothing changes. */
+    static uint8_t bad[sizeof envelope];
+    waft_bytes_t forged = {bad, envelope_len};
+    memcpy(bad, envelope, envelope_len);
+    bad[100] ^= 1;
+    CHECK(waft_update_announce(&update, 0, forged) <= -96);
+    r.class_id[0] = 9;
+    CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_CLASS);
+    CHECK(status().state == WAFT_STATE_IDLE);
+    r = release(7);
+    good = sign(&r);
+    OK(waft_update_announce(&update, 0, good));
+    settle();
+    CHECK(status().state == WAFT_STATE_FETCHING && status().size == IMAGE);
+    waft_manifest_t m;
+    OK(waft_update_manifest(&update, &m));
+    CHECK(m.sequence == 7);
+
+    deliver(6000);
+    uint32_t had = status().have;
+    boot();
+    settle();
+    OK(waft_update_announce(&update, 0, sign(&r)));
+    settle();
+    CHECK(status().state == WAFT_STATE_FETCHING && status().have > 0 && status().have <= had);
+    CHECK(had - status().have <= PAGE);
+    deliver(IMAGE);
+    settle();
+    CHECK(activated && stores > 0);
+
+    /* The bootloader says where to go; the new image is tried and confirmed. */
+    waft_boot_t decision;
+    waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}};
+    OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
+    CHECK(decision.slot == 1 && decision.active == 0 && decision.trial && decision.image_size == IMAGE);
+    CHECK(memcmp(slots[1], image, IMAGE) == 0);
+    if (decision.note) {
+        if (decision.note_erase != WAFT_NO_PAGE) memset(journal + decision.note_erase * PAGE, 0xff, PAGE);
+        memcpy(journal + decision.note_page * PAGE + decision.note_offset, decision.note_bytes, sizeof decision.note_bytes);
+    }
+    running = decision.slot;
+    boot();
+    settle();
+    CHECK(status().state == WAFT_STATE_TRIAL && status().floor < 7);
+    OK(waft_update_confirm(&update, 0));
+    settle();
+    CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slot == 1);
+    r = release(6);
+    CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_ROLLBACK);
+}
+
+static void misuse_is_refused(void) {
+    static waft_update_t blank;
+    waft_update_config_t config;
+    waft_update_status_t s;
+    waft_update_event_t event;
+    waft_output_t output;
+    waft_handled_t handled;
+    waft_manifest_t m;
+    uint8_t buffer[128];
+    const waft_bytes_t nothing = {NULL, 0}, wild = {NULL, 1};
+    OK(waft_update_defaults(&config));
+    CHECK(waft_update_defaults(NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_init(NULL, sizeof blank, &config, memory, sizeof memory) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_init(&blank, sizeof blank, NULL, memory, sizeof memory) == WAFT_ERROR_NULL_POINTER);
+    for (int n = 0; n < 2; n++) {
+        waft_update_t *bad = n ? &blank : NULL;
+        int32_t expected = n ? WAFT_ERROR_BAD_HANDLE : WAFT_ERROR_NULL_POINTER;
+        CHECK(waft_update_start(bad, 0) == expected);
+        CHECK(waft_update_announce(bad, 0, nothing) == expected);
+        CHECK(waft_update_data(bad, 0, 0, nothing, &handled, &event) == expected);
+        CHECK(waft_update_done(bad, 0) == expected);
+        CHECK(waft_update_loaded(bad, 0, nothing) == expected);
+        CHECK(waft_update_failed(bad, 0) == expected);
+        CHECK(waft_update_defer(bad, 0, 1) == expected);
+        CHECK(waft_update_veto(bad, 0) == expected);
+        CHECK(waft_update_resume(bad, 0) == expected);
+        CHECK(waft_update_cancel(bad, 0) == expected);
+        CHECK(waft_update_confirm(bad, 0) == expected);
+        CHECK(waft_update_reject(bad, 0) == expected);
+        CHECK(waft_update_status(bad, &s) == expected);
+        CHECK(waft_update_manifest(bad, &m) == expected);
+        CHECK(waft_update_handle_timeout(bad, 0) == expected);
+        CHECK(waft_update_poll_output(bad, 0, buffer, sizeof buffer, &output, &event) == expected);
+        CHECK(waft_update_next_timeout(bad) == WAFT_NEVER);
+    }
+    CHECK(waft_update_announce(&update, 0, wild) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_data(&update, 0, 0, wild, &handled, &event) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_data(&update, 0, 0, nothing, NULL, &event) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_status(&update, NULL) == WAFT_ERROR_NULL_POINTER);
+    CHECK(waft_update_confirm(&update, 0) == WAFT_ERROR_WRONG_STATE);
+    CHECK(waft_update_done(&update, 0) == WAFT_ERROR_WRONG_STATE);
+    CHECK(waft_boot_decide(nothing, nothing, 0, NULL) == WAFT_ERROR_NULL_POINTER);
+}
+
+int main(void) {
+    for (size_t n = 0; n < sizeof image; n++) image[n] = (uint8_t)(n * 31 + n / 255);
+    memset(journal, 0xff, sizeof journal);
+    memset(slots, 0xff, sizeof slots);
+    OK(waft_secret_key_public(SEED, &key));
+    what_is_signed_is_verified();
+    the_policy_chooses();
+    an_image_is_taken_and_a_reboot_forgets_little();
+    misuse_is_refused();
+    puts("test_update: ok");
+    return 0;
+}
