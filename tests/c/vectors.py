@@ -1,4 +1,4 @@
-"""Writes the shared vectors of ../vectors as a C header: a table for each protocol, with what is expected as lines of text.
+"""Writes the shared vectors of ../vectors as a C header: tables, with what is expected as lines of text.
 
     vectors.py HEADER
 """
