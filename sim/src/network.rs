@@ -237,6 +237,11 @@ impl Network {
         Ok(())
     }
 
+    /// Lets `span` pass in which nothing happens, as where everything is suspended: what was due meanwhile happens late.
+    pub fn jump(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+    }
+
     /// Runs until `done`, looked at after every step. `false` when that did not come within `span`.
     ///
     /// # Errors

@@ -88,11 +88,11 @@ fn having(net: &mut Network, nodes: &[NodeId], body: &[u8]) -> usize {
 }
 
 #[test]
-fn a_thousand_wait_for_one_fetch_and_all_are_served() {
+fn hundreds_wait_for_one_fetch_and_all_are_served() {
     let body = image(3_000);
     let mut net = Network::new(1, Link::lossy(0.02));
     let node = net.add(gateway(), Host::default());
-    let nodes = clients(&mut net, node, 1_000, "/image/x", false);
+    let nodes = clients(&mut net, node, 800, "/image/x", false);
     net.run_for(Duration::from_secs(20)).unwrap();
     let asked = with(&mut net, node, |_, _, host| host.asked.clone());
     assert_eq!(asked, [("/image/x".into(), "http://provider/image/x".into())]);
@@ -100,7 +100,7 @@ fn a_thousand_wait_for_one_fetch_and_all_are_served() {
     net.run_for(MINUTE.times(3)).unwrap();
     let served = having(&mut net, &nodes, &body);
     // RFC 7252 gives up one in some ten thousand messages at this loss.
-    assert!(served >= 998, "{served} of 1,000");
+    assert!(served >= 798, "{served} of 800");
 }
 
 #[test]
@@ -109,10 +109,10 @@ fn all_observers_are_told_though_many_of_them_are_dead() {
     let mut net = Network::new(2, Link::lossy(0.02));
     let node = net.add(gateway(), Host::default());
     put(&mut net, node, "/m", &old);
-    let nodes = clients(&mut net, node, 2_000, "/m", true);
+    let nodes = clients(&mut net, node, 1_200, "/m", true);
     net.run_for(MINUTE).unwrap();
-    assert_eq!(having(&mut net, &nodes, &old), 2_000);
-    let (dead, alive) = nodes.split_at(600);
+    assert_eq!(having(&mut net, &nodes, &old), 1_200);
+    let (dead, alive) = nodes.split_at(560);
     for n in dead {
         net.link(node, *n, Link::lossy(1.0));
     }
@@ -126,9 +126,9 @@ fn all_observers_are_told_though_many_of_them_are_dead() {
     assert_eq!(having(&mut net, &more, &old), 50);
     net.run_for(MINUTE.times(6)).unwrap();
     let told = having(&mut net, alive, &new);
-    assert!(told >= 1_398, "{told} of 1,400");
+    assert!(told >= 638, "{told} of 640");
     let left = with(&mut net, node, |_, gateway, _| gateway.observers("/m"));
-    assert!((1_398..=1_400).contains(&left), "{left} observers left");
+    assert!((638..=640).contains(&left), "{left} observers left");
 }
 
 #[test]
@@ -150,8 +150,10 @@ fn a_fetch_that_fails_is_told_to_all_who_wait_and_tried_again_for_the_next() {
 #[test]
 fn a_provider_that_never_answers_does_not_shut_the_door_for_good() {
     let mut net = Network::new(3, Link::lossy(0.0));
-    let node = net.add(gateway(), Host::default());
-    clients(&mut net, node, 1_024, "/image/x", false);
+    let mut gateway = Gateway::new(gateway::Config { max_waiting: 20, ..gateway::Config::default() }, 1);
+    gateway.mount("/image/", "http://provider/image/").unwrap();
+    let node = net.add(gateway, Host::default());
+    clients(&mut net, node, 20, "/image/x", false);
     net.run_for(MINUTE).unwrap();
     let late = clients(&mut net, node, 1, "/image/y", false);
     net.run_for(MINUTE).unwrap();

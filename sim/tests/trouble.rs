@@ -492,3 +492,39 @@ fn a_server_that_has_a_name_is_asked_by_it() {
     let files = device(&mut net, node, |_, d| d.peers.server.unwrap());
     assert_eq!(server(&mut net, files, |s| s.asked_as.clone()).as_deref(), Some("server"));
 }
+
+#[test]
+fn a_day_that_passes_at_once_is_a_pause() {
+    for model in MODELS {
+        let image = image(60_000);
+        let (mut net, node, ..) =
+            fleet(6, Link::lossy(0.01), model, &image, |d| d.flash_takes = Duration::from_millis(10));
+        for stored in [10_000, 40_000] {
+            until_stored(&mut net, node, stored);
+            net.jump(DAY);
+        }
+        net.run_for(HOUR).unwrap();
+        assert_updated(&mut net, node, &image, model);
+    }
+}
+
+#[test]
+fn datagrams_that_come_half_a_minute_late_harm_nobody() {
+    for model in [Model::B, Model::C] {
+        let image = image(20_000);
+        let wild = Link { jitter: Duration::from_secs(30), duplicate: 0.3, ..Link::lossy(0.02) };
+        let (mut net, node, ..) = fleet(7, wild, model, &image, |_| ());
+        assert_updated(&mut net, node, &image, model);
+        device(&mut net, node, |_, d| assert_eq!(d.stored, 20_000));
+    }
+}
+
+#[test]
+fn bits_that_flip_never_reach_a_confirmed_image() {
+    for seed in 0..6 {
+        let image = image(20_000);
+        let flips = Link { corrupt: 0.02, ..Link::lossy(0.02) };
+        let (mut net, node, ..) = fleet(seed, flips, Model::C, &image, |_| ());
+        assert_installed(&mut net, node, &image);
+    }
+}

@@ -380,6 +380,7 @@ impl<'a> Agent<'a> {
         if !self.started {
             return Output::Timeout(None);
         }
+        self.handle_timeout(now);
         // What the protocols have to say comes first: the last acknowledgements leave before a link is closed, and before the
         // update asks for a reboot.
         // Each pass takes in at most one event of each protocol, whose queues are bounded; so is this.
