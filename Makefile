@@ -30,7 +30,7 @@ demo: setup firmware c-examples ## a signed update by models A, B and C to devic
 		--firmware '$(or $(FIRMWARE),$(TARGET)/bare/libwaft.a)' $(DEMO_FLAGS)
 
 .PHONY: test
-test: setup lint test-rust test-features header-check test-c test-arm test-python stubtest fuzz-smoke ## every check, real peers included; what .ci/run runs
+test: setup lint test-rust test-features conformance-check header-check test-c test-arm test-python stubtest fuzz-smoke ## every check, real peers included; what .ci/run runs
 	@echo '== make test: every step passed'
 
 .PHONY: figures
@@ -41,6 +41,10 @@ figures: setup firmware ## measure; prints a table and writes target/figures.jso
 .PHONY: size
 size: firmware ## what the bytes of the MQTT client's code go to, function by function (CAPABILITY=agent for others)
 	@python3 scripts/figures.py --explain $(or $(CAPABILITY),mqtt_client)
+
+.PHONY: conformance
+conformance: ## the statements of the standards, where each is kept, what tests it
+	@python3 scripts/conformance.py
 
 ##@ Set-up
 .PHONY: setup
@@ -77,6 +81,14 @@ test-rust: ## unit, property and simulator tests
 test-features: ## core builds and is warning-free with each feature alone
 	@echo '== features of core, one by one'
 	@scripts/features.sh
+
+.PHONY: conformance-check
+conformance-check: ## every normative statement of MQTT 3.1.1 has its place and its test; the cases are what generates them
+	@echo '== conformance'
+	@mkdir -p $(TARGET)/conformance
+	@python3 tests/conformance/generate.py $(TARGET)/conformance >/dev/null
+	@for cases in mqtt_server mqtt_client; do cmp $(TARGET)/conformance/$$cases.json tests/conformance/$$cases.json; done
+	@python3 scripts/conformance.py --check | tail -n 1
 
 .PHONY: header
 header: ## generate c-include/waft.h

@@ -148,6 +148,10 @@ def measure() -> dict[str, dict]:
     add("panics.firmware.symbols", int(re.search(r"^(\d+) symbols", panics, re.MULTILINE)[1]), "symbols",
         "tests/arm/panics.py target/bare/replay.elf")  # fmt: skip
 
+    table = json.loads(run(sys.executable, ROOT / "scripts/conformance.py", "--json"))
+    for name in ("covered", "total"):
+        add(f"conformance.mqtt.{name}", table[name], "statements", "make conformance")
+
     wire = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "wire", cwd=ROOT)
     for name, ratio in json.loads(wire).items():
         add(name, ratio, "bytes on the wire per byte of image", "cargo run --release -p waft-sim --example wire")

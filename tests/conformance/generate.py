@@ -1,6 +1,7 @@
-"""Writes mqtt_server.json and mqtt_client.json beside this file: `python3 generate.py`."""
+"""Writes mqtt_server.json and mqtt_client.json beside this file, or into a folder: `python3 generate.py [folder]`."""
 
 import pathlib
+import sys
 
 import client
 import client_flows
@@ -9,7 +10,8 @@ import server
 import server_flows
 import server_sessions
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
+HERE = HERE if HERE.is_dir() else HERE.parent
 
 server.tables()
 server_flows.flows()
