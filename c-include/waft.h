@@ -77,6 +77,8 @@
 #define WAFT_ERROR_BAD_HANDLE (-11)
 /** the storage given for a handle is too small or misaligned */
 #define WAFT_ERROR_BAD_STORAGE (-12)
+/** not an exported session, or one that is damaged or of another version */
+#define WAFT_ERROR_INVALID_SESSION (-13)
 /** @} */
 
 /** @name Storage is full; nothing changed, and the same call may succeed later.
@@ -965,7 +967,7 @@
 #define WAFT_MQTT_EVENT_CLOSED 9
 
 /**
- * A message with too long a topic was passed over; its payload had `len` bytes.
+ * A message with too long a topic or payload is passed over; its payload has `len` bytes.
  */
 #define WAFT_MQTT_EVENT_SKIPPED 10
 
@@ -973,6 +975,11 @@
  * Filters that one call takes at most.
  */
 #define WAFT_MQTT_FILTERS 8
+
+/**
+ * Words of a handle; `sizeof(waft_mqtt_journal_t)` is what to write.
+ */
+#define WAFT_MQTT_JOURNAL_WORDS 6
 
 /**
  * CONNECT (MQTT 3.1.1 §3.1): `connect`.
@@ -2481,6 +2488,11 @@ typedef struct {
      */
     uint32_t answer_timeout;
     /**
+     * The longest payload wanted, in bytes (268,435,455, the longest there is). A message with a longer one is passed
+     * over and acknowledged: WAFT_MQTT_EVENT_SKIPPED.
+     */
+    uint32_t max_payload;
+    /**
      * Not 0: received messages of QoS 1 and 2 are acknowledged by waft_mqtt_client_acknowledge() only (0).
      */
     uint8_t manual_ack;
@@ -2552,6 +2564,36 @@ typedef struct {
      */
     uint8_t qos;
 } waft_mqtt_filter_t;
+
+/**
+ * Where records of waft_mqtt_client_export() go in two pages of flash, one after another, so that a write or an erasure
+ * that the power cuts off at any byte leaves the newest whole record to be found.
+ */
+typedef struct {
+    uint64_t _priv[WAFT_MQTT_JOURNAL_WORDS];
+} waft_mqtt_journal_t;
+
+/**
+ * Where the next record is to be written.
+ */
+typedef struct {
+    /**
+     * In this page: 0 or 1.
+     */
+    uint32_t page;
+    /**
+     * For waft_mqtt_client_export().
+     */
+    uint32_t sequence;
+    /**
+     * From here on, in bytes; a multiple of the unit.
+     */
+    size_t offset;
+    /**
+     * 1: the whole page has to be erased first.
+     */
+    uint8_t erase;
+} waft_mqtt_place_t;
 
 /**
  * What a client tells. Members that a kind does not name are 0 or empty.
@@ -3450,6 +3492,74 @@ int32_t waft_mqtt_client_unsubscribe(waft_mqtt_client_t *handle,
 int32_t waft_mqtt_client_acknowledge(waft_mqtt_client_t *handle,
                                      uint64_t now,
                                      uint16_t id);
+
+/**
+ * The message that is being received (WAFT_MQTT_EVENT_PUBLISH) is not wanted: the rest of it is passed over and then
+ * acknowledged. WAFT_ERROR_WRONG_STATE: nothing of it is to come.
+ */
+int32_t waft_mqtt_client_refuse(waft_mqtt_client_t *handle,
+                                uint64_t now);
+
+/**
+ * How many bytes waft_mqtt_client_export() writes now, with a note of `note_len` bytes; 0 for a bad handle.
+ */
+size_t waft_mqtt_client_export_len(const waft_mqtt_client_t *handle,
+                                   size_t note_len);
+
+/**
+ * Writes the session into `buffer` as a record, to be kept where a reboot or a power cut leaves it; `*len` becomes its
+ * length. At any moment, and without a change to the client. `note` is yours: it comes back from
+ * waft_mqtt_client_import(). `sequence` is that of waft_mqtt_journal_place(), or 0.
+ *
+ * QoS 2 is exactly-once over power cuts if a record is written after commands and input, where
+ * waft_mqtt_client_is_exported_in() says that the last one is out of date, and before anything that
+ * waft_mqtt_client_poll_output() gives is sent; and if what messages led to is in the note, or does no harm twice.
+ *
+ * WAFT_ERROR_BUFFER: `buffer_len` is less than waft_mqtt_client_export_len().
+ */
+int32_t waft_mqtt_client_export(const waft_mqtt_client_t *handle,
+                                uint32_t sequence,
+                                waft_bytes_t note,
+                                uint8_t *buffer,
+                                size_t buffer_len,
+                                size_t *len);
+
+/**
+ * 1 while the session in `record` is that of the client, so that no new record is needed; 0 if not, or an error.
+ */
+int32_t waft_mqtt_client_is_exported_in(const waft_mqtt_client_t *handle,
+                                        waft_bytes_t record);
+
+/**
+ * Goes on with the session in `record`: connect without `clean_session` afterwards, and what was not acknowledged is
+ * sent again under the identifiers it had. `*note` becomes the note in it. More bytes may follow the record.
+ *
+ * WAFT_ERROR_WRONG_STATE: there is a connection. WAFT_ERROR_INVALID_SESSION: this is no record, or a damaged one.
+ * WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: the client that wrote it had more memory.
+ */
+int32_t waft_mqtt_client_import(waft_mqtt_client_t *handle,
+                                waft_bytes_t record,
+                                waft_bytes_t *note);
+
+/**
+ * Looks through the two pages, which are of one length, for the newest record: `*newest`, of length 0 where there is
+ * none. `size` is `sizeof *journal`. The flash writes no fewer than `unit` bytes; fill the last unit of a record with
+ * 0xFF.
+ */
+int32_t waft_mqtt_journal_open(waft_mqtt_journal_t *journal,
+                               size_t size,
+                               waft_bytes_t page_0,
+                               waft_bytes_t page_1,
+                               size_t unit,
+                               waft_bytes_t *newest);
+
+/**
+ * Where a record of `len` bytes is to be written now; call it once for each. After a write that failed, though the power
+ * stayed on, open the journal again. WAFT_ERROR_BUFFER: the record is longer than a page.
+ */
+int32_t waft_mqtt_journal_place(waft_mqtt_journal_t *journal,
+                                size_t len,
+                                waft_mqtt_place_t *place);
 
 /**
  * 1 while the server has accepted and nothing has ended the connection, else 0 or an error.

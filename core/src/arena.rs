@@ -1,6 +1,7 @@
 //! Packets that may have to be sent again, encoded, oldest first, back to back in one slice of the caller's.
 
 use crate::{Storage, error::Capacity};
+use core::fmt;
 
 /// Bytes of bookkeeping before each packet: its length and its tag.
 const HEAD: usize = 8;
@@ -9,7 +10,6 @@ const HEAD: usize = 8;
 ///
 /// Packets stand in the order they were pushed, which is the order they have to be sent again in
 /// (`[MQTT-4.6.0-1]`). Removing one moves the later ones down: nothing fragments, and a packet is always one slice.
-#[derive(Debug)]
 pub struct Arena<'a> {
     buf: Storage<'a, u8>,
     used: usize,
@@ -110,6 +110,12 @@ impl<'a> Arena<'a> {
             start = end;
         }
         None
+    }
+}
+
+impl fmt::Debug for Arena<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

@@ -122,6 +122,8 @@ numbered! {
         BadHandle = -11,
         /// the storage given for a handle is too small or misaligned
         BadStorage = -12,
+        /// not an exported session, or one that is damaged or of another version
+        InvalidSession = -13,
     }
 }
 

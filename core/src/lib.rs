@@ -30,6 +30,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod arena;
+#[cfg(any(feature = "mqtt", feature = "ota"))]
+mod crc;
 pub mod error;
 pub mod machine;
 pub mod rng;

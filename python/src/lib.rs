@@ -32,7 +32,7 @@ mod _native {
     #[pymodule_export]
     use crate::gateway::Gateway;
     #[pymodule_export]
-    use crate::mqtt::{Client, decode_packet, topic_matches};
+    use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]
     use crate::ota::{SecretKey, Update, boot, choose_model, inspect, verify, verify_signature};
 

@@ -1,8 +1,8 @@
 //! `waft.mqtt`: the client.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use waft::mqtt::client::{self, CloseReason, InFlight, State};
+use pyo3::types::{PyBytes, PyDict};
+use waft::mqtt::client::{self, CloseReason, InFlight, State, session};
 use waft::mqtt::packet::{
     Connect, ConnectReturnCode, Decoded, Packet, PacketId, Publish, QoS, Violation, Will, decode,
 };
@@ -88,10 +88,11 @@ pub(crate) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, manual_ack=false, max_packet=65535, window=4096, arena=65536, in_flight=32, answer_timeout=10_000_000))]
+    #[pyo3(signature = (*, manual_ack=false, max_packet=65535, max_payload=268_435_455, window=4096, arena=65536, in_flight=32, answer_timeout=10_000_000))]
     fn new(
         manual_ack: bool,
         max_packet: u16,
+        max_payload: u32,
         window: u16,
         arena: usize,
         in_flight: usize,
@@ -100,6 +101,7 @@ impl Client {
         let config = client::Config {
             manual_ack,
             max_packet,
+            max_payload,
             window,
             answer_timeout: waft::Duration::from_micros(answer_timeout),
             ..client::Config::default()
@@ -199,6 +201,31 @@ impl Client {
         self.machine.acknowledge(at(now), id).map_err(|e| errors::any(py, &e))
     }
 
+    /// The message that is being received is not wanted: the rest of it is passed over, then it is acknowledged.
+    fn refuse(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.refuse(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// The session as bytes, with a note of the caller's in them: what is to be kept over a reboot.
+    #[pyo3(signature = (note=None, *, sequence=0))]
+    fn export<'py>(&self, py: Python<'py>, note: Option<&[u8]>, sequence: u32) -> PyResult<Bound<'py, PyBytes>> {
+        let note = note.unwrap_or_default();
+        let mut record = vec![0; self.machine.export_len(note.len())];
+        self.machine.export(sequence, note, &mut record).map_err(|e| errors::any(py, &e))?;
+        Ok(bytes(py, &record))
+    }
+
+    /// Whether `record` holds the session as it is now.
+    fn is_exported_in(&self, record: &[u8]) -> bool {
+        self.machine.is_exported_in(record)
+    }
+
+    /// Goes on with the session that `export` gave; gives the note in it.
+    fn import_<'py>(&mut self, py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let record = self.machine.import(record).map_err(|e| errors::any(py, &e))?;
+        Ok(bytes(py, record.note))
+    }
+
     /// Bytes still to come of the message that is being received.
     #[getter]
     fn payload_left(&self) -> u32 {
@@ -254,6 +281,35 @@ impl Client {
 
     fn __repr__(&self) -> String {
         format!("<waft.mqtt.Client {}, {} in flight>", self.state(), self.in_flight())
+    }
+}
+
+/// Where exported sessions go in two pages of flash or two areas of a file, and which one is the newest.
+#[pyclass(module = "waft.mqtt")]
+pub(crate) struct Journal {
+    journal: session::Journal,
+    newest: Option<Vec<u8>>,
+}
+
+#[pymethods]
+impl Journal {
+    #[new]
+    #[pyo3(signature = (page0, page1, unit=1))]
+    fn new(page0: &[u8], page1: &[u8], unit: usize) -> Self {
+        let (journal, newest) = session::Journal::open([page0, page1], unit);
+        Self { journal, newest: newest.map(|record| record.as_bytes().to_vec()) }
+    }
+
+    /// The newest record that is whole, as it was found.
+    #[getter]
+    fn newest<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.newest.as_deref().map(|record| bytes(py, record))
+    }
+
+    /// Where a record of `len` bytes is to be written now; once for each.
+    fn place(&mut self, py: Python<'_>, len: usize) -> PyResult<Object> {
+        let place = self.journal.place(len).map_err(|e| errors::capacity(py, e))?;
+        make!(py, "waft.mqtt", "Place", (place.page, place.offset, place.erase, place.sequence))
     }
 }
 

@@ -177,3 +177,71 @@ def test_every_error_has_one_number() -> None:
     for kind, code, _, _ in table:
         low, high = {"Misuse": (-31, -1), "Capacity": (-63, -32), "PeerError": (-95, -64), "Refusal": (-127, -96)}[kind]
         assert low <= code <= high
+
+
+def test_a_session_goes_on_after_a_reboot() -> None:
+    client = mqtt.Client()
+    client.connect(0, 0, "c", clean_session=False)
+    drain(client, 0)
+    feed(client, 0, b"\x20\x02\x00\x00")
+    assert client.publish(0, "a", b"x", 2) == 1
+    record = client.export(b"1 published")
+    assert client.is_exported_in(record)
+    feed(client, 0, b"\x34\x05\x00\x01a\x00\x05")
+    assert not client.is_exported_in(record)
+    record = client.export(b"1 published, 5 received", sequence=7)
+
+    rebooted = mqtt.Client()
+    assert rebooted.import_(record) == b"1 published, 5 received"
+    rebooted.connect(0, 0, "c", clean_session=False)
+    drain(rebooted, 0)
+    assert feed(rebooted, 0, b"\x20\x02\x01\x00") == [mqtt.Connected(True)]
+    assert drain(rebooted, 0)[0] == b"\x3c\x06\x00\x01a\x00\x01x"
+    assert feed(rebooted, 0, b"\x3c\x05\x00\x01a\x00\x05") == []
+    assert drain(rebooted, 0)[0] == b"\x50\x02\x00\x05"
+    for damaged in (b"", record[:-1], bytes(len(record))):
+        with pytest.raises(waft.Misuse) as caught:
+            mqtt.Client().import_(damaged)
+        assert (caught.value.code, caught.value.name) == (-13, "InvalidSession")
+
+
+def test_a_journal_finds_the_newest_whole_record_after_a_cut_at_any_byte() -> None:
+    client = mqtt.Client()
+    pages = [bytearray(b"\xff" * 64) for _ in range(2)]
+
+    def write(note: bytes, cut: int | None = None) -> None:
+        journal = mqtt.Journal(bytes(pages[0]), bytes(pages[1]), 4)
+        place = journal.place(len(client.export(note)))
+        record = client.export(note, sequence=place.sequence)[:cut]
+        if place.erase:
+            pages[place.page][:] = b"\xff" * 64
+        pages[place.page][place.offset : place.offset + len(record)] = record
+
+    def note() -> bytes | None:
+        newest = mqtt.Journal(bytes(pages[0]), bytes(pages[1]), 4).newest
+        return None if newest is None else mqtt.Client().import_(newest)
+
+    assert note() is None
+    for n in range(9):
+        for cut in range(len(client.export(b"x"))):
+            write(b"x", cut)
+            assert note() == (b"%d" % (n - 1) if n else None)
+        write(b"%d" % n)
+        assert note() == b"%d" % n
+    with pytest.raises(waft.Capacity):
+        mqtt.Journal(bytes(64), bytes(64)).place(65)
+
+
+def test_what_is_not_wanted_is_passed_over() -> None:
+    client = mqtt.Client(max_payload=2, manual_ack=True)
+    client.connect(0, 0, "c", clean_session=False)
+    drain(client, 0)
+    feed(client, 0, b"\x20\x02\x00\x00")
+    assert feed(client, 0, b"\x34\x08\x00\x01a\x00\x05xyz") == [mqtt.Skipped(1, 3)]
+    assert drain(client, 0)[0] == b"\x50\x02\x00\x05"
+    assert feed(client, 0, b"\x32\x07\x00\x01a\x00\x06") == [mqtt.Publish("a", 2, 1, False, False, 6)]
+    client.refuse(0)
+    assert feed(client, 0, b"xy") == []
+    assert drain(client, 0)[0] == b"\x40\x02\x00\x06"
+    with pytest.raises(waft.Misuse):
+        client.refuse(0)

@@ -22,6 +22,79 @@ static void receives(const void *bytes, size_t len) {
     CHECK(handled.consumed == len);
 }
 
+/* Power cuts: the session is written to two pages of flash, and a new client goes on with it. */
+static void sessions(void) {
+    static uint8_t pages[2][256];
+    static waft_mqtt_journal_t journal;
+    static uint8_t record[256];
+    waft_bytes_t newest, note;
+    const waft_bytes_t page0 = {pages[0], sizeof pages[0]}, page1 = {pages[1], sizeof pages[1]};
+    memset(pages, 0xff, sizeof pages);
+    OK(waft_mqtt_journal_open(&journal, sizeof journal, page0, page1, 8, &newest));
+    CHECK(newest.len == 0);
+
+    waft_mqtt_client_config_t config;
+    OK(waft_mqtt_client_defaults(&config));
+    CHECK(config.max_payload == 268435455);
+    config.max_payload = 2;
+    OK(waft_mqtt_client_init(&client, sizeof client, &config, memory, sizeof memory));
+    waft_mqtt_connect_t connect;
+    memset(&connect, 0, sizeof connect);
+    connect.client_id = WAFT_STR("c");
+    OK(waft_mqtt_client_connect(&client, 0, SERVER, &connect));
+    OK(waft_mqtt_client_poll_output(&client, 1, buffer, sizeof buffer, &output, &event));
+    receives("\x20\x02\0\0", 4);
+
+    /* Larger than wanted: passed over, acknowledged, and the connection stays. */
+    receives("\x32\x08\0\x01" "a\0\x09xyz", 7);
+    CHECK(event.kind == WAFT_MQTT_EVENT_SKIPPED && event.len == 3);
+    receives("xyz", 3);
+    CHECK(event.kind == WAFT_MQTT_EVENT_NONE);
+    sends("\x40\x02\0\x09", 4);
+    receives("\x32\x07\0\x01" "a\0\x08", 7);
+    CHECK(event.kind == WAFT_MQTT_EVENT_PUBLISH);
+    OK(waft_mqtt_client_refuse(&client, 1));
+    receives("xy", 2);
+    CHECK(event.kind == WAFT_MQTT_EVENT_NONE);
+    sends("\x40\x02\0\x08", 4);
+    CHECK(waft_mqtt_client_refuse(&client, 1) == WAFT_ERROR_WRONG_STATE);
+
+    for (uint8_t n = 1; n <= 20; n++) {
+        const waft_bytes_t payload = {&n, 1}, mine = {&n, 1};
+        uint16_t id;
+        if (n % 5 == 1) {
+            OK(waft_mqtt_client_publish(&client, 1, WAFT_STR("t"), payload, 2, 0, &id));
+        }
+        size_t len = waft_mqtt_client_export_len(&client, 1), written;
+        waft_mqtt_place_t place;
+        OK(waft_mqtt_journal_place(&journal, len, &place));
+        CHECK(place.sequence == n && place.offset % 8 == 0 && place.page < 2);
+        CHECK(waft_mqtt_client_export(&client, place.sequence, mine, record, len - 1, &written) == WAFT_ERROR_BUFFER);
+        OK(waft_mqtt_client_export(&client, place.sequence, mine, record, sizeof record, &written));
+        CHECK(written == len && place.offset + len <= sizeof pages[0]);
+        if (place.erase) {
+            memset(pages[place.page], 0xff, sizeof pages[0]);
+        }
+        memcpy(pages[place.page] + place.offset, record, len);
+        const waft_bytes_t whole = {record, len};
+        CHECK(waft_mqtt_client_is_exported_in(&client, whole) == 1);
+    }
+    const waft_bytes_t nothing = {NULL, 0};
+    CHECK(waft_mqtt_client_is_exported_in(&client, nothing) == 0);
+    CHECK(waft_mqtt_client_import(&client, nothing, &note) == WAFT_ERROR_WRONG_STATE);
+
+    OK(waft_mqtt_journal_open(&journal, sizeof journal, page0, page1, 8, &newest));
+    OK(waft_mqtt_client_init(&client, sizeof client, &config, memory, sizeof memory));
+    CHECK(waft_mqtt_client_import(&client, nothing, &note) == WAFT_ERROR_INVALID_SESSION);
+    OK(waft_mqtt_client_import(&client, newest, &note));
+    CHECK(note.len == 1 && note.data[0] == 20);
+    OK(waft_mqtt_client_connect(&client, 0, SERVER, &connect));
+    OK(waft_mqtt_client_poll_output(&client, 1, buffer, sizeof buffer, &output, &event));
+    receives("\x20\x02\x01\0", 4);
+    sends("\x3c\x06\0\x01t\0\x01\x01\x3c\x06\0\x01t\0\x02\x06"
+          "\x3c\x06\0\x01t\0\x03\x0b\x3c\x06\0\x01t\0\x04\x10", 32);
+}
+
 int main(void) {
     waft_mqtt_client_config_t config;
     OK(waft_mqtt_client_defaults(&config));
@@ -79,6 +152,7 @@ int main(void) {
     int32_t result = waft_mqtt_client_handle_input(&client, 1, SERVER, (const uint8_t *)"\xf0\0", 2, &handled, &event);
     CHECK(result <= -64 && result >= -83 && strcmp(waft_error_name(result), "Unknown") != 0);
     CHECK(waft_mqtt_client_is_connected(&client) == 0);
+    sessions();
     puts("test_mqtt: ok");
     return 0;
 }

@@ -40,6 +40,7 @@
 mod flow;
 mod input;
 mod output;
+pub mod session;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,9 @@ pub struct Config {
     /// more. The receive buffer needs 5 bytes more than this. A message with a longer topic is passed over and
     /// acknowledged ([`Event::Skipped`]).
     pub max_packet: u16,
+    /// The longest payload wanted, in bytes. A message with a longer one is refused from its header: passed over and
+    /// acknowledged ([`Event::Skipped`]), while the connection stays.
+    pub max_payload: u32,
     /// Bytes of the arena that each [`Client::publish_streamed`] takes for its payload on the way.
     pub window: u16,
     /// Places in the table that commands leave free for reception; at least 1. A server that sends more messages of
@@ -80,10 +84,17 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Acknowledges by itself, receives headers of up to 256 bytes, streams by 128 bytes, keeps one place free, and
-    /// waits 10 seconds.
+    /// Acknowledges by itself, receives headers of up to 256 bytes and payloads of any length, streams by 128 bytes,
+    /// keeps one place free, and waits 10 seconds.
     fn default() -> Self {
-        Self { manual_ack: false, max_packet: 256, window: 128, keep_free: 1, answer_timeout: Duration::from_secs(10) }
+        Self {
+            manual_ack: false,
+            max_packet: 256,
+            max_payload: MAX_REMAINING,
+            window: 128,
+            keep_free: 1,
+            answer_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -109,8 +120,8 @@ pub enum Event<'e> {
         /// The message ends here, and is acknowledged unless [`Config::manual_ack`] is set.
         last: bool,
     },
-    /// A message was passed over, because its topic is longer than [`Config::max_packet`] allows. The server gets its
-    /// acknowledgement, so that it does not send it for ever.
+    /// A message is passed over, because its topic is longer than [`Config::max_packet`] allows or its payload longer
+    /// than [`Config::max_payload`]. The server gets its acknowledgement, so that it does not send it for ever.
     Skipped {
         /// Bytes of its topic.
         topic_len: u16,
@@ -439,6 +450,20 @@ impl<'a> Client<'a> {
     pub fn acknowledge(&mut self, now: Instant, id: PacketId) -> Result<(), Error> {
         self.clock.advance(now);
         if self.acknowledged(id) { Ok(()) } else { Err(Misuse::UnknownId.into()) }
+    }
+
+    /// The message that is being received ([`Event::Publish`]) is not wanted: the rest of its payload is passed over,
+    /// without [`Event::Payload`], and then it is acknowledged, even with [`Config::manual_ack`].
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: there is nothing to come of a message.
+    pub fn refuse(&mut self, now: Instant) -> Result<(), Error> {
+        self.clock.advance(now);
+        if self.receiving.left == 0 {
+            return Err(Misuse::WrongState.into());
+        }
+        self.receiving.quiet = true;
+        Ok(())
     }
 
     // ---- how commands queue

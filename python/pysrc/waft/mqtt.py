@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ._native import Broker, Client, topic_matches
+from ._native import Broker, Client, Journal, topic_matches
 from ._native import decode_packet as decode
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "Closed",
     "Connected",
     "Event",
+    "Journal",
     "Packet",
     "Payload",
     "PayloadWanted",
+    "Place",
     "Publish",
     "QoS",
     "Refused",
@@ -65,6 +67,17 @@ class Packet:
     fields: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the next record of a :class:`Journal` is to be written: in page ``page`` (0 or 1) at ``offset``, after the
+    page was erased (filled with 0xFF) where ``erase`` says so. ``sequence`` is for ``Client.export``."""
+
+    page: int
+    offset: int
+    erase: bool
+    sequence: int
+
+
 # ---- events of a client --------------------------------------------------------------------------------------------
 
 
@@ -105,7 +118,8 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A message was passed over (and acknowledged): its topic is longer than ``max_packet`` allows."""
+    """A message is passed over (and acknowledged): its topic is longer than ``max_packet`` allows, or its payload longer
+    than ``max_payload``."""
 
     topic_len: int
     payload_len: int

@@ -358,9 +358,11 @@ impl Client<'_> {
         })
     }
 
-    /// Whether a place becomes free without another packet from the server.
+    /// Whether a place becomes free without another packet from the server, or a PUBREC leaves first: without it the
+    /// server would begin the next connection with the same messages, for ever.
     fn will_free(&self) -> bool {
-        let frees = |step| matches!(step, Step::Message0 | Step::Held1 | Step::PubAck | Step::PubComp);
+        use Step::{Held1, Held2, Message0, PubAck, PubComp, PubRec};
+        let frees = |step| matches!(step, Message0 | Held1 | Held2 | PubAck | PubRec | PubComp);
         self.slots.as_slice().iter().any(|slot| frees(slot.step))
     }
 

@@ -146,9 +146,15 @@ impl Client<'_> {
 
     #[inline(never)]
     fn publish_in<'i>(&mut self, publish: Publish<'i>, len: usize) -> Taken<'i> {
-        match self.begin(publish.qos, publish.id, publish.dup, publish.payload_len, false) {
+        let Publish { payload_len, .. } = publish;
+        let wanted = payload_len <= self.config.max_payload;
+        match self.begin(publish.qos, publish.id, publish.dup, payload_len, !wanted) {
             Ok(true) => Ok(Handled::quiet(len)),
-            Ok(false) => Ok(Handled::event(len, Event::Publish(publish))),
+            Ok(false) if wanted => Ok(Handled::event(len, Event::Publish(publish))),
+            Ok(false) => {
+                let topic_len = u16::try_from(publish.topic.len()).unwrap_or(u16::MAX);
+                Ok(Handled::event(len, Event::Skipped { topic_len, payload_len }))
+            }
             Err(taken) => taken,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::flow::Step;
 use crate::{Storage, mqtt::PacketId};
+use core::fmt;
 
 /// A place in the table of a [`Client`](super::Client): the memory one message, subscription or handshake takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,6 @@ impl Default for InFlight {
 }
 
 /// The places, those taken first.
-#[derive(Debug)]
 pub(super) struct Slots<'a> {
     places: Storage<'a, InFlight>,
     used: usize,
@@ -91,5 +91,11 @@ impl<'a> Slots<'a> {
     /// What the server sends under `id`.
     pub(super) fn received(&self, id: PacketId) -> Option<usize> {
         self.as_slice().iter().position(|slot| slot.id == Some(id) && !slot.step.is_ours())
+    }
+}
+
+impl fmt::Debug for Slots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
     }
 }

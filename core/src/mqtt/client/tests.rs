@@ -3,6 +3,7 @@
 mod exactly_once;
 mod keep_alive;
 mod redelivery;
+mod session;
 mod splits;
 mod streaming;
 
@@ -402,6 +403,59 @@ fn a_topic_passed_over_has_to_be_one() {
         }
         assert_eq!((told, rest.len()), (vec!["skipped 13 1".into()], 0), "by {cut}");
     }
+}
+
+#[test]
+fn messages_that_overflow_the_table_come_through_one_connection_after_another() {
+    for manual_ack in [false, true] {
+        let mut c = connected(Config { manual_ack, ..Config::default() }, 64, 1, &persistent());
+        let both = b"\x34\x05\x00\x01a\x00\x01\x34\x05\x00\x01a\x00\x02";
+        // Read at once, the second waits for the first one's PUBREC, without which nothing would ever change.
+        assert_eq!(offer(&mut c, T0, both), Ok((vec!["publish a q2 #1 0".into()], 7)));
+        if manual_ack {
+            assert_eq!(sent(&mut c, T0), b"");
+            assert_eq!(offer(&mut c, T0, &both[7..]), Ok((vec![], 7)));
+            c.acknowledge(T0, id(1)).unwrap();
+        }
+        assert_eq!(sent(&mut c, T0), b"\x50\x02\x00\x01");
+        assert_eq!(offer(&mut c, T0, &both[7..]), Ok((vec!["closed Overflow".into()], 7)));
+        reconnected(&mut c, true);
+        let next = b"\x62\x02\x00\x01\x3c\x05\x00\x01a\x00\x02";
+        assert_eq!(offer(&mut c, T0, next), Ok((vec![], 7)));
+        assert_eq!(sent(&mut c, T0), b"\x70\x02\x00\x01");
+        assert_eq!(fed(&mut c, T0, &next[4..]), ["publish a q2 #2 0"]);
+    }
+}
+
+#[test]
+fn a_payload_larger_than_wanted_is_refused_from_its_header() {
+    for manual_ack in [false, true] {
+        let mut c = connected(Config { max_payload: 2, manual_ack, ..Config::default() }, 64, 4, &persistent());
+        assert_eq!(fed(&mut c, T0, b"\x30\x06\x00\x01axyz"), ["skipped 1 3"]);
+        assert_eq!(fed(&mut c, T0, b"\x32\x08\x00\x01a\x00\x06xyz"), ["skipped 1 3"]);
+        assert_eq!(sent(&mut c, T0), b"\x40\x02\x00\x06");
+        assert_eq!(fed(&mut c, T0, b"\x34\x08\x00\x01a\x00\x05"), ["skipped 1 3"]);
+        assert_eq!(sent(&mut c, T0), b"", "not before it is whole");
+        assert_eq!(fed(&mut c, T0, b"xyz"), [""; 0]);
+        assert_eq!(sent(&mut c, T0), b"\x50\x02\x00\x05");
+        assert_eq!(fed(&mut c, T0, b"\x3c\x08\x00\x01a\x00\x05xyz"), [""; 0]);
+        assert_eq!(fed(&mut c, T0, b"\x30\x05\x00\x01axy"), ["publish a q0 #0 2", "payload xy."]);
+        assert_eq!(sent(&mut c, T0), b"\x50\x02\x00\x05");
+        assert_eq!(fed(&mut c, T0, b"\x62\x02\x00\x05"), [""; 0]);
+        assert_eq!(sent(&mut c, T0), b"\x70\x02\x00\x05");
+        assert_eq!((c.in_flight(), c.is_connected()), (0, true));
+    }
+}
+
+#[test]
+fn the_rest_of_a_message_can_be_refused() {
+    let mut c = connected(Config { manual_ack: true, ..Config::default() }, 64, 4, &persistent());
+    assert_eq!(c.refuse(T0), Err(Misuse::WrongState.into()));
+    assert_eq!(fed(&mut c, T0, b"\x34\x08\x00\x01a\x00\x05x"), ["publish a q2 #5 3", "payload x"]);
+    c.refuse(T0).unwrap();
+    assert_eq!(fed(&mut c, T0, b"yz\x30\x03\x00\x01b"), ["publish b q0 #0 0"]);
+    assert_eq!(c.refuse(T0), Err(Misuse::WrongState.into()));
+    assert_eq!(sent(&mut c, T0), b"\x50\x02\x00\x05");
 }
 
 #[test]
