@@ -41,6 +41,7 @@ mod acl;
 mod config;
 mod connection;
 mod inbound;
+mod journal;
 mod retained;
 mod session;
 mod state;
@@ -68,6 +69,8 @@ use alloc::{
 };
 use bytes::Bytes;
 use connection::Connection;
+use journal::Journal;
+pub use journal::Restored;
 use retained::{Retained, Step, Walk};
 use session::Session;
 use subscriptions::Subscriptions;
@@ -97,6 +100,11 @@ struct Message {
 impl Message {
     fn size(&self) -> usize {
         self.topic.len().saturating_add(self.payload.len())
+    }
+
+    /// It is made again and again, and not recorded.
+    fn is_passing(&self) -> bool {
+        self.qos == QoS::AtMostOnce && self.topic.starts_with("$SYS/broker/")
     }
 }
 
@@ -202,6 +210,12 @@ pub enum Event {
         /// Its password, if it gave one.
         password: Option<Password>,
     },
+    /// Append these bytes to the file, make them durable, then call [`recorded`](Broker::recorded). Another comes only
+    /// after that. Only with [`BrokerConfig::persistent`].
+    Record {
+        /// What changed since the last time.
+        bytes: Bytes,
+    },
     /// Close this connection now. Whatever was to be sent before has been; the broker knows the peer no more, and its
     /// number may be used again. It may come without [`Event::Connected`] before it.
     Close {
@@ -264,6 +278,7 @@ pub struct Broker {
     last_session: SessionKey,
     subscriptions: Subscriptions,
     retained: Retained,
+    journal: Journal,
     /// Numbers messages.
     serial: u64,
     /// Whose turn it is to send.
@@ -291,8 +306,10 @@ impl Broker {
         let retained = Retained::new(config.max_retained, config.max_retained_bytes);
         let mut rng = Rng::new(seed);
         let subscriptions = Subscriptions::new((rng.next_u64(), rng.next_u64()));
+        let journal = Journal::new(config.persistent);
         Self {
             config,
+            journal,
             clock: Clock::START,
             rng,
             connections: BTreeMap::new(),
@@ -464,8 +481,11 @@ impl Broker {
             return Err(Misuse::OutOfRange.into());
         }
         let message = self.message(topic.into(), payload, qos);
-        if retain && !self.retained.retain(&message) {
-            return Err(Capacity::Retained.into());
+        if retain {
+            if !self.retained.retain(&message) {
+                return Err(Capacity::Retained.into());
+            }
+            self.journal.retained(&message.topic);
         }
         Ok(self.route(&message))
     }
@@ -534,7 +554,11 @@ impl Broker {
                     None => {}
                 }
             } else if self.alarms.first().is_none_or(|(at, _)| *at > now) {
-                break Turn::Idle;
+                match self.record() {
+                    Some(event) => break Turn::Told(event),
+                    None if self.ready.is_empty() => break Turn::Idle,
+                    None => {}
+                }
             } else {
                 // What is due has to happen before a deadline is given, which lies in the future.
                 self.expire(now, 1);
@@ -565,21 +589,31 @@ impl Broker {
         if !connection.is_paused {
             let mut session = connection.session.and_then(|key| self.sessions.get_mut(&key));
             let (config, retained, stats) = (&self.config, &self.retained, &mut self.stats);
+            let stage = self.journal.stage();
             let mut more = || {
                 let session = session.as_mut()?;
                 session.refill(config, retained, budget);
-                let outgoing = session.next(config)?;
+                let outgoing = session.next(config, stage)?;
                 stats.sent = stats.sent.wrapping_add(1);
                 Some(outgoing)
             };
-            if out.is_empty() && connection.has_output(&mut more) {
+            if out.is_empty() && connection.has_output(stage, &mut more) {
                 self.ready.push_front(peer);
                 connection.is_ready = true;
                 return Some(Turn::NoRoom);
             }
-            filled = connection.fill(out, more);
+            filled = connection.fill(out, stage, more);
         }
         if filled == 0 {
+            let stage = self.journal.stage();
+            let session = connection.session.and_then(|key| self.sessions.get(&key));
+            if connection.is_barred(stage) {
+                self.journal.waiting.push(peer);
+                return None;
+            }
+            if session.is_some_and(|session| session.is_barred(stage)) {
+                self.journal.waiting.push(peer);
+            }
             return self.closed(now, peer).map(Turn::Told);
         }
         // Its turn comes again after the others', until there is nothing left.

@@ -204,6 +204,10 @@ impl Rights {
         Self { acl, rules, client_id, username }
     }
 
+    pub(super) fn acl(&self) -> &Arc<Acl> {
+        &self.acl
+    }
+
     fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter_map(|at| self.acl.rules.get(*at))
     }

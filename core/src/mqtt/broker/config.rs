@@ -83,6 +83,13 @@ pub struct BrokerConfig {
     /// [`Event::Authenticate`](super::Event::Authenticate). What it has not answered within `connect_timeout` is
     /// answered by return code 3, server unavailable. Default: no.
     pub ask_host: bool,
+    /// Sessions, what waits for them, retained messages and wills are to survive a restart: the host keeps what
+    /// [`Event::Record`](super::Event::Record) gives, and acknowledgements wait until it has. See
+    /// [`restore`](super::Broker::restore). Default: no.
+    pub persistent: bool,
+    /// While the host is writing, at most about so many bytes of changes are gathered; nothing more is taken from
+    /// anybody then (consumed 0, needed 0) until [`recorded`](super::Broker::recorded). Default 16 MiB.
+    pub max_unrecorded: usize,
     /// Who may publish and subscribe to what, where the host's answer does not say otherwise. Default: everybody to
     /// everything.
     pub acl: Option<Arc<Acl>>,
@@ -113,6 +120,8 @@ impl Default for BrokerConfig {
             sys_interval: None,
             users: Vec::new(),
             ask_host: false,
+            persistent: false,
+            max_unrecorded: 16 << 20,
             acl: None,
         }
     }

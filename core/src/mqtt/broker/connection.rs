@@ -1,12 +1,12 @@
 //! One connection: the stream of packets that leaves over it and the PUBLISH that is coming in.
 
-use super::{Message, Password, Reason, SessionKey, session::Outgoing};
+use super::{Message, Password, Reason, SessionKey, journal::Stage, session::Outgoing};
 use crate::{
     Duration, Instant,
     mqtt::{Packet, PacketId, Publish, QoS},
     wire::Writer,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use bytes::Bytes;
 
 /// Where a connection stands; [`state`](super::state) owns the transitions.
@@ -27,6 +27,8 @@ pub(super) enum Phase {
 pub(super) struct LastWill {
     pub(super) message: Message,
     pub(super) retain: bool,
+    /// The journal's number for it.
+    pub(super) number: u64,
 }
 
 /// A CONNECT.
@@ -109,6 +111,10 @@ pub(super) struct Connection {
     pub(super) is_paused: bool,
     /// Packets that wait for the one being sent to end; they go before any PUBLISH.
     backlog: Vec<u8>,
+    /// Which of them wait until something is durable: up to which frame of the journal, and how many bytes those are.
+    barred: VecDeque<(u64, usize)>,
+    /// The CONNACK, which goes before everything else, has begun to leave.
+    greeted: bool,
     /// What is being sent: whole packets, or a PUBLISH up to its payload.
     head: Vec<u8>,
     /// So many bytes of it have been.
@@ -133,15 +139,38 @@ impl Connection {
             is_ready: false,
             is_paused: false,
             backlog: Vec::new(),
+            barred: VecDeque::new(),
+            greeted: false,
             head: Vec::new(),
             head_sent: 0,
             body: Bytes::new(),
         }
     }
 
-    /// Queues a packet that is no PUBLISH.
-    pub(super) fn push(&mut self, packet: &Packet<'_>) {
+    /// Queues a packet that is no PUBLISH. It may be sent when the frame `stage` of the journal is durable.
+    pub(super) fn push(&mut self, packet: &Packet<'_>, stage: u64) {
+        let before = self.backlog.len();
         write(&mut self.backlog, packet);
+        let len = self.backlog.len().saturating_sub(before);
+        match self.barred.back_mut() {
+            Some((last, bytes)) if *last >= stage => *bytes = bytes.saturating_add(len),
+            _ => self.barred.push_back((stage, len)),
+        }
+    }
+
+    /// Whether packets wait until something is durable.
+    pub(super) fn is_barred(&self, stage: Stage) -> bool {
+        self.barred.back().is_some_and(|(last, _)| *last > stage.durable)
+    }
+
+    /// Bytes of the packets queued that may be sent.
+    fn free(&mut self, stage: Stage) -> usize {
+        let mut free = 0_usize;
+        while let Some((_, bytes)) = self.barred.front().filter(|(last, _)| *last <= stage.durable) {
+            free = free.saturating_add(*bytes);
+            self.barred.pop_front();
+        }
+        free
     }
 
     /// Bytes of packets queued.
@@ -158,6 +187,7 @@ impl Connection {
     pub(super) fn clear(&mut self) {
         self.stop_receiving();
         self.backlog = Vec::new();
+        self.barred = VecDeque::new();
         self.head = Vec::new();
         self.head_sent = 0;
         self.body = Bytes::new();
@@ -167,10 +197,10 @@ impl Connection {
     ///
     /// Packets follow each other without gaps and go out in as many pieces as it takes, so that a payload may be
     /// larger than `out`; nothing stands between its pieces.
-    pub(super) fn fill(&mut self, out: &mut [u8], mut next: impl FnMut() -> Option<Outgoing>) -> usize {
+    pub(super) fn fill(&mut self, out: &mut [u8], stage: Stage, mut next: impl FnMut() -> Option<Outgoing>) -> usize {
         let mut filled = 0_usize;
         while let Some(room) = out.get_mut(filled..).filter(|room| !room.is_empty()) {
-            if !self.has_output(&mut next) {
+            if !self.has_output(stage, &mut next) {
                 break;
             }
             let n = match self.head.get(self.head_sent..).filter(|head| !head.is_empty()) {
@@ -192,15 +222,24 @@ impl Connection {
     }
 
     /// Whether there is something to be sent; starts on the next packet when the one before has been sent.
-    pub(super) fn has_output(&mut self, next: &mut impl FnMut() -> Option<Outgoing>) -> bool {
+    pub(super) fn has_output(&mut self, stage: Stage, next: &mut impl FnMut() -> Option<Outgoing>) -> bool {
         if self.head_sent < self.head.len() || !self.body.is_empty() {
             return true;
         }
         self.head.clear();
         self.head_sent = 0;
-        if !self.backlog.is_empty() {
-            core::mem::swap(&mut self.head, &mut self.backlog);
+        let free = self.free(stage);
+        if free != 0 {
+            self.greeted = true;
+            if free == self.backlog.len() {
+                core::mem::swap(&mut self.head, &mut self.backlog);
+            } else {
+                self.head.extend(self.backlog.drain(..free));
+            }
             return true;
+        }
+        if !self.greeted {
+            return false;
         }
         let Some(Outgoing { delivery, id, dup }) = next() else { return false };
         let message = &delivery.message;

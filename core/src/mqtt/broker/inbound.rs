@@ -27,7 +27,7 @@ impl Broker {
             // It reads nothing: take nothing either.
             return Ok(Handled::incomplete(0));
         }
-        if connection.phase == Phase::Asked {
+        if connection.phase == Phase::Asked || self.journal.is_full(self.config.max_unrecorded) {
             return Ok(Handled::incomplete(0));
         }
         let opened = connection.phase == Phase::Opened;
@@ -83,7 +83,7 @@ impl Broker {
     /// Queues a packet for `peer`.
     fn send(&mut self, peer: Peer, packet: &Packet<'_>) {
         if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.push(packet);
+            connection.push(packet, self.journal.stage().current);
             self.wake(peer);
         }
     }
@@ -145,6 +145,10 @@ impl Broker {
         self.stats.received = self.stats.received.wrapping_add(1);
         if !ignored {
             let message = self.message(topic, payload, qos);
+            self.journal.weigh(message.size());
+            if retain {
+                self.journal.retained(&message.topic);
+            }
             // [MQTT-3.3.1-12]: without RETAIN nothing of what is retained changes.
             if retain && !self.retained.retain(&message) {
                 if qos != QoS::AtMostOnce {
@@ -204,6 +208,9 @@ impl Broker {
             return;
         }
         let message = self.message(will.topic, will.payload, will.qos);
+        if retain {
+            self.journal.retained(&message.topic);
+        }
         self.retain_or_forget(&message, retain);
         self.route(&message);
     }

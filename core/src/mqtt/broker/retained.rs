@@ -26,11 +26,36 @@ pub(super) struct Walk {
     until: u64,
     /// Where it goes on.
     from: Bound<String>,
+    /// It began before a restart: what is kept over none may have been found already, and is passed over.
+    pub(super) again: bool,
 }
 
 impl Walk {
     pub(super) fn new(filter: Arc<str>, until: u64) -> Self {
-        Self { filter, until, from: Bound::Included(String::new()) }
+        Self { filter, until, from: Bound::Included(String::new()), again: false }
+    }
+
+    /// One that is taken up after a restart.
+    pub(super) fn again(filter: Arc<str>, until: u64) -> Self {
+        Self { again: true, ..Self::new(filter, until) }
+    }
+
+    pub(super) const fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// Whether it has looked at a topic, and which; or else at which it looks next.
+    pub(super) fn position(&self) -> (bool, &str) {
+        match &self.from {
+            Bound::Included(from) => (false, from),
+            Bound::Excluded(from) => (true, from),
+            Bound::Unbounded => (false, ""),
+        }
+    }
+
+    /// Goes on behind a topic, or with it.
+    pub(super) fn go_on(&mut self, behind: bool, topic: &str) {
+        self.from = if behind { Bound::Excluded(topic.into()) } else { Bound::Included(topic.into()) };
     }
 
     /// Whether it is still going to find `message`.
@@ -93,6 +118,11 @@ impl Retained {
         self.bytes = bytes;
         self.messages.insert(message.topic.clone(), message.clone());
         true
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.values()
     }
 
     /// What is kept for `topic`.

@@ -17,9 +17,12 @@
 //! When the client comes back, `releasing` is sent again as PUBREL and `in_flight` as PUBLISH with DUP, each in its
 //! order (`[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`).
 
+mod saved;
+
 use super::{
     BrokerConfig, Message,
     acl::Rights,
+    journal::Stage,
     retained::{Retained, Step, Walk},
 };
 use crate::{
@@ -28,8 +31,10 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
     sync::Arc,
 };
+use saved::Changes;
 
 /// A message for one session.
 #[derive(Debug, Clone)]
@@ -39,6 +44,17 @@ pub(super) struct Delivery {
     pub(super) qos: QoS,
     /// It was there before the subscription (`[MQTT-3.3.1-8]`, `[MQTT-3.3.1-9]`).
     pub(super) retain: bool,
+}
+
+/// One that is on its way.
+#[derive(Debug)]
+struct Flight {
+    id: PacketId,
+    delivery: Delivery,
+    /// It may be sent when this frame of the journal is durable.
+    stage: u64,
+    /// It has been sent, over this connection or another.
+    tried: bool,
 }
 
 /// A PUBLISH to be sent.
@@ -72,6 +88,12 @@ pub(super) struct Session {
     pub(super) peer: Option<Peer>,
     /// What the client may do. Everything, if none are given.
     pub(super) rights: Option<Rights>,
+    rights_given: bool,
+    pub(super) username: Option<Arc<str>>,
+    /// Rights that the host gave before a restart.
+    pub(super) saved_acl: Option<String>,
+    /// What the journal is to be told; none where it does not keep this session.
+    changes: Option<Changes>,
     /// When it is forgotten.
     pub(super) expiry: Option<Instant>,
     subscriptions: BTreeMap<Arc<str>, Subscription>,
@@ -83,7 +105,7 @@ pub(super) struct Session {
     queue: VecDeque<(u64, Delivery)>,
     instant: VecDeque<(u64, Delivery)>,
     held: VecDeque<Delivery>,
-    in_flight: VecDeque<(PacketId, Delivery)>,
+    in_flight: VecDeque<Flight>,
     /// So many of `in_flight` have been sent over this connection.
     sent: usize,
     releasing: VecDeque<PacketId>,
@@ -101,6 +123,10 @@ impl Session {
             clean,
             peer: None,
             rights: None,
+            rights_given: false,
+            username: None,
+            saved_acl: None,
+            changes: None,
             expiry: None,
             subscriptions: BTreeMap::new(),
             subscription_bytes: 0,
@@ -196,6 +222,9 @@ impl Session {
         if let Some(walk) = old.and_then(|old| old.walk) {
             self.walks.remove(&walk);
         }
+        if let Some(changes) = &mut self.changes {
+            changes.subscribe(&filter, qos, serial, until);
+        }
         self.walks.insert(serial, Walk::new(filter, until));
         true
     }
@@ -205,10 +234,18 @@ impl Session {
     pub(super) fn unsubscribe(&mut self, filter: &str) -> bool {
         let Some(old) = self.subscriptions.remove(filter) else { return false };
         self.subscription_bytes = self.subscription_bytes.saturating_sub(filter.len());
+        if let Some(changes) = &mut self.changes {
+            changes.unsubscribe(filter);
+        }
         if let Some(walk) = old.walk {
             self.walks.remove(&walk);
         }
         true
+    }
+
+    /// The filters subscribed to, and the QoS granted.
+    pub(super) fn subscribed(&self) -> impl Iterator<Item = (&Arc<str>, QoS)> {
+        self.subscriptions.iter().map(|(filter, subscription)| (filter, subscription.qos))
     }
 
     /// The filters subscribed to.
@@ -222,9 +259,13 @@ impl Session {
         while self.queue.len().saturating_add(self.instant.len()) < AHEAD {
             let Some(mut first) = self.walks.first_entry() else {
                 let Some(delivery) = self.held.pop_front() else { return };
+                if let Some(changes) = &mut self.changes {
+                    changes.line_up(&delivery);
+                }
                 self.line_up(delivery);
                 continue;
             };
+            let number = *first.key();
             let walk = first.get_mut();
             let Some(subscription) = self.subscriptions.get_mut(walk.filter()) else {
                 first.remove();
@@ -239,9 +280,16 @@ impl Session {
                 Step::Over => {
                     subscription.walk = None;
                     first.remove();
+                    if let Some(changes) = &mut self.changes {
+                        changes.searched(number);
+                    }
                 }
                 Step::Found(message) => {
+                    let again = walk.again;
                     let qos = message.qos.min(subscription.qos);
+                    if again && qos == QoS::AtMostOnce {
+                        continue;
+                    }
                     let delivery = Delivery { message: message.clone(), qos, retain: true };
                     // With nothing but what waits for this search in the way, it could never go on.
                     let stuck = self.queued().0 == self.held.len();
@@ -252,9 +300,17 @@ impl Session {
                         }
                         return;
                     }
-                    self.push(delivery);
+                    self.push(delivery, number);
                 }
             }
+        }
+    }
+
+    fn end_walk(&mut self, number: u64) {
+        if let Some(walk) = self.walks.remove(&number)
+            && let Some(subscription) = self.subscriptions.get_mut(walk.filter())
+        {
+            subscription.walk = None;
         }
     }
 
@@ -277,7 +333,11 @@ impl Session {
         messages == 0 || (messages < config.max_queued && bytes.saturating_add(size) <= config.max_queued_bytes)
     }
 
-    fn push(&mut self, delivery: Delivery) {
+    /// `walk` is the search that found it, or 0.
+    fn push(&mut self, delivery: Delivery, walk: u64) {
+        if let Some(changes) = &mut self.changes {
+            changes.queue(&delivery, false, walk);
+        }
         self.bytes = self.bytes.saturating_add(delivery.message.size());
         self.line_up(delivery);
     }
@@ -297,34 +357,41 @@ impl Session {
         }
         // [MQTT-4.6.0-6]: not before the retained message that came before it.
         if !self.held.is_empty() || self.is_to_find(retained, &delivery.message.topic) {
+            if let Some(changes) = &mut self.changes {
+                changes.queue(&delivery, true, 0);
+            }
             self.bytes = self.bytes.saturating_add(delivery.message.size());
             self.held.push_back(delivery);
         } else {
-            self.push(delivery);
+            self.push(delivery, 0);
         }
         true
     }
 
     /// The next PUBLISH to be sent. Messages go out in the order they came in, but that those of QoS 0 overtake when
     /// the others have to wait for acknowledgements (`[MQTT-4.6.0-5]`, `[MQTT-4.6.0-6]` are about each QoS for itself).
-    pub(super) fn next(&mut self, config: &BrokerConfig) -> Option<Outgoing> {
-        if let Some((id, delivery)) = self.in_flight.get(self.sent) {
-            // [MQTT-3.3.1-1]: sent before, over another connection.
-            let again = Outgoing { delivery: delivery.clone(), id: Some(*id), dup: true };
+    ///
+    /// What the journal keeps gets its identifier first and is sent when that is durable: nothing of QoS 2 may come
+    /// again under another one.
+    pub(super) fn next(&mut self, config: &BrokerConfig, stage: Stage) -> Option<Outgoing> {
+        while self.changes.is_some() && self.is_open(config) && self.send_first(stage.current) {}
+        if let Some(flight) = self.in_flight.get_mut(self.sent).filter(|flight| flight.stage <= stage.durable) {
+            // [MQTT-3.3.1-1]: DUP, if it was sent before over another connection.
+            let dup = core::mem::replace(&mut flight.tried, true);
+            let outgoing = Outgoing { delivery: flight.delivery.clone(), id: Some(flight.id), dup };
             self.sent = self.sent.saturating_add(1);
-            return Some(again);
+            return Some(outgoing);
         }
-        let unacknowledged = self.in_flight.len().saturating_add(self.releasing.len());
-        let open = unacknowledged < config.max_in_flight.clamp(1, MAX_IN_FLIGHT);
+        let open = self.is_open(config);
         let waiting = self.queue.front().filter(|_| open).map(|(serial, _)| *serial);
         let instant = self.instant.front().map(|(serial, _)| *serial);
         match (waiting, instant) {
             (Some(waiting), instant) if instant.is_none_or(|instant| waiting < instant) => {
-                let (_, delivery) = self.queue.pop_front()?;
-                let id = self.unused_id();
-                self.in_flight.push_back((id, delivery.clone()));
+                self.send_first(0);
                 self.sent = self.in_flight.len();
-                Some(Outgoing { delivery, id: Some(id), dup: false })
+                let flight = self.in_flight.back_mut()?;
+                flight.tried = true;
+                Some(Outgoing { delivery: flight.delivery.clone(), id: Some(flight.id), dup: false })
             }
             (_, Some(_)) => {
                 let (_, delivery) = self.instant.pop_front()?;
@@ -335,13 +402,34 @@ impl Session {
         }
     }
 
+    /// Whether something is to be sent that is not durable yet.
+    pub(super) fn is_barred(&self, stage: Stage) -> bool {
+        self.in_flight.get(self.sent).is_some_and(|flight| flight.stage > stage.durable)
+    }
+
+    fn is_open(&self, config: &BrokerConfig) -> bool {
+        let unacknowledged = self.in_flight.len().saturating_add(self.releasing.len());
+        unacknowledged < config.max_in_flight.clamp(1, MAX_IN_FLIGHT)
+    }
+
+    /// The first of `queue` goes to `in_flight`; whether there was one.
+    fn send_first(&mut self, stage: u64) -> bool {
+        let Some((_, delivery)) = self.queue.pop_front() else { return false };
+        let id = self.unused_id();
+        if let Some(changes) = &mut self.changes {
+            changes.send(id);
+        }
+        self.in_flight.push_back(Flight { id, delivery, stage, tried: false });
+        true
+    }
+
     /// `[MQTT-2.3.1-4]`: an identifier that no unacknowledged message has. There are more of them than messages can be
     /// in flight.
     fn unused_id(&mut self) -> PacketId {
         loop {
             self.last_id = self.last_id.next();
             let id = self.last_id;
-            if !self.releasing.contains(&id) && !self.in_flight.iter().any(|(used, _)| *used == id) {
+            if !self.releasing.contains(&id) && !self.in_flight.iter().any(|flight| flight.id == id) {
                 return id;
             }
         }
@@ -351,16 +439,23 @@ impl Session {
     /// this session's, which may well be: the client remembers an acknowledgement that a broker lost. An
     /// acknowledgement of the other QoS is a breach.
     fn acknowledge(&mut self, id: PacketId, qos: QoS) -> Result<Option<Delivery>, Violation> {
-        let Some(at) = self.in_flight.iter().position(|(used, _)| *used == id) else { return Ok(None) };
-        if self.in_flight.get(at).is_some_and(|(_, delivery)| delivery.qos != qos) {
+        let Some(at) = self.in_flight.iter().position(|flight| flight.id == id) else { return Ok(None) };
+        if self.in_flight.get(at).is_some_and(|flight| flight.delivery.qos != qos) {
             return Err(Violation::UnexpectedPacket);
         }
-        let Some((_, delivery)) = self.in_flight.remove(at) else { return Ok(None) };
+        let Some(Flight { delivery, .. }) = self.in_flight.remove(at) else { return Ok(None) };
+        self.note(if qos == QoS::AtLeastOnce { saved::PUBACK } else { saved::PUBREC }, id);
         if at < self.sent {
             self.sent = self.sent.saturating_sub(1);
         }
         self.bytes = self.bytes.saturating_sub(delivery.message.size());
         Ok(Some(delivery))
+    }
+
+    fn note(&mut self, entry: u8, id: PacketId) {
+        if let Some(changes) = &mut self.changes {
+            changes.id(entry, id);
+        }
     }
 
     /// PUBACK: delivered (`[MQTT-4.3.2-1]`).
@@ -379,8 +474,11 @@ impl Session {
 
     /// PUBCOMP: delivered, and the identifier is free.
     pub(super) fn pubcomp(&mut self, id: PacketId) -> Result<(), Violation> {
-        if self.in_flight.iter().any(|(used, _)| *used == id) {
+        if self.in_flight.iter().any(|flight| flight.id == id) {
             return Err(Violation::UnexpectedPacket);
+        }
+        if self.releasing.contains(&id) {
+            self.note(saved::PUBCOMP, id);
         }
         self.releasing.retain(|used| *used != id);
         Ok(())
@@ -401,11 +499,14 @@ impl Session {
 
     /// A message of QoS 2 was passed on.
     pub(super) fn receive(&mut self, id: PacketId) {
+        self.note(saved::RECEIVE, id);
         self.received.insert(id);
     }
 
     /// PUBREL: the next message with that identifier is another one.
     pub(super) fn pubrel(&mut self, id: PacketId) {
-        self.received.remove(&id);
+        if self.received.remove(&id) {
+            self.note(saved::RELEASE, id);
+        }
     }
 }

@@ -78,6 +78,7 @@ impl Broker {
                         serial: 0,
                     },
                     retain: will.retain,
+                    number: 0,
                 }),
             };
             if self.config.ask_host {
@@ -114,6 +115,7 @@ impl Broker {
 
     /// Lets a client in, unless its will may not be published.
     pub(super) fn admit(&mut self, now: Instant, peer: Peer, request: Request, acl: Option<Arc<Acl>>) {
+        let given = acl.is_some();
         let acl = acl.or_else(|| self.config.acl.clone());
         let rights = acl.map(|acl| Rights::new(acl, request.client_id.clone(), request.username.clone()));
         let denied = match (&rights, &request.will) {
@@ -129,12 +131,12 @@ impl Broker {
             let code = ConnectReturnCode::ServerUnavailable;
             self.refuse(now, peer, code, Reason::Refused(code));
         } else {
-            self.welcome(now, peer, request, rights);
+            self.welcome(now, peer, request, rights, given);
         }
     }
 
-    fn welcome(&mut self, now: Instant, peer: Peer, request: Request, rights: Option<Rights>) {
-        let Request { client_id, clean, keep_alive, will, .. } = request;
+    fn welcome(&mut self, now: Instant, peer: Peer, request: Request, rights: Option<Rights>, given: bool) {
+        let Request { client_id, username, clean, keep_alive, will } = request;
         // [MQTT-3.1.4-2]: whoever has that identifier now is disconnected, as if the network had failed.
         let holder = self.clients.get(&client_id).and_then(|key| self.sessions.get(key)).and_then(|held| held.peer);
         if let Some(holder) = holder {
@@ -156,17 +158,21 @@ impl Broker {
         connection.session = Some(key);
         // [MQTT-3.1.2-8], [MQTT-3.1.2-9]: what counts from now on if the connection breaks.
         connection.will = will;
+        if let Some(will) = &mut connection.will {
+            self.journal.will(will);
+        }
+        let stage = self.journal.stage().current;
         // [MQTT-3.1.4-4], [MQTT-3.2.0-1]
-        connection.push(&Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted });
+        connection.push(&Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted }, stage);
         if let Some(session) = self.sessions.get_mut(&key) {
             if let Some(at) = session.expiry.take() {
                 self.alarms.remove(&(at, Alarm::Session(key)));
             }
-            session.rights = rights;
+            session.set_rights(username, rights, given);
             session.attach(peer);
             // [MQTT-4.4.0-1]; the PUBLISHes follow by themselves.
             for id in session.releasing() {
-                connection.push(&Packet::PubRel(id));
+                connection.push(&Packet::PubRel(id), stage);
             }
         }
         connection.heard = now;
@@ -197,7 +203,7 @@ impl Broker {
     pub(super) fn refuse(&mut self, now: Instant, peer: Peer, code: ConnectReturnCode, reason: Reason) {
         self.close(now, peer, reason);
         if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.push(&Packet::ConnAck { session_present: false, code });
+            connection.push(&Packet::ConnAck { session_present: false, code }, 0);
         }
     }
 
@@ -221,7 +227,9 @@ impl Broker {
     /// DISCONNECT: the will is forgotten (`[MQTT-3.14.4-3]`, `[MQTT-3.1.2-10]`).
     pub(super) fn disconnected(&mut self, now: Instant, peer: Peer) {
         if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.will = None;
+            if let Some(will) = connection.will.take() {
+                self.journal.no_will(&will);
+            }
         }
         self.close(now, peer, Reason::Disconnected);
     }
@@ -263,8 +271,9 @@ impl Broker {
             self.detach(now, key);
         }
         // [MQTT-3.1.2-8], [MQTT-3.1.2-12], [MQTT-3.1.2-16], [MQTT-3.1.2-17]
-        if let Some(LastWill { message, retain }) = will {
-            self.publish_will(message, retain);
+        if let Some(will) = will {
+            self.journal.no_will(&will);
+            self.publish_will(will.message, will.retain);
         }
     }
 
@@ -274,7 +283,11 @@ impl Broker {
         self.last_session = self.last_session.wrapping_add(1);
         let key = self.last_session;
         self.clients.insert(client_id.clone(), key);
-        self.sessions.insert(key, Session::new(client_id, clean));
+        let mut session = Session::new(client_id, clean);
+        if self.journal.is_on() && !clean {
+            session.record_open();
+        }
+        self.sessions.insert(key, session);
         key
     }
 
@@ -294,6 +307,9 @@ impl Broker {
     fn end_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.remove(&key) else { return };
         self.clients.remove(&session.client_id);
+        if !session.clean {
+            self.journal.session_gone(key);
+        }
         for filter in session.filters() {
             self.subscriptions.remove(filter, key);
         }

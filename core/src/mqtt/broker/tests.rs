@@ -6,4 +6,5 @@ mod bounds;
 mod connections;
 mod messages;
 mod properties;
+mod restart;
 mod sessions;

@@ -28,6 +28,8 @@ const CONFIG: BrokerConfig = BrokerConfig {
     sys_interval: None,
     users: Vec::new(),
     ask_host: false,
+    persistent: false,
+    max_unrecorded: 1_000,
     acl: None,
 };
 
