@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod client;
 pub mod packet;
+mod text;
 pub mod topic;
 
 pub use packet::{Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, Violation, Will};

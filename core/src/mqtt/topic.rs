@@ -3,19 +3,30 @@
 //! Both are at least one character long (`[MQTT-4.7.3-1]`), hold no U+0000 (`[MQTT-4.7.3-2]`) and take at most 65,535
 //! bytes (`[MQTT-4.7.3-3]`). Characters are compared as they are: nothing is normalised (`[MQTT-4.7.3-4]`).
 
+use super::text::{Kind, quick};
+
 /// The most bytes a string can have on the wire (§1.5.3).
 pub const MAX_LEN: usize = 65_535;
 
 /// Whether `topic` can be published to: a topic name, which holds no wildcard (`[MQTT-4.7.1-1]`).
 #[must_use]
 pub fn valid_name(topic: &str) -> bool {
-    sized(topic) && !topic.bytes().any(|b| matches!(b, 0 | b'+' | b'#'))
+    sized(topic) && (quick(topic.as_bytes(), Kind::Name).is_some() || bytewise_name(topic))
+}
+
+/// Whether there is neither a wildcard nor U+0000 in it.
+pub(super) fn bytewise_name(topic: &str) -> bool {
+    !topic.bytes().any(|b| matches!(b, 0 | b'+' | b'#'))
 }
 
 /// Whether `filter` can be subscribed to: `#` stands alone in the last level (`[MQTT-4.7.1-2]`), `+` alone in any
 /// (`[MQTT-4.7.1-3]`).
 #[must_use]
 pub fn valid_filter(filter: &str) -> bool {
+    sized(filter) && (quick(filter.as_bytes(), Kind::Filter).is_some() || bytewise_filter(filter))
+}
+
+pub(super) fn bytewise_filter(filter: &str) -> bool {
     // What the byte before allows: at the start of a level a wildcard may stand, after one nothing but a separator,
     // after `#` nothing at all.
     let mut before = b'/';
@@ -31,7 +42,7 @@ pub fn valid_filter(filter: &str) -> bool {
         }
         before = byte;
     }
-    sized(filter)
+    true
 }
 
 /// Whether the topic name `name` matches `filter`; both are taken to be valid.

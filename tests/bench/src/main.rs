@@ -22,10 +22,9 @@ macro_rules! case {
                 pub mod $name {
                     use super::super::super::*;
                     #[inline(never)]
-                    pub fn run($($arg: $type),*) -> u32 {
-                        // Cases of the same code stay apart.
-                        core::hint::black_box(stringify!($name).as_ptr());
-                        $body
+                    pub fn run($($arg: $type),*) {
+                        core::hint::black_box(line!()); // cases of the same code stay apart
+                        core::hint::black_box(&$body);
                     }
                 }
             }
@@ -39,7 +38,7 @@ pub(crate) use case;
 macro_rules! run {
     ($case:expr, $($arg:expr),*) => {
         for _ in 0..crate::RUNS {
-            core::hint::black_box(($case)($(core::hint::black_box($arg)),*));
+            ($case)($(core::hint::black_box($arg)),*);
         }
     };
 }

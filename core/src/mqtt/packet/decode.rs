@@ -1,7 +1,13 @@
 //! Bytes to packets.
 
 use super::{Connect, ConnectReturnCode, Filters, Packet, PacketId, Publish, QoS, Violation, Will};
-use crate::{mqtt::topic, wire::Reader};
+use crate::{
+    mqtt::{
+        text::{Kind, quick},
+        topic,
+    },
+    wire::Reader,
+};
 
 /// What stands at the front of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +34,10 @@ pub enum Decoded<'a> {
 /// # Errors
 /// The [`Violation`], as soon as it shows, and the same however the bytes are cut up.
 pub fn decode(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
-    finish(Frame::read(bytes, max).and_then(|frame| match frame.kind() {
-        CONNECT | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT => client_packet(&frame),
-        _ => server_packet(&frame),
-    }))
+    decode_of(bytes, max, FROM_CLIENT | FROM_SERVER, |kind, body| match kind {
+        CONNECT | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT => client_packet(kind, body),
+        _ => server_packet(kind, body),
+    })
 }
 
 /// [`decode`] for a server: what only servers send is an [`Violation::UnexpectedPacket`].
@@ -39,7 +45,7 @@ pub fn decode(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
 /// # Errors
 /// The [`Violation`].
 pub fn decode_from_client(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
-    finish(Frame::read(bytes, max).and_then(|frame| client_packet(&frame)))
+    decode_of(bytes, max, FROM_CLIENT, client_packet)
 }
 
 /// [`decode`] for a client: what only clients send is an [`Violation::UnexpectedPacket`]. It leaves the decoding of
@@ -48,7 +54,7 @@ pub fn decode_from_client(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violati
 /// # Errors
 /// The [`Violation`].
 pub fn decode_from_server(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
-    finish(Frame::read(bytes, max).and_then(|frame| server_packet(&frame)))
+    decode_of(bytes, max, FROM_SERVER, server_packet)
 }
 
 // Control packet types (Table 2.1).
@@ -67,10 +73,29 @@ const PINGREQ: u8 = 12;
 const PINGRESP: u8 = 13;
 const DISCONNECT: u8 = 14;
 
+// The same as sets: who sends them (PUBLISH apart), those of flags 0010, and those of two
+// bytes or none after the fixed header.
+const BOTH: u16 = 1 << PUBACK | 1 << PUBREC | 1 << PUBREL | 1 << PUBCOMP;
+const FROM_CLIENT: u16 = BOTH | 1 << CONNECT | 1 << SUBSCRIBE | 1 << UNSUBSCRIBE | 1 << PINGREQ | 1 << DISCONNECT;
+const FROM_SERVER: u16 = BOTH | 1 << CONNACK | 1 << SUBACK | 1 << UNSUBACK | 1 << PINGRESP;
+const TWO_BYTES: u16 = BOTH | 1 << CONNACK | 1 << UNSUBACK;
+const FLAG_2: u16 = 1 << PUBREL | 1 << SUBSCRIBE | 1 << UNSUBSCRIBE;
+const NO_BYTES: u16 = 1 << PINGREQ | 1 << PINGRESP | 1 << DISCONNECT;
+
 /// Why there is no packet.
 enum Stop {
     Needed(usize),
     Broken(Violation),
+}
+
+impl Stop {
+    #[inline]
+    fn told<'a>(self) -> Result<Decoded<'a>, Violation> {
+        match self {
+            Self::Needed(needed) => Ok(Decoded::Incomplete { needed }),
+            Self::Broken(violation) => Err(violation),
+        }
+    }
 }
 
 impl From<Violation> for Stop {
@@ -79,11 +104,26 @@ impl From<Violation> for Stop {
     }
 }
 
-fn finish(decoded: Result<(Packet<'_>, usize), Stop>) -> Result<Decoded<'_>, Violation> {
-    match decoded {
-        Ok((packet, len)) => Ok(Decoded::Packet { packet, len }),
-        Err(Stop::Needed(needed)) => Ok(Decoded::Incomplete { needed }),
-        Err(Stop::Broken(violation)) => Err(violation),
+/// Fixed header, then a PUBLISH up to its payload or any other packet whole, of which `packet` makes what it is.
+/// `allowed` has a bit for each type that may come.
+#[inline(always)]
+fn decode_of<'a>(
+    bytes: &'a [u8],
+    max: u32,
+    allowed: u16,
+    packet: impl FnOnce(u8, Reader<'a>) -> Result<Packet<'a>, Violation>,
+) -> Result<Decoded<'a>, Violation> {
+    let frame = match Frame::read(bytes) {
+        Ok(frame) => frame,
+        Err(stop) => return stop.told(),
+    };
+    if frame.kind() == PUBLISH {
+        return publish(&frame, size(max));
+    }
+    match frame.body(size(max), allowed) {
+        Ok(body) => packet(frame.kind(), Reader::new(body))
+            .map(|packet| Decoded::Packet { packet, len: frame.header.saturating_add(frame.remaining) }),
+        Err(stop) => stop.told(),
     }
 }
 
@@ -91,144 +131,161 @@ fn finish(decoded: Result<(Packet<'_>, usize), Stop>) -> Result<Decoded<'_>, Vio
 struct Frame<'a> {
     first: u8,
     remaining: usize,
-    max: usize,
     /// Length of the fixed header.
     header: usize,
     rest: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    fn read(bytes: &'a [u8], max: u32) -> Result<Self, Stop> {
-        let mut reader = Reader::new(bytes);
-        let first = reader.u8().ok_or(Stop::Needed(2))?;
-        let flags = first & 0x0F;
-        // [MQTT-2.2.2-2], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]
-        match first >> 4 {
-            0 | 15 => return Err(Violation::ReservedType.into()),
-            PUBLISH if flags & 0x06 == 0x06 => return Err(Violation::QoS.into()),
-            PUBLISH if flags & 0x0E == 0x08 => return Err(Violation::DupQoS0.into()),
-            PUBLISH => {}
-            PUBREL | SUBSCRIBE | UNSUBSCRIBE if flags == 0x02 => {}
-            PUBREL | SUBSCRIBE | UNSUBSCRIBE => return Err(Violation::ReservedFlags.into()),
-            _ if flags != 0 => return Err(Violation::ReservedFlags.into()),
-            _ => {}
-        }
+    #[inline(always)]
+    fn read(bytes: &'a [u8]) -> Result<Self, Stop> {
+        let [first, after @ ..] = bytes else { return Err(Stop::Needed(2)) };
+        check_flags(*first)?;
         // §2.2.3: seven bits a byte, least significant first, at most four bytes.
-        let mut remaining = 0_u32;
+        let (mut remaining, mut rest) = (0_usize, after);
         for shift in [0_u32, 7, 14, 21] {
-            let byte = reader.u8().ok_or(Stop::Needed(1))?;
-            remaining |= u32::from(byte & 0x7F) << shift;
+            let [byte, more @ ..] = rest else { return Err(Stop::Needed(1)) };
+            rest = more;
+            remaining |= usize::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
-                let rest = reader.rest();
-                let header = bytes.len().saturating_sub(rest.len());
-                return Ok(Self { first, remaining: size(remaining), max: size(max), header, rest });
+                return Ok(Self { first: *first, remaining, header: bytes.len().wrapping_sub(rest.len()), rest });
             }
         }
         Err(Violation::RemainingLength.into())
     }
 
+    #[inline]
     const fn kind(&self) -> u8 {
         self.first >> 4
     }
 
-    /// The first `n` bytes after the fixed header.
-    fn front(&self, n: usize) -> Result<&'a [u8], Stop> {
+    #[inline]
+    const fn is(&self, kinds: u16) -> bool {
+        kinds & (1 << self.kind()) != 0
+    }
+
+    /// The first `n` bytes after the fixed header, which are at most `max`.
+    #[inline]
+    fn front(&self, n: usize, max: usize) -> Result<&'a [u8], Stop> {
         if n > self.remaining {
             return Err(Violation::Length.into());
         }
-        if n > self.max {
+        if n > max {
             return Err(Violation::PacketTooLarge.into());
         }
-        self.rest.get(..n).ok_or(Stop::Needed(n.saturating_sub(self.rest.len())))
+        self.rest.get(..n).ok_or(Stop::Needed(n.wrapping_sub(self.rest.len())))
     }
 
-    /// All that follows the fixed header, which is `n` bytes.
-    fn exactly(&self, n: usize) -> Result<Reader<'a>, Stop> {
-        if self.remaining == n { Ok(Reader::new(self.front(n)?)) } else { Err(Violation::Length.into()) }
-    }
-
-    fn whole(&self) -> Result<Reader<'a>, Stop> {
-        self.exactly(self.remaining)
-    }
-
-    fn len(&self) -> usize {
-        self.header.saturating_add(self.remaining)
-    }
-
-    /// A packet that holds nothing but a packet identifier.
-    fn id(&self) -> Result<PacketId, Stop> {
-        Ok(packet_id(&mut self.exactly(2)?)?)
+    /// All that follows the fixed header.
+    #[inline]
+    fn body(&self, max: usize, allowed: u16) -> Result<&'a [u8], Stop> {
+        if !self.is(allowed) {
+            return Err(Violation::UnexpectedPacket.into());
+        }
+        if (self.is(TWO_BYTES) && self.remaining != 2) || (self.is(NO_BYTES) && self.remaining != 0) {
+            return Err(Violation::Length.into());
+        }
+        self.front(self.remaining, max)
     }
 }
 
-fn client_packet<'a>(frame: &Frame<'a>) -> Result<(Packet<'a>, usize), Stop> {
-    let packet = match frame.kind() {
-        CONNECT => Packet::Connect(connect(frame.whole()?)?),
+/// Table 2.2 (`[MQTT-2.2.2-2]`, `[MQTT-3.6.1-1]`, `[MQTT-3.8.1-1]`, `[MQTT-3.10.1-1]`, `[MQTT-3.14.1-1]`); of a PUBLISH,
+/// §3.3.1.
+#[inline(always)]
+const fn check_flags(first: u8) -> Result<(), Violation> {
+    let (kind, flags) = (first >> 4, first & 0x0F);
+    if kind == PUBLISH {
+        return match flags & 0x0E {
+            0x06 | 0x0E => Err(Violation::QoS),
+            0x08 => Err(Violation::DupQoS0),
+            _ => Ok(()),
+        };
+    }
+    if kind == 0 || kind == 15 {
+        return Err(Violation::ReservedType);
+    }
+    let wanted = if FLAG_2 & (1 << kind) != 0 { 0x02 } else { 0 };
+    if flags == wanted { Ok(()) } else { Err(Violation::ReservedFlags) }
+}
+
+#[inline]
+fn client_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
+    Ok(match kind {
+        CONNECT => Packet::Connect(connect(body)?),
         SUBSCRIBE => {
-            let (id, filters) = filters(frame.whole()?, true)?;
+            let (id, filters) = filters(body, true)?;
             Packet::Subscribe { id, filters }
         }
         UNSUBSCRIBE => {
-            let (id, filters) = filters(frame.whole()?, false)?;
+            let (id, filters) = filters(body, false)?;
             Packet::Unsubscribe { id, filters }
         }
-        PINGREQ => frame.exactly(0).map(|_| Packet::PingReq)?,
-        DISCONNECT => frame.exactly(0).map(|_| Packet::Disconnect)?,
-        _ => return common_packet(frame),
-    };
-    Ok((packet, frame.len()))
+        PINGREQ => Packet::PingReq,
+        DISCONNECT => Packet::Disconnect,
+        _ => return acknowledgement(kind, body),
+    })
 }
 
-fn server_packet<'a>(frame: &Frame<'a>) -> Result<(Packet<'a>, usize), Stop> {
-    let packet = match frame.kind() {
-        CONNACK => connack(frame.exactly(2)?)?,
-        SUBACK => suback(frame.whole()?)?,
-        UNSUBACK => Packet::UnsubAck(frame.id()?),
-        PINGRESP => frame.exactly(0).map(|_| Packet::PingResp)?,
-        _ => return common_packet(frame),
-    };
-    Ok((packet, frame.len()))
+#[inline]
+fn server_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
+    Ok(match kind {
+        CONNACK => connack(body)?,
+        SUBACK => suback(body)?,
+        UNSUBACK => Packet::UnsubAck(packet_id(body)?.0),
+        PINGRESP => Packet::PingResp,
+        _ => return acknowledgement(kind, body),
+    })
 }
 
 /// What both sides send.
-fn common_packet<'a>(frame: &Frame<'a>) -> Result<(Packet<'a>, usize), Stop> {
-    let packet = match frame.kind() {
-        PUBLISH => return publish(frame),
-        PUBACK => Packet::PubAck(frame.id()?),
-        PUBREC => Packet::PubRec(frame.id()?),
-        PUBREL => Packet::PubRel(frame.id()?),
-        PUBCOMP => Packet::PubComp(frame.id()?),
-        _ => return Err(Violation::UnexpectedPacket.into()),
-    };
-    Ok((packet, frame.len()))
+#[inline]
+fn acknowledgement(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
+    let (id, _) = packet_id(body)?;
+    Ok(match kind {
+        PUBACK => Packet::PubAck(id),
+        PUBREC => Packet::PubRec(id),
+        PUBREL => Packet::PubRel(id),
+        _ => Packet::PubComp(id),
+    })
 }
 
 /// §3.3
-fn publish<'a>(frame: &Frame<'a>) -> Result<(Packet<'a>, usize), Stop> {
+#[inline(always)]
+fn publish<'a>(frame: &Frame<'a>, max: usize) -> Result<Decoded<'a>, Violation> {
+    let (qos, topic_len, header) = match publish_head(frame, max) {
+        Ok(head) => head,
+        Err(stop) => return stop.told(),
+    };
+    let mut reader = match frame.front(header, max) {
+        Ok(front) => Reader::new(front),
+        Err(stop) => return stop.told(),
+    };
+    let topic = reader.take(2).and_then(|_| reader.take(topic_len)).ok_or(Violation::Length)?;
+    let topic = topic_name(topic)?;
+    let id = if qos == QoS::AtMostOnce { None } else { Some(packet_id(reader)?.0) };
+    let payload_len = u32::try_from(frame.remaining.wrapping_sub(header)).map_err(|_| Violation::Length)?;
+    let packet = Publish { dup: frame.first & 0x08 != 0, qos, retain: frame.first & 0x01 != 0, topic, id, payload_len };
+    Ok(Decoded::Packet { packet: Packet::Publish(packet), len: frame.header.wrapping_add(header) })
+}
+
+/// QoS, bytes of the topic, and of all before the payload.
+#[inline(always)]
+fn publish_head(frame: &Frame<'_>, max: usize) -> Result<(QoS, usize, usize), Stop> {
     // Reserved flags and QoS 3 are out by now.
     let qos = QoS::from_u8((frame.first >> 1) & 0x03).ok_or(Violation::QoS)?;
-    let topic_len = Reader::new(frame.front(2)?).u16().ok_or(Violation::Length)?;
-    let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
-    let header = usize::from(topic_len).saturating_add(2).saturating_add(id_len);
-    let mut reader = Reader::new(frame.front(header)?);
-    let topic = topic_name(&mut reader)?;
-    let id = if qos == QoS::AtMostOnce { None } else { Some(packet_id(&mut reader)?) };
-    let payload_len = u32::try_from(frame.remaining.saturating_sub(header)).map_err(|_| Violation::Length)?;
-    let packet = Publish { dup: frame.first & 0x08 != 0, qos, retain: frame.first & 0x01 != 0, topic, id, payload_len };
-    Ok((Packet::Publish(packet), frame.header.saturating_add(header)))
+    let topic_len = Reader::new(frame.front(2, max)?).u16().ok_or(Violation::Length)?.into();
+    let header = 2_usize.wrapping_add(topic_len).wrapping_add(if qos == QoS::AtMostOnce { 0 } else { 2 });
+    Ok((qos, topic_len, header))
 }
 
 /// §3.1
+#[inline]
 fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
-    // Name and level come before anything that another version may have put differently.
-    if string(&mut reader)? != "MQTT" {
-        return Err(Violation::ProtocolName);
-    }
-    if reader.u8().ok_or(Violation::Length)? != 4 {
-        return Err(Violation::ProtocolLevel);
-    }
-    let flags = reader.u8().ok_or(Violation::Length)?;
-    let keep_alive = reader.u16().ok_or(Violation::Length)?;
+    let front = reader;
+    let Some([0, 4, b'M', b'Q', b'T', b'T', 4, flags, keep_alive @ ..]) = reader.array::<10>() else {
+        return Err(other_protocol(front));
+    };
+    let keep_alive = u16::from_be_bytes(keep_alive);
     let has = |bit: u8| flags & bit != 0;
     let (clean_session, with_will, with_password, with_username) = (has(0x02), has(0x04), has(0x40), has(0x80));
     let will_qos = QoS::from_u8((flags >> 3) & 0x03).ok_or(Violation::QoS)?;
@@ -240,7 +297,7 @@ fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     // [MQTT-3.1.2-20], [MQTT-3.1.2-21].
     let client_id = string(&mut reader)?;
     let will = if with_will {
-        let topic = topic_name(&mut reader)?;
+        let topic = topic_name(binary(&mut reader)?)?;
         Some(Will { topic, payload: binary(&mut reader)?, qos: will_qos, retain: has(0x20) })
     } else {
         None
@@ -255,6 +312,18 @@ fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     Ok(Connect { client_id, clean_session, keep_alive, will, username, password })
 }
 
+/// What is wrong with the first 10 bytes of a CONNECT. Name and level come before anything that another version may have
+/// put differently.
+#[cold]
+fn other_protocol(mut reader: Reader<'_>) -> Violation {
+    match string(&mut reader) {
+        Err(violation) => violation,
+        Ok("MQTT") if reader.peek().is_none_or(|level| level == 4) => Violation::Length,
+        Ok("MQTT") => Violation::ProtocolLevel,
+        Ok(_) => Violation::ProtocolName,
+    }
+}
+
 /// §3.2
 fn connack(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
     let flags = reader.u8().ok_or(Violation::Length)?;
@@ -267,14 +336,16 @@ fn connack(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
 }
 
 /// §3.8, §3.10
-fn filters(mut reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>), Violation> {
-    let id = packet_id(&mut reader)?;
+#[inline]
+fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>), Violation> {
+    let (id, mut reader) = packet_id(reader)?;
     let bytes = reader.rest();
     if bytes.is_empty() {
         return Err(Violation::NoFilter);
     }
     while !reader.is_empty() {
-        if !topic::valid_filter(string(&mut reader)?) {
+        let filter = binary(&mut reader)?;
+        if filter.is_empty() || (quick(filter, Kind::Filter).is_none() && !topic::bytewise_filter(text(filter)?)) {
             return Err(Violation::TopicFilter);
         }
         if with_qos {
@@ -286,8 +357,8 @@ fn filters(mut reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<
 }
 
 /// §3.9
-fn suback(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
-    let id = packet_id(&mut reader)?;
+fn suback(reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
+    let (id, reader) = packet_id(reader)?;
     let codes = reader.rest();
     if codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80)) {
         return Err(Violation::SubAck);
@@ -295,10 +366,14 @@ fn suback(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
     Ok(Packet::SubAck { id, codes })
 }
 
-fn packet_id(reader: &mut Reader<'_>) -> Result<PacketId, Violation> {
-    PacketId::new(reader.u16().ok_or(Violation::Length)?).ok_or(Violation::ZeroPacketId)
+/// And what follows it.
+#[inline]
+fn packet_id(mut reader: Reader<'_>) -> Result<(PacketId, Reader<'_>), Violation> {
+    let id = PacketId::new(reader.u16().ok_or(Violation::Length)?).ok_or(Violation::ZeroPacketId)?;
+    Ok((id, reader))
 }
 
+#[inline]
 fn binary<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Violation> {
     let len = reader.u16().ok_or(Violation::Length)?;
     reader.take(len.into()).ok_or(Violation::Length)
@@ -306,14 +381,30 @@ fn binary<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Violation> {
 
 /// §1.5.3: every string there is, whatever it is for (`[MQTT-3.1.3-4]`, `[MQTT-3.1.3-10]`, `[MQTT-3.1.3-11]`,
 /// `[MQTT-3.3.2-1]`, `[MQTT-3.8.3-1]`, `[MQTT-3.10.3-1]`). U+FEFF is a character like others (`[MQTT-1.5.3-3]`).
+#[inline]
 fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
-    let text = core::str::from_utf8(binary(reader)?).map_err(|_| Violation::NotUtf8)?;
-    if text.bytes().any(|b| b == 0) { Err(Violation::NullCharacter) } else { Ok(text) }
+    let bytes = binary(reader)?;
+    quick(bytes, Kind::Text).map_or_else(|| text(bytes), Ok)
 }
 
-fn topic_name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
-    let name = string(reader)?;
-    if topic::valid_name(name) { Ok(name) } else { Err(Violation::TopicName) }
+#[inline(never)]
+fn text(bytes: &[u8]) -> Result<&str, Violation> {
+    let text = core::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?;
+    if bytes.contains(&0) { Err(Violation::NullCharacter) } else { Ok(text) }
+}
+
+#[inline]
+fn topic_name(bytes: &[u8]) -> Result<&str, Violation> {
+    match quick(bytes, Kind::Name) {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => bytewise_name(bytes),
+    }
+}
+
+#[inline(never)]
+fn bytewise_name(bytes: &[u8]) -> Result<&str, Violation> {
+    let name = text(bytes)?;
+    if !name.is_empty() && topic::bytewise_name(name) { Ok(name) } else { Err(Violation::TopicName) }
 }
 
 /// Whether `text` may be part of a topic name, or nothing of one.
@@ -345,11 +436,8 @@ pub(in crate::mqtt) struct Oversized {
 /// [`Violation::PacketTooLarge`], and how many bytes these take: what it needs to be passed over. `None` if it is no
 /// PUBLISH.
 pub(in crate::mqtt) fn oversized_publish(bytes: &[u8]) -> Option<(usize, Oversized)> {
-    let frame = Frame::read(bytes, u32::MAX).ok().filter(|frame| frame.kind() == PUBLISH)?;
-    let topic_len = Reader::new(frame.rest).u16()?;
-    let qos = QoS::from_u8((frame.first >> 1) & 0x03)?;
-    let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
-    let header = usize::from(topic_len).saturating_add(2).saturating_add(id_len);
+    let frame = Frame::read(bytes).ok().filter(|frame| frame.kind() == PUBLISH)?;
+    let (qos, topic_len, header) = publish_head(&frame, usize::MAX).ok()?;
     let payload_len = u32::try_from(frame.remaining.checked_sub(header)?).ok()?;
-    Some((frame.header.saturating_add(2), Oversized { qos, topic_len, payload_len }))
+    Some((frame.header.saturating_add(2), Oversized { qos, topic_len: u16::try_from(topic_len).ok()?, payload_len }))
 }
