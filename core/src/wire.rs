@@ -102,30 +102,38 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes one byte.
+    #[inline]
     pub fn u8(&mut self, byte: u8) {
-        if let Some(place) = self.buf.get_mut(self.len) {
-            *place = byte;
-        }
-        self.len = self.len.saturating_add(1);
+        self.array([byte]);
     }
 
     /// Writes two bytes.
+    #[inline]
     pub fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_be_bytes());
+        self.array(value.to_be_bytes());
     }
 
     /// Writes four bytes.
+    #[inline]
     pub fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_be_bytes());
+        self.array(value.to_be_bytes());
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(place) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+        }
+        self.len = self.len.saturating_add(N);
     }
 
     /// Writes `bytes`: all of them or, where they do not fit, none.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        if let Some(place) = self.buf.get_mut(self.len..end) {
-            copy(place, bytes);
+        if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(bytes.len())) {
+            place.copy_from_slice(bytes);
         }
-        self.len = end;
+        self.len = self.len.saturating_add(bytes.len());
     }
 
     /// What was written.
@@ -139,10 +147,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Copies as many bytes as both have. (`copy_from_slice` can panic, and the smallest code keeps that it can.)
+/// Copies as many bytes as both have.
+#[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
+    let len = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        to.copy_from_slice(from);
     }
 }
 

@@ -32,10 +32,11 @@ fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
 }
 
 /// Writes a length and bytes; what is past 65,535 of them is left out.
+#[inline]
 fn binary(w: &mut Writer<'_>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     w.u16(len);
-    w.bytes(bytes.get(..len.into()).unwrap_or(bytes));
+    w.bytes(bytes.get(..usize::from(len)).unwrap_or(bytes));
 }
 
 /// Bytes a string or binary takes.
