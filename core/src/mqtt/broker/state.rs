@@ -226,10 +226,9 @@ impl Broker {
 
     /// DISCONNECT: the will is forgotten (`[MQTT-3.14.4-3]`, `[MQTT-3.1.2-10]`).
     pub(super) fn disconnected(&mut self, now: Instant, peer: Peer) {
-        if let Some(connection) = self.connections.get_mut(&peer) {
-            if let Some(will) = connection.will.take() {
-                self.journal.no_will(&will);
-            }
+        let will = self.connections.get_mut(&peer).and_then(|connection| connection.will.take());
+        if let Some(will) = will {
+            self.journal.no_will(&will);
         }
         self.close(now, peer, Reason::Disconnected);
     }

@@ -182,7 +182,7 @@ impl Session {
             let (is_behind, at) = walk.position();
             all.entries.u8(SEARCHED);
             all.entries.u64(*number);
-            all.entries.u8(1 + u8::from(is_behind));
+            all.entries.u8(if is_behind { 2 } else { 1 });
             all.entries.short(at);
         }
         for id in &self.releasing {
