@@ -66,11 +66,12 @@ $(STAMPS)/python: $(STAMPS)/venv $(RUST_SOURCES) $(PY_SOURCES)
 
 ##@ The steps of `make test`
 .PHONY: lint
-lint: ## rustfmt and clippy, with all features and with none that allocate
+lint: ## rustfmt, clippy with all features and with none that allocate, rustdoc
 	@echo '== lint'
 	@cargo fmt --all --check
 	@cargo clippy -q --workspace --all-features --all-targets -- -D warnings
 	@cargo clippy -q -p waft -- -D warnings
+	@RUSTDOCFLAGS=-Dwarnings cargo doc -q --no-deps --workspace --all-features
 
 .PHONY: test-rust
 test-rust: ## unit, property and simulator tests

@@ -12,7 +12,7 @@
 //!    sequence numbers are refused; [`reject`](Update::reject), or silence for [`Config::trial`], reverts.
 //!
 //! The states and what leads from one to the other stand in [`table`]. Power may fail at any byte of any write or erase:
-//! see [`journal`](super::journal). What is never done, in whatever order things happen: the slot that the device runs
+//! see [`journal`]. What is never done, in whatever order things happen: the slot that the device runs
 //! from or would go back to is not written; a slot is not erased before the journal says that it is not to be booted; the
 //! floor does not sink.
 //!
