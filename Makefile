@@ -13,7 +13,7 @@ VENV   := $(abspath .venv)
 PY     := $(VENV)/bin/python
 export PATH := $(VENV)/bin:$(PATH)
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim tests/interop -name '*.rs' -o -name Cargo.toml 2>/dev/null)
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 PY_SOURCES   := $(shell find python \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) 2>/dev/null)
 # Seconds for all fuzz targets together.
 FUZZ_SECONDS ?= 50

@@ -1,8 +1,12 @@
-//! From what machines return to what Python sees: dataclasses of `waft._machine` and of the protocols' modules.
+//! From what machines return to what Python sees: classes of [`crate::events`], and dataclasses of the protocols'
+//! modules where they need not be fast.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyo3::{PyClass, PyClassInitializer};
 use waft::{Instant, Output, Peer};
+
+use crate::events::machine;
 
 /// A new object of a class that is written in Python: `make!(py, "waft.mqtt", "Connected", (false,))`.
 macro_rules! make {
@@ -25,6 +29,11 @@ pub(crate) fn build<'py, A: pyo3::call::PyCallArgs<'py>>(
     Ok(class.import(py, module, name)?.call1(args)?.unbind())
 }
 
+/// A new object of a class that is written in Rust.
+pub(crate) fn object<T: PyClass>(py: Python<'_>, value: impl Into<PyClassInitializer<T>>) -> PyResult<Object> {
+    Ok(Py::new(py, value)?.into_any())
+}
+
 pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, data)
 }
@@ -36,7 +45,7 @@ pub(crate) fn at(now: u64) -> Instant {
 
 /// `Handled(consumed, needed, event)`.
 pub(crate) fn handled(py: Python<'_>, consumed: usize, needed: usize, event: Option<Object>) -> PyResult<Object> {
-    make!(py, "waft._machine", "Handled", (consumed, needed, event))
+    object(py, machine::Handled { consumed, needed, event })
 }
 
 /// `Transmit`, `BufferTooSmall`, `Timeout`, or the event itself.
@@ -47,11 +56,11 @@ pub(crate) fn output<E>(
 ) -> PyResult<Object> {
     match output {
         Output::Transmit { peer: Peer(peer), bytes: data } => {
-            make!(py, "waft._machine", "Transmit", (peer, bytes(py, data)))
+            object(py, machine::Transmit { peer, data: bytes(py, data).unbind() })
         }
         Output::Event(e) => event(e),
-        Output::BufferTooSmall { needed } => make!(py, "waft._machine", "BufferTooSmall", (needed,)),
-        Output::Timeout(until) => make!(py, "waft._machine", "Timeout", (until.map(Instant::as_micros),)),
+        Output::BufferTooSmall { needed } => object(py, machine::BufferTooSmall { needed }),
+        Output::Timeout(until) => object(py, machine::Timeout { at: until.map(Instant::as_micros) }),
     }
 }
 

@@ -9,6 +9,7 @@ mod bridge;
 mod broker;
 mod coap;
 mod errors;
+mod events;
 mod gateway;
 mod keep;
 mod mqtt;
@@ -29,6 +30,12 @@ mod _native {
     use crate::coap::{Endpoint, RequestId, decode_message, encode_message};
     #[pymodule_export]
     use crate::errors::error_table;
+    #[pymodule_export]
+    use crate::events::machine::{BufferTooSmall, Handled, HandledAll, Timeout, Transmit};
+    #[pymodule_export]
+    use crate::events::mqtt::{
+        Acknowledged, Closed, Connected, Payload, PayloadWanted, Publish, Refused, Skipped, Subscribed, Unsubscribed,
+    };
     #[pymodule_export]
     use crate::gateway::Gateway;
     #[pymodule_export]

@@ -1,15 +1,17 @@
 //! `waft.mqtt`: the client.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use waft::mqtt::client::{self, CloseReason, InFlight, State, session};
 use waft::mqtt::packet::{
     Connect, ConnectReturnCode, Decoded, Packet, PacketId, Publish, QoS, Violation, Will, decode,
 };
 use waft::{Input, Misuse, Peer, Storage};
 
-use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
+use crate::bridge::{Object, Scratch, at, bytes, handled, make, object, output};
 use crate::errors::{self, Named};
+use crate::events::machine::HandledAll;
+use crate::events::mqtt as events;
 
 impl Named for Violation {
     const CLASS: &'static str = "PeerError";
@@ -49,22 +51,30 @@ pub(crate) struct PyWill {
 
 fn event(py: Python<'_>, event: client::Event<'_>) -> PyResult<Object> {
     use client::Event as E;
+    let text = |s: &str| PyString::new(py, s).unbind();
     match event {
-        E::Connected { session_present } => make!(py, "waft.mqtt", "Connected", (session_present,)),
-        E::Refused { code } => make!(py, "waft.mqtt", "Refused", (code as u8, return_code(code))),
-        E::Publish(p) => make!(
+        E::Publish(p) => object(
             py,
-            "waft.mqtt",
-            "Publish",
-            (p.topic, p.payload_len, p.qos as u8, p.retain, p.dup, p.id.map(PacketId::get))
+            events::Publish {
+                topic: text(p.topic),
+                payload_len: p.payload_len,
+                qos: p.qos as u8,
+                retain: p.retain,
+                dup: p.dup,
+                id: p.id.map(PacketId::get),
+            },
         ),
-        E::Payload { bytes: data, last } => make!(py, "waft.mqtt", "Payload", (bytes(py, data), last)),
-        E::Skipped { topic_len, payload_len } => make!(py, "waft.mqtt", "Skipped", (topic_len, payload_len)),
-        E::Acknowledged { id } => make!(py, "waft.mqtt", "Acknowledged", (id.get(),)),
-        E::Subscribed { id, codes } => make!(py, "waft.mqtt", "Subscribed", (id.get(), bytes(py, codes))),
-        E::Unsubscribed { id } => make!(py, "waft.mqtt", "Unsubscribed", (id.get(),)),
+        E::Payload { bytes: data, last } => object(py, events::Payload { data: bytes(py, data).unbind(), last }),
+        E::Connected { session_present } => object(py, events::Connected { session_present }),
+        E::Refused { code } => object(py, events::Refused { code: code as u8, name: text(return_code(code)) }),
+        E::Skipped { topic_len, payload_len } => object(py, events::Skipped { topic_len, payload_len }),
+        E::Acknowledged { id } => object(py, events::Acknowledged { id: id.get() }),
+        E::Subscribed { id, codes } => {
+            object(py, events::Subscribed { id: id.get(), codes: bytes(py, codes).unbind() })
+        }
+        E::Unsubscribed { id } => object(py, events::Unsubscribed { id: id.get() }),
         E::PayloadWanted { id, offset, len } => {
-            make!(py, "waft.mqtt", "PayloadWanted", (id.map(PacketId::get), offset, len))
+            object(py, events::PayloadWanted { id: id.map(PacketId::get), offset, len })
         }
         E::Closed { reason } => {
             let why = match reason {
@@ -73,7 +83,7 @@ fn event(py: Python<'_>, event: client::Event<'_>) -> PyResult<Object> {
                 CloseReason::KeepAlive => "no answer to PINGREQ",
                 CloseReason::Overflow => "more messages at once than the table holds",
             };
-            make!(py, "waft.mqtt", "Closed", (why,))
+            object(py, events::Closed { reason: text(why) })
         }
     }
 }
@@ -83,6 +93,8 @@ fn event(py: Python<'_>, event: client::Event<'_>) -> PyResult<Object> {
 pub(crate) struct Client {
     machine: client::Client<'static>,
     scratch: Scratch,
+    /// What the server did wrong after the events that `handle_all` gave: raised by the next call that takes input.
+    wrong: Option<waft::mqtt::Error>,
 }
 
 #[pymethods]
@@ -107,7 +119,11 @@ impl Client {
             ..client::Config::default()
         };
         let table = Storage::Owned(vec![InFlight::EMPTY; in_flight]);
-        Self { machine: client::Client::new(config, Storage::owned(arena), table), scratch: Scratch::default() }
+        Self {
+            machine: client::Client::new(config, Storage::owned(arena), table),
+            scratch: Scratch::default(),
+            wrong: None,
+        }
     }
 
     /// The stream is open and `peer` stands for it: queues CONNECT.
@@ -130,11 +146,13 @@ impl Client {
             None => None,
         };
         let connect = Connect { client_id, clean_session, keep_alive, will, username, password };
+        self.wrong = None;
         self.machine.connect(at(now), Peer(peer), &connect).map_err(|e| errors::any(py, &e))
     }
 
     /// The stream is closed.
     fn connection_lost(&mut self, now: u64) {
+        self.wrong = None;
         self.machine.connection_lost(at(now));
     }
 
@@ -257,10 +275,42 @@ impl Client {
 
     /// Takes in what has come of the stream and was not consumed yet.
     fn handle_input(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        if let Some(e) = self.wrong.take() {
+            return Err(errors::any(py, &e));
+        }
         let done = self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes: data });
         let done = done.map_err(|e| errors::any(py, &e))?;
         let told = done.event.map(|e| event(py, e)).transpose()?;
         handled(py, done.consumed, done.needed, told)
+    }
+
+    /// `handle_input` again and again, until it takes no more: `HandledAll`, with every event in order. What the server
+    /// did wrong after an event is raised by the next call.
+    fn handle_all(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        if let Some(e) = self.wrong.take() {
+            return Err(errors::any(py, &e));
+        }
+        let (mut consumed, mut needed) = (0, 0);
+        let told = PyList::empty(py);
+        while let Some(bytes) = data.get(consumed..).filter(|rest| !rest.is_empty()) {
+            match self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes }) {
+                Ok(done) => {
+                    (consumed, needed) = (consumed.saturating_add(done.consumed), done.needed);
+                    match done.event {
+                        Some(e) => told.append(event(py, e)?)?,
+                        None if done.consumed == 0 => break,
+                        None => {}
+                    }
+                }
+                Err(e) if told.is_empty() => return Err(errors::any(py, &e)),
+                Err(e) => {
+                    // Anything else it says again.
+                    self.wrong = matches!(e, waft::Error::Peer(_)).then_some(e);
+                    break;
+                }
+            }
+        }
+        object(py, HandledAll { consumed, needed, events: told.into_any().unbind() })
     }
 
     /// Lets time-outs happen.

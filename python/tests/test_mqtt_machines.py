@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from typing import Any
+
 import pytest
 
 import waft
@@ -95,6 +99,102 @@ def test_any_split_of_the_input_gives_the_same_events() -> None:
         assert payload == b"xyz"
         whole = whole or rest_of
         assert rest_of == whole
+
+
+STREAM = b"\x20\x02\x00\x00" + b"\x32\x0a\x00\x03a/b\x00\x07xyz" + b"\x30\x05\x00\x03a/b" + b"\x32\x0a\x00\x03a/b\x00\x08xyz"
+TOLD = [
+    mqtt.Connected(False),
+    mqtt.Publish("a/b", 3, 1, False, False, 7),
+    mqtt.Payload(b"xyz", True),
+    mqtt.Publish("a/b", 0, 0, False, False, None),
+    mqtt.Publish("a/b", 3, 1, False, False, 8),
+    mqtt.Payload(b"xyz", True),
+]
+
+
+def waiting(**how: Any) -> mqtt.Client:
+    """A client that has sent its CONNECT."""
+    client = mqtt.Client(**how)
+    client.connect(0, 0, "c")
+    drain(client, 0)
+    return client
+
+
+def test_all_input_at_once_gives_the_events_that_it_gives_step_by_step() -> None:
+    one, all_at_once = waiting(), waiting()
+    assert feed(one, 0, STREAM) == TOLD
+    handled = all_at_once.handle_all(0, 0, STREAM + b"\xd0")
+    assert (handled.events, handled.consumed) == (TOLD, len(STREAM)) and handled.needed > 0
+    assert drain(one, 0) == drain(all_at_once, 0) == (b"\x40\x02\x00\x07\x40\x02\x00\x08", [])
+
+
+def test_any_split_of_all_input_gives_the_same_messages() -> None:
+    for split in range(len(STREAM) + 1):
+        client, told = waiting(), []
+        first = client.handle_all(0, 0, STREAM[:split])
+        rest = STREAM[first.consumed :]
+        second = client.handle_all(0, 0, rest)
+        told = first.events + second.events
+        assert [e for e in told if not isinstance(e, mqtt.Payload)] == [e for e in TOLD if not isinstance(e, mqtt.Payload)]
+        assert b"".join(e.data for e in told if isinstance(e, mqtt.Payload)) == b"xyzxyz"
+        assert second.consumed == len(rest)
+
+
+def test_what_was_told_before_a_violation_is_not_lost() -> None:
+    client = waiting()
+    handled = client.handle_all(0, 0, STREAM + b"\xff\xff")
+    assert (handled.events, handled.consumed, handled.needed) == (TOLD, len(STREAM), 0)
+    assert not client.is_connected
+    with pytest.raises(waft.PeerError):
+        client.handle_all(0, 0, b"\xff\xff")
+    with pytest.raises(waft.Misuse):
+        client.handle_all(0, 0, b"\xff\xff")
+    with pytest.raises(waft.PeerError):
+        waiting().handle_all(0, 0, b"\xff\xff")
+    # Another connection has no part in it.
+    client = waiting()
+    client.handle_all(0, 0, STREAM + b"\xff\xff")
+    client.connect(0, 0, "c")
+    drain(client, 0)
+    assert client.handle_all(0, 0, STREAM).events == TOLD
+
+
+def test_a_full_table_takes_no_more_until_acknowledgements_have_left() -> None:
+    client = waiting(in_flight=4)
+    stream = b"\x20\x02\x00\x00" + b"".join(b"\x32\x06\x00\x01a\x00" + bytes([n]) + b"x" for n in range(1, 101))
+    got: list[int | None] = []
+    for _ in range(200):
+        handled = client.handle_all(0, 0, stream)
+        stream = stream[handled.consumed :]
+        got += [e.id for e in handled.events if isinstance(e, mqtt.Publish)]
+        if not stream:
+            break
+        assert handled.needed == 0
+        drain(client, 0)
+    assert got == list(range(1, 101))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        mqtt.Publish("a", 1, 2, True, False, 9),
+        mqtt.Payload(b"x", False),
+        mqtt.Refused(5, "not authorized"),
+        mqtt.PayloadWanted(None, 0, 7),
+        Timeout(None),
+        Transmit(3, b"abc"),
+        Handled(1, 0, mqtt.Unsubscribed(4)),
+    ],
+)
+def test_events_are_values(event: Any) -> None:
+    fields = [getattr(event, name) for name in event.__match_args__]
+    same = type(event)(*fields)
+    assert same == event and hash(same) == hash(event) and not same != event
+    assert repr(event) == f"{type(event).__name__}({', '.join(f'{n}={v!r}' for n, v in zip(event.__match_args__, fields))})"
+    assert copy.deepcopy(event) == event and pickle.loads(pickle.dumps(event)) == event
+    assert event != fields[0] and event != Timeout(77)
+    with pytest.raises(AttributeError):
+        setattr(event, event.__match_args__[0], 1)
 
 
 def test_a_broken_peer_is_an_error_with_a_number_and_a_name() -> None:

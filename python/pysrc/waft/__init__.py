@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import agent, coap, gateway, mqtt, ota
 from ._errors import Capacity, Error, Misuse, PeerError, Refusal
-from ._machine import BufferTooSmall, Handled, Timeout, Transmit
+from ._machine import BufferTooSmall, Handled, HandledAll, Timeout, Transmit
 from ._native import Agent, Gateway, __version__, error_table
 from .ota import Release, SecretKey, Update, verify
 
@@ -19,6 +19,7 @@ __all__ = [
     "Error",
     "Gateway",
     "Handled",
+    "HandledAll",
     "Misuse",
     "PeerError",
     "Refusal",

@@ -6,7 +6,22 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ._native import Broker, Client, Journal, topic_matches
+from ._native import (
+    Acknowledged,
+    Broker,
+    Client,
+    Closed,
+    Connected,
+    Journal,
+    Payload,
+    PayloadWanted,
+    Publish,
+    Refused,
+    Skipped,
+    Subscribed,
+    Unsubscribed,
+    topic_matches,
+)
 from ._native import decode_packet as decode
 
 __all__ = [
@@ -78,91 +93,7 @@ class Place:
     sequence: int
 
 
-# ---- events of a client --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The broker accepted the connection."""
-
-    session_present: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The broker refused the connection; close it. ``code`` is that of MQTT 3.1.1 §3.2.2.3."""
-
-    code: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """A message begins. Its ``payload_len`` bytes follow as :class:`Payload` events (none when it is empty)."""
-
-    topic: str
-    payload_len: int
-    qos: int
-    retain: bool
-    dup: bool
-    id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """The next bytes of the message that is arriving."""
-
-    data: bytes
-    last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A message is passed over (and acknowledged): its topic is longer than ``max_packet`` allows, or its payload longer
-    than ``max_payload``."""
-
-    topic_len: int
-    payload_len: int
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """A message of ours has arrived for good: PUBACK or PUBCOMP."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribed:
-    """A SUBACK: one granted QoS, or 0x80, for each filter."""
-
-    id: int
-    codes: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribed:
-    """An UNSUBACK."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadWanted:
-    """The next bytes of a streamed message are wanted: answer with ``payload()``."""
-
-    id: int | None
-    offset: int
-    len: int
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The machine gave the connection up; close it."""
-
-    reason: str
-
-
+#: What a client tells.
 Event = (
     Connected | Refused | Publish | Payload | Skipped | Acknowledged | Subscribed | Unsubscribed | PayloadWanted | Closed
 )

@@ -36,7 +36,7 @@ class MqttClient(Driver, asyncio.Protocol):
         super().__init__(self._client)
         self._max_payload = max_payload
         self._transport: asyncio.Transport | None = None
-        self._rx = bytearray()
+        self._rx = b""
         self._connack: asyncio.Future[bool] = self._loop.create_future()
         self._pending: dict[tuple[str, int], asyncio.Future[Any]] = {}
         self._room = asyncio.Event()
@@ -194,18 +194,22 @@ class MqttClient(Driver, asyncio.Protocol):
         if self._stopped:
             return
         self.received += len(data)
-        self._rx += data
+        rx = self._rx + data
         try:
-            while self._rx:
-                handled = offer(self._rx, lambda head: self._client.handle_input(self.now(), 0, head))
-                if handled.event is not None:
-                    self._event(handled.event)
-                elif handled.consumed == 0:
+            while rx and not self._stopped:
+                handled = self._client.handle_all(self.now(), 0, rx)
+                rx = rx[handled.consumed :]
+                for event in handled.events:
+                    self._event(event)
+                if handled.needed or not (handled.consumed or handled.events):
                     break
+                # What is left waits for acknowledgements to leave.
+                self.drain()
         except PeerError as e:
             self._lost(MqttError(f"the broker broke MQTT 3.1.1: {e}"))
             self._abort()
             return
+        self._rx = rx
         self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
