@@ -38,7 +38,7 @@ from .provider import ProviderServer, add_class
 Told = dict[str, Any]
 
 #: What is on the wire beside the image: manifests, acknowledgements, block requests, keep-alives. A download by blocks of
-#: 1024 bytes or chunks of 4096 stays well below this.
+#: 1024 bytes or chunks of 16 KiB stays well below this.
 MOST_OVERHEAD = 0.35
 #: The same, absolute: sessions, manifests and reports.
 FIXED_OVERHEAD = 24_000

@@ -193,7 +193,7 @@ class Release:
     severity: Severity = Severity.MEDIUM
     uri: str | None = None
     """Absolute ``coap://…``, or relative to where the manifest lies. ``image/<id>`` when None."""
-    chunk: int | None = 4096
+    chunk: int | None = 16_384
     """Bytes per chunk for model A."""
 
     def sign(self, key: SecretKey) -> bytes:

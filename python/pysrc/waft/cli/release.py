@@ -60,7 +60,7 @@ def sign(
             "{id} stands for the image's id."
         ),
     ] = "image/{id}",
-    chunk: Annotated[int, typer.Option(min=16, max=65535, help="Bytes per MQTT chunk for model A.")] = 4096,
+    chunk: Annotated[int, typer.Option(min=16, max=65535, help="Bytes per MQTT chunk for model A.")] = 16_384,
     json: Json = False,
 ) -> None:
     """Sign a release: write the SUIT envelope that describes IMAGE."""
