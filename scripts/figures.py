@@ -152,6 +152,9 @@ def measure() -> dict[str, dict]:
     for name in ("covered", "total"):
         add(f"conformance.mqtt.{name}", table[name], "statements", "make conformance")
 
+    python = json.loads(run(sys.executable, ROOT / "scripts/bench_python.py"))
+    add("mqtt.python_qos1.us", python.pop("waft"), "µs a message received and acknowledged", "scripts/bench_python.py", python)
+
     wire = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "wire", cwd=ROOT)
     for name, ratio in json.loads(wire).items():
         add(name, ratio, "bytes on the wire per byte of image", "cargo run --release -p waft-sim --example wire")
