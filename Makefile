@@ -78,6 +78,10 @@ test-rust: ## unit, property and simulator tests
 	@echo '== cargo test'
 	@cargo test -q --workspace --all-features
 
+.PHONY: explore
+explore: ## every run of an MQTT session with some messages and faults, to its end (minutes; make test does the short ones)
+	@cargo test -q --release -p waft --all-features --test mqtt_session -- --ignored --nocapture
+
 .PHONY: test-features
 test-features: ## core builds and is warning-free with each feature alone
 	@echo '== features of core, one by one'
