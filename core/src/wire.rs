@@ -131,7 +131,7 @@ impl<'a> Writer<'a> {
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(bytes.len())) {
-            place.copy_from_slice(bytes);
+            copy(place, bytes);
         }
         self.len = self.len.saturating_add(bytes.len());
     }
@@ -150,9 +150,9 @@ impl<'a> Writer<'a> {
 /// Copies as many bytes as both have.
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    let len = to.len().min(from.len());
-    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
-        to.copy_from_slice(from);
+    // Not `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z. This becomes memcpy too.
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 
