@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use waft::mqtt::broker::{self, BrokerConfig, Event, User};
+use pyo3::types::PyBytes;
+use std::sync::Arc;
+use waft::mqtt::ConnectReturnCode;
+use waft::mqtt::broker::{self, Acl, BrokerConfig, Event, User};
 use waft::{Duration, Input, Peer};
 
-use crate::bridge::{Object, Scratch, at, handled, make, output};
+use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
 use crate::errors;
 use crate::mqtt::qos;
 
@@ -18,8 +21,17 @@ fn event(py: Python<'_>, event: Event) -> PyResult<Object> {
         Event::Close { peer: Peer(peer), reason } => {
             make!(py, "waft.mqtt", "CloseConnection", (peer, reason.name(), reason.code()))
         }
+        Event::Authenticate { peer: Peer(peer), client_id, username, password } => {
+            let password = password.map(|password| bytes(py, &password.0).unbind());
+            make!(py, "waft.mqtt", "Authenticate", (peer, &*client_id, username.as_deref(), password))
+        }
+        Event::Record { bytes: data } => make!(py, "waft.mqtt", "Record", (bytes(py, &data),)),
         _ => Err(PyValueError::new_err("an event that this version of waft does not know")),
     }
+}
+
+fn table(text: &str) -> PyResult<Arc<Acl>> {
+    Acl::parse(text).map(Arc::new).map_err(|e| PyValueError::new_err(e.to_string()))
 }
 
 /// An MQTT 3.1.1 broker for any number of connections: retained messages, persistent sessions, wills, QoS 0, 1 and 2.
@@ -31,31 +43,70 @@ pub(crate) struct Broker {
 
 #[pymethods]
 impl Broker {
-    /// `users` maps names to passwords; nobody but they may connect. Empty: anybody.
+    /// `users` maps names to passwords; nobody but they may connect. Empty: anybody. `ask_host`: `Authenticate` events
+    /// ask for `allow()` or `deny()`. `acl`: who may publish and subscribe to what, as mosquitto's `acl_file` has it.
+    /// `persistent`: `Record` events are to be kept, see `restore()`. Bounds and their behaviour are those of the
+    /// Rust API's `BrokerConfig`; times are microseconds.
     #[new]
-    #[pyo3(signature = (*, seed=0, users=Vec::new(), max_connections=1024, max_payload=1_048_576, max_queued=1000, max_retained=65_536, max_retained_bytes=67_108_864, sys_interval=None))]
+    #[pyo3(signature = (*, seed=0, users=Vec::new(), ask_host=false, acl=None, persistent=false, max_connections=1024, max_sessions=4096, max_connect=16_384, max_packet=131_072, max_payload=1_048_576, max_client_id=1024, max_subscriptions=1024, max_subscription_bytes=131_072, max_levels=128, max_in_flight=20, max_inbound=1024, max_queued=1000, max_queued_bytes=16_777_216, max_retained=65_536, max_retained_bytes=67_108_864, max_backlog=16_384, max_unrecorded=16_777_216, max_qos=2, connect_timeout=10_000_000, session_expiry=None, sys_interval=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
+        py: Python<'_>,
         seed: u64,
         users: Vec<(String, Vec<u8>)>,
+        ask_host: bool,
+        acl: Option<&str>,
+        persistent: bool,
         max_connections: usize,
+        max_sessions: usize,
+        max_connect: u32,
+        max_packet: u32,
         max_payload: u32,
+        max_client_id: usize,
+        max_subscriptions: usize,
+        max_subscription_bytes: usize,
+        max_levels: usize,
+        max_in_flight: usize,
+        max_inbound: usize,
         max_queued: usize,
+        max_queued_bytes: usize,
         max_retained: usize,
         max_retained_bytes: usize,
+        max_backlog: usize,
+        max_unrecorded: usize,
+        max_qos: u8,
+        connect_timeout: u64,
+        session_expiry: Option<u64>,
         sys_interval: Option<u64>,
-    ) -> Self {
+    ) -> PyResult<Self> {
         let config = BrokerConfig {
             users: users.into_iter().map(|(name, password)| User { name, password }).collect(),
+            ask_host,
+            acl: acl.map(table).transpose()?,
+            persistent,
             max_connections,
+            max_sessions,
+            max_connect,
+            max_packet,
             max_payload,
+            max_client_id,
+            max_subscriptions,
+            max_subscription_bytes,
+            max_levels,
+            max_in_flight,
+            max_inbound,
             max_queued,
+            max_queued_bytes,
             max_retained,
             max_retained_bytes,
+            max_backlog,
+            max_unrecorded,
+            max_qos: qos(py, max_qos)?,
+            connect_timeout: Duration::from_micros(connect_timeout),
+            session_expiry: session_expiry.map(Duration::from_micros),
             sys_interval: sys_interval.map(Duration::from_micros),
-            ..BrokerConfig::default()
         };
-        Self { machine: broker::Broker::new(config, seed), scratch: Scratch::default() }
+        Ok(Self { machine: broker::Broker::new(config, seed), scratch: Scratch::default() })
     }
 
     /// A connection was accepted; `peer` stands for it.
@@ -71,6 +122,37 @@ impl Broker {
     /// Ends a connection from this side.
     fn disconnect(&mut self, py: Python<'_>, now: u64, peer: u32) -> PyResult<()> {
         self.machine.disconnect(at(now), Peer(peer)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Lets in the client of an `Authenticate`; `acl` instead of the broker's own. Offer its bytes again.
+    #[pyo3(signature = (now, peer, acl=None))]
+    fn allow(&mut self, py: Python<'_>, now: u64, peer: u32, acl: Option<&str>) -> PyResult<()> {
+        let acl = acl.map(table).transpose()?;
+        self.machine.allow(at(now), Peer(peer), acl).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Refuses the client of an `Authenticate` by a return code, 1 to 5 (MQTT 3.1.1 §3.2.2.3).
+    #[pyo3(signature = (now, peer, code=5))]
+    fn deny(&mut self, py: Python<'_>, now: u64, peer: u32, code: u8) -> PyResult<()> {
+        let code = ConnectReturnCode::from_u8(code).unwrap_or(ConnectReturnCode::Accepted);
+        self.machine.deny(at(now), Peer(peer), code).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Takes up the bytes that were recorded, none for a first start: (sessions, retained, torn bytes at the end).
+    fn restore(&mut self, py: Python<'_>, now: u64, data: &[u8]) -> PyResult<(usize, usize, usize)> {
+        let found = self.machine.restore(at(now), data).map_err(|e| errors::any(py, &e))?;
+        Ok((found.sessions, found.retained, found.torn))
+    }
+
+    /// The pieces of a file that takes the place of all that was recorded; `recorded()` when it has.
+    fn compact(&mut self, py: Python<'_>) -> PyResult<Vec<Py<PyBytes>>> {
+        let pieces = self.machine.compact().map_err(|e| errors::any(py, &e))?;
+        Ok(pieces.iter().map(|piece| bytes(py, piece).unbind()).collect())
+    }
+
+    /// The bytes of the last `Record` or of `compact()` are durable. Offer everybody's bytes again.
+    fn recorded(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.recorded(at(now)).map_err(|e| errors::any(py, &e))
     }
 
     /// This peer's stream takes no more for now.
@@ -126,6 +208,7 @@ impl Broker {
                 s.received,
                 s.sent,
                 s.dropped,
+                s.denied,
             )
         )
     }

@@ -299,16 +299,39 @@ class Broker:
         *,
         seed: int = 0,
         users: list[tuple[str, bytes]] = ...,
+        ask_host: bool = False,
+        acl: str | None = None,
+        persistent: bool = False,
         max_connections: int = 1024,
+        max_sessions: int = 4096,
+        max_connect: int = 16_384,
+        max_packet: int = 131_072,
         max_payload: int = 1_048_576,
+        max_client_id: int = 1024,
+        max_subscriptions: int = 1024,
+        max_subscription_bytes: int = 131_072,
+        max_levels: int = 128,
+        max_in_flight: int = 20,
+        max_inbound: int = 1024,
         max_queued: int = 1000,
+        max_queued_bytes: int = 16_777_216,
         max_retained: int = 65_536,
         max_retained_bytes: int = 67_108_864,
+        max_backlog: int = 16_384,
+        max_unrecorded: int = 16_777_216,
+        max_qos: int = 2,
+        connect_timeout: int = 10_000_000,
+        session_expiry: int | None = None,
         sys_interval: int | None = None,
     ) -> Broker: ...
     def accept(self, now: int, peer: int) -> None: ...
     def connection_lost(self, now: int, peer: int) -> None: ...
     def disconnect(self, now: int, peer: int) -> None: ...
+    def allow(self, now: int, peer: int, acl: str | None = None) -> None: ...
+    def deny(self, now: int, peer: int, code: int = 5) -> None: ...
+    def restore(self, now: int, data: bytes) -> tuple[int, int, int]: ...
+    def compact(self) -> list[bytes]: ...
+    def recorded(self, now: int) -> None: ...
     def pause(self, peer: int) -> None: ...
     def resume(self, peer: int) -> None: ...
     def publish(self, now: int, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int: ...

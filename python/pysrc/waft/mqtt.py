@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -26,6 +26,7 @@ from ._native import decode_packet as decode
 
 __all__ = [
     "Acknowledged",
+    "Authenticate",
     "Broker",
     "BrokerEvent",
     "BrokerStats",
@@ -42,6 +43,7 @@ __all__ = [
     "Place",
     "Publish",
     "QoS",
+    "Record",
     "Refused",
     "Skipped",
     "Subscribed",
@@ -119,7 +121,24 @@ class CloseConnection:
     code: int
 
 
-BrokerEvent = ClientConnected | CloseConnection
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Somebody wants to be let in: answer by ``allow()`` or ``deny()``."""
+
+    peer: int
+    client_id: str
+    username: str | None
+    password: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append these bytes to the file, make them durable, then call ``recorded()``."""
+
+    data: bytes = field(repr=False)
+
+
+BrokerEvent = ClientConnected | CloseConnection | Authenticate | Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +156,4 @@ class BrokerStats:
     received: int
     sent: int
     dropped: int
+    denied: int

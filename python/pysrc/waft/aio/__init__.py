@@ -4,13 +4,15 @@ from .coap import Answer, CoapClient, CoapError
 from .device import Device, DeviceConfig, Outcome
 from .flash import FileFlash
 from .gateway import GatewayServer, serve_gateway
-from .mqtt import BrokerServer, Message, MqttClient, MqttError, publish_all, serve_broker
+from .mqtt import Allow, BrokerServer, Deny, Message, MqttClient, MqttError, publish_all, serve_broker
 
 __all__ = [
+    "Allow",
     "Answer",
     "BrokerServer",
     "CoapClient",
     "CoapError",
+    "Deny",
     "Device",
     "DeviceConfig",
     "FileFlash",

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+import ssl as ssl_module
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .. import mqtt
-from .._errors import Capacity, Error, PeerError
+from .._errors import Capacity, Error, Misuse, PeerError
 from ._driver import Driver, offer
+from ._state import StateFile
+from ._websocket import InvalidURI, WebSocket
+
+#: Bytes of a connection that wait for the broker to take them; no more is read from it then.
+MAX_UNTAKEN = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class MqttClient(Driver, asyncio.Protocol):
         super().__init__(self._client)
         self._max_payload = max_payload
         self._transport: asyncio.Transport | None = None
+        self._websocket: WebSocket | None = None
+        self._upgraded: asyncio.Future[None] = self._loop.create_future()
         self._rx = b""
         self._connack: asyncio.Future[bool] = self._loop.create_future()
         self._pending: dict[tuple[str, int], asyncio.Future[Any]] = {}
@@ -63,17 +72,34 @@ class MqttClient(Driver, asyncio.Protocol):
         username: str | None = None,
         password: bytes | None = None,
         timeout: float = 10,
+        ssl: ssl_module.SSLContext | bool | None = None,
+        websocket: str | None = None,
     ) -> MqttClient:
         """Opens the stream and the session.
+
+        ``ssl``: over TLS, with the checks of this context (True: the system's). ``websocket``: over WebSocket, to this
+        path, usually ``/mqtt``.
 
         Raises ``MqttError`` where the broker cannot be reached or says no.
         """
         loop = asyncio.get_running_loop()
         self = cls()
         name = client_id if client_id is not None else f"waft-{secrets.token_hex(6)}"
+        if websocket is not None:
+            scheme, name_or_address = "wss" if ssl else "ws", f"[{host}]" if ":" in host else host
+            try:
+                self._websocket = WebSocket.client(f"{scheme}://{name_or_address}:{port}{websocket}")
+            except InvalidURI as e:
+                raise MqttError(str(e)) from None
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: self, host, port), timeout)
+            await asyncio.wait_for(loop.create_connection(lambda: self, host, port, ssl=ssl or None), timeout)
+            if self._websocket is not None:
+                await asyncio.wait_for(asyncio.shield(self._upgraded), timeout)
+        except ssl_module.SSLError as e:
+            raise MqttError(f"{host}:{port}: TLS failed: {e.reason or e}") from None
         except (OSError, TimeoutError) as e:
+            if isinstance(e, MqttError):
+                raise
             raise MqttError(f"no MQTT broker answers at {host}:{port} ({e or 'timed out'}): is it running?") from None
         self._client.connect(
             self.now(),
@@ -146,6 +172,8 @@ class MqttClient(Driver, asyncio.Protocol):
                 self.drain()
             except Error:
                 pass
+            if self._websocket is not None:
+                self._websocket.close()
             self._transport.close()
         if self._transport is not None:
             await self._closed
@@ -183,6 +211,8 @@ class MqttClient(Driver, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._websocket is not None:
+            self._websocket.start(transport)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -194,6 +224,15 @@ class MqttClient(Driver, asyncio.Protocol):
         if self._stopped:
             return
         self.received += len(data)
+        if self._websocket is not None:
+            data = self._websocket.received(data)
+            if self._websocket.failure is not None and not self._upgraded.done():
+                failure = f"no WebSocket for MQTT there: {self._websocket.failure}"
+                self._upgraded.set_exception(MqttError(failure))
+                self._upgraded.exception()
+                self._abort()
+            elif self._websocket.is_open and not self._upgraded.done():
+                self._upgraded.set_result(None)
         rx = self._rx + data
         try:
             while rx and not self._stopped:
@@ -221,6 +260,9 @@ class MqttClient(Driver, asyncio.Protocol):
 
     def _lost(self, error: MqttError) -> None:
         self._stop()
+        if not self._upgraded.done():
+            self._upgraded.set_exception(error)
+            self._upgraded.exception()
         if not self._connack.done():
             self._connack.set_exception(error)
             self._connack.exception()  # not everybody waits for it
@@ -239,7 +281,10 @@ class MqttClient(Driver, asyncio.Protocol):
     def _transmit(self, peer: int, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self.sent += len(data)
-            self._transport.write(data)
+            if self._websocket is not None:
+                self._websocket.send(data)
+            else:
+                self._transport.write(data)
 
     def _event(self, event: mqtt.Event) -> None:
         match event:
@@ -280,11 +325,29 @@ class MqttClient(Driver, asyncio.Protocol):
             self._messages.put_nowait(Message(publish.topic, bytes(payload), publish.qos, publish.retain))
 
 
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Let the client in; ``acl`` says what it may publish and subscribe to, instead of the broker's own."""
+
+    acl: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Refuse the client by a return code (MQTT 3.1.1 §3.2.2.3): 4 bad user name or password, 5 not authorized."""
+
+    code: int = 5
+
+
+Authenticator = Callable[[mqtt.Authenticate], Allow | Deny | Awaitable[Allow | Deny]]
+
+
 class _Connection(asyncio.Protocol):
     """One client of a :class:`BrokerServer`."""
 
-    def __init__(self, server: BrokerServer) -> None:
+    def __init__(self, server: BrokerServer, websocket: bool) -> None:
         self._server = server
+        self.websocket = WebSocket.server() if websocket else None
         self.peer = -1
         self.transport: asyncio.Transport | None = None
         self.rx = bytearray()
@@ -294,12 +357,30 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        if self.websocket is not None:
+            self.websocket.start(transport)
         self._server._accepted(self)
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
+        if self.websocket is not None:
+            data = self.websocket.received(data)
         self.rx += data
         self._server._received(self)
+
+    def write(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.sent += len(data)
+        if self.websocket is not None:
+            self.websocket.send(data)
+        else:
+            self.transport.write(data)
+
+    def close(self) -> None:
+        assert self.transport is not None
+        if self.websocket is not None:
+            self.websocket.close()
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self._server.broker.pause(self.peer)
@@ -312,25 +393,56 @@ class _Connection(asyncio.Protocol):
 
 
 class BrokerServer(Driver):
-    """An MQTT broker on a TCP port: ``async with await serve_broker() as server: …``."""
+    """An MQTT broker on TCP, TLS and WebSocket ports: ``async with await serve_broker() as server: …``."""
 
-    def __init__(self, broker: mqtt.Broker, on_event: Callable[[mqtt.BrokerEvent], None] | None = None) -> None:
+    def __init__(
+        self,
+        broker: mqtt.Broker,
+        on_event: Callable[[mqtt.BrokerEvent], None] | None = None,
+        authenticate: Authenticator | None = None,
+    ) -> None:
         super().__init__(broker)
         self.broker = broker
         self._on_event = on_event
+        self._authenticate = authenticate
         self._connections: dict[int, _Connection] = {}
         self._next = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._state: StateFile | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._failure: asyncio.Future[None] = self._loop.create_future()
+        #: What was found in the state file: sessions, retained messages, bytes of a write that was cut off.
+        self.restored = (0, 0, 0)
 
-    async def start(self, host: str, port: int) -> None:
-        """Listens. Port 0 takes a free one: see :attr:`port`."""
-        self._server = await self._loop.create_server(lambda: _Connection(self), host, port)
+    def keep(self, path: Path) -> None:
+        """Keeps the state in a file, and takes up what is there. Before anything else; the broker is ``persistent``."""
+        self._state = StateFile(path)
+        try:
+            self.restored = self.broker.restore(self.now(), self._state.read())
+            if self.restored[2]:
+                self._state.keep_copy()
+            self._state.replace(self.broker.compact())
+            self.broker.recorded(self.now())
+        except BaseException:
+            self._state.close()
+            self._state = None
+            raise
+
+    async def start(
+        self, host: str, port: int, *, ssl: ssl_module.SSLContext | None = None, websocket: bool = False
+    ) -> int:
+        """Listens, as often as it is called; gives the port (0 takes a free one)."""
+        server = await self._loop.create_server(lambda: _Connection(self, websocket), host, port, ssl=ssl)
+        self._servers.append(server)
+        self.drain()
+        return int(server.sockets[0].getsockname()[1])
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        assert self._server is not None, "call start() first"
-        return int(self._server.sockets[0].getsockname()[1])
+        """The first port it listens on."""
+        assert self._servers, "call start() first"
+        return int(self._servers[0].sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
@@ -342,16 +454,29 @@ class BrokerServer(Driver):
         self.broker.publish(self.now(), topic, payload, qos, retain)
         self.drain()
 
+    async def failed(self) -> None:
+        """Waits until the state cannot be written, and raises that ``OSError``. All connections are cut then."""
+        await asyncio.shield(self._failure)
+
     async def close(self) -> None:
-        """Stops listening and cuts all connections."""
+        """Stops listening and cuts all connections. With a state file, wills are published at the next start."""
         self._stop()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._connections.values()):
             if connection.transport is not None:
                 connection.transport.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
+        for task in self._tasks:
+            task.cancel()
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+        if not self._failure.done():
+            self._failure.cancel()
 
     async def __aenter__(self) -> BrokerServer:
         return self
@@ -389,7 +514,19 @@ class BrokerServer(Driver):
         except Error:
             # The broker itself asks for the connection to be closed.
             rx.clear()
+        self._hold(connection)
         self.drain()
+
+    def _hold(self, connection: _Connection) -> None:
+        """Reads no more from a connection whose bytes are not taken."""
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            return
+        if len(connection.rx) > MAX_UNTAKEN and connection.peer in self._connections:
+            if transport.is_reading():
+                transport.pause_reading()
+        elif not transport.is_reading():
+            transport.resume_reading()
 
     def _resumed(self, connection: _Connection) -> None:
         if not self._stopped and connection.peer in self._connections:
@@ -407,18 +544,73 @@ class BrokerServer(Driver):
 
     def _transmit(self, peer: int, data: bytes) -> None:
         connection = self._connections.get(peer)
-        if connection is None or connection.transport is None:
-            return
-        connection.sent += len(data)
-        connection.transport.write(data)
+        if connection is not None and connection.transport is not None:
+            connection.write(data)
 
     def _event(self, event: mqtt.BrokerEvent) -> None:
-        if isinstance(event, mqtt.CloseConnection):
-            connection = self._connections.pop(event.peer, None)
-            if connection is not None and connection.transport is not None:
-                connection.transport.close()
+        match event:
+            case mqtt.Record(data):
+                self._writer = self._loop.create_task(self._record(data))
+                return
+            case mqtt.Authenticate():
+                task = self._loop.create_task(self._answer(event))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+            case mqtt.CloseConnection(peer):
+                connection = self._connections.pop(peer, None)
+                if connection is not None and connection.transport is not None:
+                    connection.close()
         if self._on_event is not None:
             self._on_event(event)
+
+    async def _answer(self, question: mqtt.Authenticate) -> None:
+        verdict: Allow | Deny = Deny(3)
+        try:
+            if self._authenticate is not None:
+                given = self._authenticate(question)
+                verdict = await given if isinstance(given, Awaitable) else given
+        finally:
+            # Whatever went wrong with the question, the client gets an answer.
+            if not self._stopped:
+                self._answered(question.peer, verdict)
+
+    def _answered(self, peer: int, verdict: Allow | Deny) -> None:
+        try:
+            if isinstance(verdict, Allow):
+                self.broker.allow(self.now(), peer, verdict.acl)
+            else:
+                self.broker.deny(self.now(), peer, verdict.code)
+        except Misuse:
+            return  # it has gone, or waited too long
+        self.drain()
+        if (connection := self._connections.get(peer)) is not None:
+            self._received(connection)
+
+    async def _record(self, data: bytes) -> None:
+        assert self._state is not None, "call keep() first"
+        try:
+            await asyncio.to_thread(self._state.append, data)
+            self.broker.recorded(self.now())
+            if self._state.is_bloated:
+                pieces = self.broker.compact()
+                self.drain()
+                await asyncio.to_thread(self._state.replace, pieces)
+                self.broker.recorded(self.now())
+        except OSError as e:
+            # What cannot be kept is not acknowledged.
+            if not self._failure.done():
+                self._failure.set_exception(e)
+                self._failure.exception()
+            self._stop()
+            for connection in list(self._connections.values()):
+                if connection.transport is not None:
+                    connection.transport.abort()
+            return
+        self._writer = None
+        self.drain()
+        for connection in [c for c in self._connections.values() if c.rx]:
+            self._received(connection)
 
 
 async def serve_broker(
@@ -427,10 +619,27 @@ async def serve_broker(
     *,
     broker: mqtt.Broker | None = None,
     on_event: Callable[[mqtt.BrokerEvent], None] | None = None,
+    authenticate: Authenticator | None = None,
+    state: Path | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    websocket: bool = False,
 ) -> BrokerServer:
-    """A broker that listens; ``server.port`` tells where."""
-    server = BrokerServer(broker if broker is not None else mqtt.Broker(), on_event)
-    await server.start(host, port)
+    """A broker that listens; ``server.port`` tells where, ``server.start()`` adds ports.
+
+    ``authenticate`` is asked about every client, ``state`` is the file in which everything survives a restart. A
+    ``broker`` of your own has to be ``ask_host`` for the one and ``persistent`` for the other.
+    """
+    if broker is None:
+        seed = secrets.randbits(64)
+        broker = mqtt.Broker(seed=seed, ask_host=authenticate is not None, persistent=state is not None)
+    server = BrokerServer(broker, on_event, authenticate)
+    if state is not None:
+        server.keep(state)
+    try:
+        await server.start(host, port, ssl=ssl, websocket=websocket)
+    except BaseException:
+        await server.close()
+        raise
     return server
 
 
