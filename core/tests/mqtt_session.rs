@@ -4,7 +4,7 @@ mod session;
 
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
-use session::{Broken, Scene, explore::explore, random::Run, server::Kind};
+use session::{Broken, Scene, World, explore::explore, random::Run, server::Kind};
 
 const REUSE: Kind = Kind::Model { window: 2, lowest_id: true };
 const WIDE: Kind = Kind::Model { window: 3, lowest_id: false };
@@ -56,6 +56,48 @@ fn every_short_run_delivers_exactly_once() {
 #[ignore = "make explore: minutes, in a release build"]
 fn every_run_delivers_exactly_once() {
     run(true);
+}
+
+/// The power fails at each byte of every write of a session, and of every erasure; then again at each byte (`stride`: at
+/// each so many) of what follows.
+fn cut_everywhere(stride: usize) -> usize {
+    let both = Scene { publish: &[2, 1, 2], receive: &[2, 1, 2], ..NONE };
+    let scenes = [
+        both,
+        Scene { manual_ack: true, ..both },
+        Scene { kind: REUSE, ..both },
+        Scene { publish: &[2, 1, 2], kind: Kind::Broker, ..NONE },
+    ];
+    let mut runs = 0;
+    for scene in scenes {
+        for first in 0.. {
+            let mut second = 0;
+            let cut = loop {
+                let mut world = World::with_flash(scene, (first, Some(second)));
+                world.settle();
+                runs += 1;
+                if world.cuts < 2 {
+                    break world.cuts;
+                }
+                second += stride;
+            };
+            if cut == 0 {
+                break;
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn a_power_cut_at_every_byte_of_a_write_loses_and_repeats_nothing() {
+    println!("{} runs", cut_everywhere(400));
+}
+
+#[test]
+#[ignore = "make explore: minutes, in a release build"]
+fn two_power_cuts_at_every_byte_lose_and_repeat_nothing() {
+    println!("{} runs with the power cut at every byte, and again at every byte", cut_everywhere(1));
 }
 
 prop_state_machine! {

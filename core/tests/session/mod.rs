@@ -13,11 +13,14 @@ use waft::{
     Input, Instant, Output, Peer, Storage,
     mqtt::{
         Connect, PacketId, QoS,
-        client::{Client, Config, Event, InFlight},
+        client::{Client, Config, Event, InFlight, session::Journal},
     },
 };
 
 const NOW: Instant = Instant::ZERO;
+
+/// QoS and payload of a message.
+pub type Message = (u8, u8);
 
 /// Packets on their way over a stream, each as its bytes.
 pub type Wire = VecDeque<Vec<u8>>;
@@ -109,15 +112,50 @@ impl Action {
     ];
 }
 
+/// Two pages that are written in units of four bytes, by a journal.
+#[derive(Debug)]
+struct Flash {
+    pages: [Vec<u8>; 2],
+    /// Bytes that are still erased or written before the power fails.
+    left: usize,
+}
+
+impl Flash {
+    /// Writes the session of `client`. Whether the power stayed on.
+    fn write(&mut self, client: &Client<'_>, note: &[u8]) -> bool {
+        let [first, second] = &self.pages;
+        let place = Journal::open([first, second], 4).0.place(client.export_len(note.len())).unwrap();
+        let mut record = vec![0; client.export_len(note.len())];
+        client.export(place.sequence, note, &mut record).unwrap();
+        let page = &mut self.pages[place.page];
+        let erased = if place.erase { 0..page.len() } else { 0..0 };
+        let bytes =
+            erased.map(|at| (at, 0xFF)).chain(record.into_iter().enumerate().map(|(n, b)| (place.offset + n, b)));
+        for (at, byte) in bytes {
+            let Some(left) = self.left.checked_sub(1) else { return false };
+            self.left = left;
+            page[at] = byte;
+        }
+        true
+    }
+
+    fn newest(&self) -> Option<Vec<u8>> {
+        let [first, second] = &self.pages;
+        Journal::open([first, second], 4).1.map(|record| record.as_bytes().to_vec())
+    }
+}
+
 /// A device.
 pub struct Device {
     client: Client<'static>,
     /// What is in flash.
     record: Vec<u8>,
+    /// Where it is written byte by byte.
+    flash: Option<Flash>,
     /// Messages handed to the client.
     published: u8,
     /// QoS and payload of what arrived and counts.
-    pub got: Vec<(u8, u8)>,
+    pub got: Vec<Message>,
     /// Arrived and not acknowledged.
     held: Vec<(Option<PacketId>, u8, u8)>,
     arriving: (Option<PacketId>, u8),
@@ -128,7 +166,7 @@ pub struct Device {
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, record, published, got, held, arriving, up, to_server, to_client } = self;
+        let Self { client, record, flash: _, published, got, held, arriving, up, to_server, to_client } = self;
         write!(f, "{client:?}{record:?}{published}{got:?}{held:?}{arriving:?}{up}{to_server:?}{to_client:?}")
     }
 }
@@ -138,6 +176,7 @@ impl Device {
         let mut device = Self {
             client: Self::client(scene),
             record: Vec::new(),
+            flash: None,
             published: 0,
             got: Vec::new(),
             held: Vec::new(),
@@ -176,6 +215,17 @@ impl Device {
         true
     }
 
+    /// Writes the record byte by byte, too. Whether the power stayed on.
+    fn burn(&mut self) -> bool {
+        let note = self.note();
+        let Some(flash) = &mut self.flash else { return true };
+        let whole = flash.write(&self.client, &note);
+        if !whole {
+            self.record = flash.newest().unwrap_or_default();
+        }
+        whole
+    }
+
     fn is_written(&self) -> bool {
         let Ok(record) = waft::mqtt::client::session::Record::read(&self.record) else { return false };
         self.client.is_exported_in(&self.record) && record.note == self.note()
@@ -183,7 +233,10 @@ impl Device {
 
     fn reboot(&mut self, scene: &Scene) {
         self.client = Self::client(scene);
-        let note = self.client.import(&self.record).expect("a record").note;
+        if let Some(flash) = &self.flash {
+            self.record = flash.newest().unwrap_or_default();
+        }
+        let note = if self.record.is_empty() { &[0] } else { self.client.import(&self.record).expect("a record").note };
         self.published = note[0];
         self.got = note[1..].chunks(2).map(|m| (m[0], m[1])).collect();
         self.held.clear();
@@ -258,9 +311,26 @@ pub struct World {
     faults: u8,
     repeats: u8,
     forgets: u8,
+    /// How many bytes are written between the first power cut and the second.
+    next_cut: Option<usize>,
+    /// Power cuts in the middle of a write.
+    pub cuts: usize,
 }
 
 impl World {
+    /// The last device writes its sessions to flash, byte by byte, and its power fails after `cuts.0` bytes, then after
+    /// `cuts.1` more.
+    pub fn with_flash(scene: Scene, cuts: (usize, Option<usize>)) -> Self {
+        let mut world = Self::new(scene);
+        let device = world.devices.last_mut().unwrap();
+        let mut flash = Flash { pages: [vec![0xFF; 160], vec![0xFF; 160]], left: usize::MAX };
+        flash.write(&device.client, &device.note());
+        flash.left = cuts.0;
+        device.flash = Some(flash);
+        world.next_cut = cuts.1;
+        world
+    }
+
     pub fn new(scene: Scene) -> Self {
         let devices = (0..scene.devices()).map(|_| Device::new(&scene)).collect();
         let mut world = Self {
@@ -270,6 +340,8 @@ impl World {
             faults: scene.faults,
             repeats: scene.repeats,
             forgets: scene.forgets,
+            next_cut: None,
+            cuts: 0,
         };
         if scene.kind == Kind::Broker {
             world.act(Action::Connect(1));
@@ -318,7 +390,16 @@ impl World {
                 device.published += u8::from(done);
                 done
             }
-            Action::Write(_) => device.write(),
+            Action::Write(_) => {
+                let written = device.write();
+                if written && !device.burn() {
+                    device.flash.as_mut().unwrap().left = self.next_cut.take().unwrap_or(usize::MAX);
+                    self.cuts += 1;
+                    self.disconnect(who);
+                    self.devices[who].reboot(&scene);
+                }
+                written
+            }
             Action::Send(_) => {
                 let written = match scene.broken {
                     Broken::Nothing => device.is_written(),
@@ -463,7 +544,7 @@ impl World {
     }
 
     /// What arrived somewhere, and what was to.
-    fn streams(&self) -> Vec<(&[(u8, u8)], &'static [u8])> {
+    fn streams(&self) -> Vec<(&[Message], &'static [u8])> {
         match self.scene.kind {
             Kind::Broker => vec![(&self.devices[1].got, self.scene.publish)],
             Kind::Model { .. } => {
