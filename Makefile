@@ -38,6 +38,11 @@ figures: setup firmware ## measure; prints a table and writes target/figures.jso
 	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
 	@$(PY) scripts/figures.py --out $(TARGET)/figures.json
 
+.PHONY: readme
+readme: setup firmware ## measure, and write the README's figures
+	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
+	@$(PY) scripts/figures.py --out $(TARGET)/figures.json --readme
+
 .PHONY: size
 size: firmware ## what the bytes of the MQTT client's code go to, function by function (CAPABILITY=agent for others)
 	@python3 scripts/figures.py --explain $(or $(CAPABILITY),mqtt_client)

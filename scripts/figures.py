@@ -161,10 +161,38 @@ def measure() -> dict[str, dict]:
     return figures
 
 
+def in_words(figures: dict[str, dict]) -> str:
+    """What the README quotes."""
+
+    def value(name: str) -> str:
+        figure = figures.get(name)
+        return f"{figure['value']:,}" if figure else "-"
+
+    lines = ["| | bytes of code | bytes of RAM |", "| --- | ---: | ---: |"]
+    for name, what in (
+        ("mqtt_client", "MQTT client, 512 bytes of packets included"),
+        ("coap_endpoint", "CoAP endpoint, client and server"),
+        ("update", "manifest and update, Ed25519 and SHA-256 included"),
+        ("agent", "the agent: all of these and models A, B and C"),
+    ):
+        lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {value(f'ram.{name}.bytes')} |")
+    lines += ["", f"The stack of a whole update is {value('stack.update.bytes')} bytes deep, most of it Ed25519's; symbols of "
+              f"panicking in the image: {value('panics.firmware.symbols')}.", "",
+              "| x86 instructions | waft | others |", "| --- | ---: | --- |"]  # fmt: skip
+    for name, figure in figures.items():
+        if name.endswith(".ir"):
+            others = ", ".join(f"{peer} {n:,}" for peer, n in sorted(figure["peers"].items(), key=lambda item: item[1]))
+            lines.append(f"| `{name}` | {figure['value']:,} | {others} |")
+    wire = ", ".join(f"{model.upper()} {value(f'wire.model_{model}.ratio')}" for model in "abc")
+    lines += ["", f"Bytes on the wire, both directions, for each byte of a 200 KiB image without loss: {wire}."]
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path)
+    parser.add_argument("--readme", action="store_true", help="write the README's figures too")
     what.add_argument("--explain", choices=CAPABILITIES)
     args = parser.parse_args()
     try:
@@ -179,6 +207,11 @@ def main() -> int:
         peers = ", ".join(f"{peer}: {value:,}" for peer, value in figure["peers"].items())
         print(f"{name:28} {figure['value']:>10,} {figure['unit']:36} {peers}".rstrip())
     args.out.write_text(json.dumps(figures, indent=1) + "\n")
+    if args.readme:
+        readme = ROOT / "README.md"
+        before, rest = readme.read_text().split("stands between these marks -->\n", 1)
+        after = rest.split("<!-- end -->", 1)[1]
+        readme.write_text(f"{before}stands between these marks -->\n{in_words(figures)}\n<!-- end -->{after}")
     return 0
 
 
