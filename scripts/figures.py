@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import broker_figures
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BARE = TARGET / "bare"
@@ -128,7 +130,7 @@ def storage() -> dict[str, int]:
 def measure() -> dict[str, dict]:
     figures: dict[str, dict] = {}
 
-    def add(name: str, value: float, unit: str, how: str, measured: dict[str, int] | None = None) -> None:
+    def add(name: str, value: float, unit: str, how: str, measured: dict[str, float] | None = None) -> None:
         peers = {**PEERS.get(name, {}), **(measured or {})}
         figures[name] = {"value": value, "unit": unit, "peers": peers, "how": how}
 
@@ -154,6 +156,13 @@ def measure() -> dict[str, dict]:
 
     python = json.loads(run(sys.executable, ROOT / "scripts/bench_python.py"))
     add("mqtt.python_qos1.us", python.pop("waft"), "µs a message received and acknowledged", "scripts/bench_python.py", python)
+
+    add("mqtt.match_1m_subscriptions.ratio_to_10", broker_figures.match_ratio(), "of the instructions", "make figures")
+    rates = broker_figures.fanout()
+    for name, ours in (("broker_fanout", "waft broker"), ("broker_fanout_rust", "waft in Rust")):
+        add(f"mqtt.{name}.ratio_to_mosquitto", round(rates[ours] / rates["mosquitto"], 2),
+            "of mosquitto's messages per second", "make figures",
+            {"amqtt": round(rates["amqtt"] / rates["mosquitto"], 2)})  # fmt: skip
 
     wire = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "wire", cwd=ROOT)
     for name, ratio in json.loads(wire).items():
