@@ -82,6 +82,7 @@ lint: ## rustfmt, clippy with all features and with none that allocate, rustdoc
 test-rust: ## unit, property and simulator tests
 	@echo '== cargo test'
 	@cargo test -q --workspace --all-features
+	@cargo test -q --release -p waft --all-features --test mqtt_large
 
 .PHONY: explore
 explore: ## every run of an MQTT session with some messages and faults, to its end (minutes; make test does the short ones)
