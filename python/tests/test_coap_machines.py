@@ -2,73 +2,35 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import pytest
 
 import waft
 from waft import coap
-from waft._machine import Timeout, Transmit
+from waft.testing import Link, Pair
 
 
-class Pair:
-    """Two endpoints, one clock, a link that can lose datagrams."""
-
-    def __init__(self, drop: tuple[int, ...] = ()) -> None:
-        self.ends = (coap.Endpoint(seed=1), coap.Endpoint(seed=2))
-        self.now = 0
-        self.told: tuple[list[coap.Event], list[coap.Event]] = ([], [])
-        self.sent = 0
-        self.drop = drop
-
-    def step(self) -> bool:
-        """Everything that can happen now. Whether anything did."""
-        wires: deque[tuple[int, bytes]] = deque()
-        busy = False
-        for n, end in enumerate(self.ends):
-            while not isinstance(out := end.poll_output(self.now), Timeout):
-                busy = True
-                if isinstance(out, Transmit):
-                    if self.sent not in self.drop:
-                        wires.append((1 - n, out.data))
-                    self.sent += 1
-                else:
-                    self.told[n].append(out)
-        for n, data in wires:
-            handled = self.ends[n].handle_input(self.now, 0, data)
-            assert handled.consumed == len(data)
-            if handled.event is not None:
-                self.told[n].append(handled.event)
-                self.serve(n, handled.event)
-        return busy
-
-    def serve(self, n: int, event: coap.Event) -> None:
-        """What the host of that end does."""
-
-    def run(self, seconds: float) -> None:
-        end = self.now + int(seconds * 1_000_000)
-        while True:
-            while self.step():
-                pass
-            waits = [at for at in (e.next_timeout() for e in self.ends) if at is not None]
-            if not waits or min(waits) > end:
-                self.now = end
-                return
-            assert min(waits) > self.now, "a deadline in the past"
-            self.now = min(waits)
-            for e in self.ends:
-                e.handle_timeout(self.now)
+def pair_of(drop: tuple[int, ...] = ()) -> Pair[coap.Endpoint, coap.Endpoint]:
+    """Two endpoints and a link that loses these datagrams."""
+    return Pair(coap.Endpoint(seed=1), coap.Endpoint(seed=2), link=Link(drop=drop))
 
 
-class Files(Pair):
+class Files:
     """The second end serves bodies by path and can be observed."""
 
-    def __init__(self, drop: tuple[int, ...] = ()) -> None:
-        super().__init__(drop)
+    def __init__(self, drop: tuple[int, ...] = (), link: Link | None = None) -> None:
+        link = link if link is not None else Link(drop=drop)
+        self.pair = Pair(coap.Endpoint(seed=1), coap.Endpoint(seed=2), link=link, on_event=self.serve)
+        self.ends = (self.pair.left, self.pair.right)
+        self.told = self.pair.told
+        self.run = self.pair.run
         self.files = {"/f": bytes(range(256)) * 40}
 
-    def serve(self, n: int, event: coap.Event) -> None:
-        if n == 1 and isinstance(event, coap.Request):
+    @property
+    def now(self) -> int:
+        return self.pair.now
+
+    def serve(self, side: int, event: coap.Event) -> None:
+        if side == 1 and isinstance(event, coap.Request):
             body = self.files.get(event.path)
             if body is None:
                 self.ends[1].respond(self.now, event.id, coap.Code.NOT_FOUND, b"")
@@ -92,6 +54,15 @@ def test_a_body_comes_by_blocks_and_survives_loss(szx: int, drop: tuple[int, ...
     assert all(r.exchange == exchange and r.code == coap.Code.CONTENT and r.etag == b"v1" for r in responses)
     assert [r.last for r in responses].count(True) == 1 and responses[-1].last
     assert responses[-1].total == 10_240
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_body_survives_a_link_that_does_everything_links_do(seed: int) -> None:
+    link = Link(loss=0.15, duplicate=0.1, reorder=0.1, delay=0.05, jitter=0.1, seed=seed)
+    pair = Files(link=link)
+    pair.ends[0].request(0, 0, coap.Code.GET, "/f", szx=6)
+    pair.run(600)
+    assert pair.body() == pair.files["/f"]
 
 
 def test_random_access_begins_at_an_offset() -> None:
@@ -128,8 +99,8 @@ def test_observers_are_told() -> None:
 
 
 def test_nobody_there_is_a_failure_in_the_end() -> None:
-    pair = Pair(drop=tuple(range(100)))
-    exchange = pair.ends[0].request(0, 0, coap.Code.GET, "/")
+    pair = pair_of(drop=tuple(range(100)))
+    exchange = pair.left.request(0, 0, coap.Code.GET, "/")
     pair.run(300)
     assert pair.told[0] == [coap.Failed(exchange, "Timeout")]
 
