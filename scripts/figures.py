@@ -83,7 +83,8 @@ def linked(name: str, pattern: str) -> list[tuple[int, str]]:
     run(*CC, ROOT / "tests/arm/all.c", BOARD / "board.c", *wanted, BARE / "libwaft.a", *LINK,
         f"-Wl,-Map={map_file}", "-o", BARE / f"size_{name}.elf")  # fmt: skip
     text = map_file.read_text().split("Linker script and memory map", 1)[1].split("/DISCARD/")[0]
-    text = re.sub(r"\n {16,}(0x)", r" \1", text)  # a long section name has its numbers on the next line
+    # A long section name has its numbers on the next line; but lines of numbers and a symbol stand for themselves.
+    text = re.sub(r"^( \.\S+)\n +(0x)", r"\1 \2", text, flags=re.MULTILINE)
     parts = []
     for section, size, file in re.findall(r"^ (\.\S+) +0x[0-9a-f]+ +0x([0-9a-f]+) (\S+)$", text, re.MULTILINE):
         ours = "libwaft.a(" in file and section.startswith((".text", ".rodata", ".data"))

@@ -119,8 +119,9 @@ impl<'a> Writer<'a> {
         self.array(value.to_be_bytes());
     }
 
+    /// Writes an array: all of it or, where it does not fit, nothing.
     #[inline]
-    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+    pub fn array<const N: usize>(&mut self, bytes: [u8; N]) {
         if let Some(place) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             *place = bytes;
         }
@@ -128,12 +129,26 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes `bytes`: all of them or, where they do not fit, none.
-    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(bytes.len())) {
             copy(place, bytes);
         }
         self.len = self.len.saturating_add(bytes.len());
+    }
+
+    /// Writes a length of two bytes and as many of `bytes`, of which those past 65,535 are left out: all or, where they
+    /// do not fit, none.
+    pub fn prefixed(&mut self, bytes: &[u8]) {
+        let bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
+        let [.., high, low] = bytes.len().to_be_bytes();
+        let size = bytes.len().wrapping_add(2);
+        if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(size))
+            && let Some((prefix, place)) = place.split_first_chunk_mut()
+        {
+            *prefix = [high, low];
+            copy(place, bytes);
+        }
+        self.len = self.len.saturating_add(size);
     }
 
     /// What was written.

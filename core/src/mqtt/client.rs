@@ -585,7 +585,8 @@ impl<'a> Client<'a> {
     pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         let now = self.clock.advance(now);
         self.timed_out(now);
-        self.put_out(now, out)
+        // Most calls find nothing to do.
+        if self.is_quiet() { Output::Timeout(self.next_timeout()) } else { self.put_out(now, out) }
     }
 
     /// When to call [`Client::handle_timeout`].

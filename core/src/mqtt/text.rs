@@ -13,15 +13,22 @@ pub(super) enum Kind {
     Filter,
 }
 
-/// `bytes` as text, if it is quickly seen that they are right.
+#[cfg(target_pointer_width = "64")]
+pub(super) use words::{is_right, quick};
+
+/// Whether it is quickly seen that `bytes` are right.
+#[cfg(not(target_pointer_width = "64"))]
+#[inline]
+pub(super) fn is_right(_: &[u8], _: Kind) -> bool {
+    false
+}
+
+/// And as text.
 #[cfg(not(target_pointer_width = "64"))]
 #[inline]
 pub(super) fn quick(_: &[u8], _: Kind) -> Option<&str> {
     None
 }
-
-#[cfg(target_pointer_width = "64")]
-pub(super) use words::quick;
 
 #[cfg(target_pointer_width = "64")]
 mod words {
@@ -36,11 +43,16 @@ mod words {
 
     #[inline]
     pub(in crate::mqtt) fn quick(bytes: &[u8], kind: Kind) -> Option<&str> {
+        if is_right(bytes, kind) { AsciiStr::from_ascii(bytes).ok().map(AsciiStr::as_str) } else { None }
+    }
+
+    #[inline]
+    pub(in crate::mqtt) fn is_right(bytes: &[u8], kind: Kind) -> bool {
         let mut rest = bytes;
         while let Some((word, behind)) = rest.split_first_chunk() {
             let at = bytes.len().wrapping_sub(rest.len());
             if !right(u64::from_le_bytes(*word), kind, bytes, at) {
-                return None;
+                return false;
             }
             rest = behind;
         }
@@ -51,10 +63,10 @@ mod words {
                 None => (rest.iter().rev().fold(each(b'a'), |word, byte| (word << 8) | u64::from(*byte)), 0),
             };
             if !right(word, kind, bytes, at) {
-                return None;
+                return false;
             }
         }
-        AsciiStr::from_ascii(bytes).ok().map(AsciiStr::as_str)
+        true
     }
 
     /// Whether the eight bytes from `at` on, little end first, are right. One taken from a byte of ASCII sets its highest

@@ -14,6 +14,13 @@ use crate::{
 };
 
 impl Client<'_> {
+    /// Whether there is nothing to send or tell.
+    pub(super) fn is_quiet(&self) -> bool {
+        let silent = self.sending.tag.is_none() && self.closed.is_none() && !self.ping && !self.leaving;
+        silent && !self.slots.as_slice().iter().any(|slot| slot.due)
+    }
+
+    #[inline(never)]
     pub(super) fn put_out<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         let mut len = 0_usize;
         // As many packets as fit: one write, one segment.
@@ -60,6 +67,10 @@ impl Client<'_> {
                 _ => {
                     let streamed = self.slots.get(index).is_some_and(|slot| slot.streamed);
                     let tag = id.map_or(super::TAG_QOS0, |id| id.get().into());
+                    if !streamed && let Some(len) = self.write_whole(tag, space) {
+                        self.sent(index);
+                        return Ok(len);
+                    }
                     self.send_kept(tag);
                     if streamed {
                         self.stream_kept(tag);
@@ -111,6 +122,13 @@ impl Client<'_> {
             self.sending.header = len;
             self.sending.total = publish.payload_len;
         }
+    }
+
+    /// Writes a kept packet at once, if there is room for it. How long it is.
+    fn write_whole(&self, tag: u32, space: &mut [u8]) -> Option<usize> {
+        let packet = self.arena.get(tag)?;
+        space.get_mut(..packet.len())?.copy_from_slice(packet);
+        Some(packet.len())
     }
 
     fn write_kept(&mut self, tag: u32, space: &mut [u8]) -> Result<usize, usize> {

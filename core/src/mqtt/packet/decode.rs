@@ -1,9 +1,11 @@
 //! Bytes to packets.
+//!
+//! On processors of 64 bits the way of a PUBLISH is laid out straight; on a microcontroller, code is shared.
 
 use super::{Connect, ConnectReturnCode, Filters, Packet, PacketId, Publish, QoS, Violation, Will};
 use crate::{
     mqtt::{
-        text::{Kind, quick},
+        text::{Kind, is_right, quick},
         topic,
     },
     wire::Reader,
@@ -106,7 +108,7 @@ impl From<Violation> for Stop {
 
 /// Fixed header, then a PUBLISH up to its payload or any other packet whole, of which `packet` makes what it is.
 /// `allowed` has a bit for each type that may come.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn decode_of<'a>(
     bytes: &'a [u8],
     max: u32,
@@ -137,7 +139,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn read(bytes: &'a [u8]) -> Result<Self, Stop> {
         let [first, after @ ..] = bytes else { return Err(Stop::Needed(2)) };
         check_flags(*first)?;
@@ -154,18 +156,18 @@ impl<'a> Frame<'a> {
         Err(Violation::RemainingLength.into())
     }
 
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn kind(&self) -> u8 {
         self.first >> 4
     }
 
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn is(&self, kinds: u16) -> bool {
         kinds & (1 << self.kind()) != 0
     }
 
     /// The first `n` bytes after the fixed header, which are at most `max`.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn front(&self, n: usize, max: usize) -> Result<&'a [u8], Stop> {
         if n > self.remaining {
             return Err(Violation::Length.into());
@@ -177,7 +179,7 @@ impl<'a> Frame<'a> {
     }
 
     /// All that follows the fixed header.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn body(&self, max: usize, allowed: u16) -> Result<&'a [u8], Stop> {
         if !self.is(allowed) {
             return Err(Violation::UnexpectedPacket.into());
@@ -191,7 +193,7 @@ impl<'a> Frame<'a> {
 
 /// Table 2.2 (`[MQTT-2.2.2-2]`, `[MQTT-3.6.1-1]`, `[MQTT-3.8.1-1]`, `[MQTT-3.10.1-1]`, `[MQTT-3.14.1-1]`); of a PUBLISH,
 /// §3.3.1.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 const fn check_flags(first: u8) -> Result<(), Violation> {
     let (kind, flags) = (first >> 4, first & 0x0F);
     if kind == PUBLISH {
@@ -208,7 +210,7 @@ const fn check_flags(first: u8) -> Result<(), Violation> {
     if flags == wanted { Ok(()) } else { Err(Violation::ReservedFlags) }
 }
 
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn client_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     Ok(match kind {
         CONNECT => Packet::Connect(connect(body)?),
@@ -226,7 +228,7 @@ fn client_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     })
 }
 
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn server_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     Ok(match kind {
         CONNACK => connack(body)?,
@@ -238,7 +240,7 @@ fn server_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
 }
 
 /// What both sides send.
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn acknowledgement(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     let (id, _) = packet_id(body)?;
     Ok(match kind {
@@ -250,7 +252,7 @@ fn acknowledgement(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> 
 }
 
 /// §3.3
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn publish<'a>(frame: &Frame<'a>, max: usize) -> Result<Decoded<'a>, Violation> {
     let (qos, topic_len, header) = match publish_head(frame, max) {
         Ok(head) => head,
@@ -269,7 +271,7 @@ fn publish<'a>(frame: &Frame<'a>, max: usize) -> Result<Decoded<'a>, Violation> 
 }
 
 /// QoS, bytes of the topic, and of all before the payload.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn publish_head(frame: &Frame<'_>, max: usize) -> Result<(QoS, usize, usize), Stop> {
     // Reserved flags and QoS 3 are out by now.
     let qos = QoS::from_u8((frame.first >> 1) & 0x03).ok_or(Violation::QoS)?;
@@ -279,7 +281,7 @@ fn publish_head(frame: &Frame<'_>, max: usize) -> Result<(QoS, usize, usize), St
 }
 
 /// §3.1
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     let front = reader;
     let Some([0, 4, b'M', b'Q', b'T', b'T', 4, flags, keep_alive @ ..]) = reader.array::<10>() else {
@@ -336,7 +338,7 @@ fn connack(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
 }
 
 /// §3.8, §3.10
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>), Violation> {
     let (id, mut reader) = packet_id(reader)?;
     let bytes = reader.rest();
@@ -345,7 +347,7 @@ fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>)
     }
     while !reader.is_empty() {
         let filter = binary(&mut reader)?;
-        if filter.is_empty() || (quick(filter, Kind::Filter).is_none() && !topic::bytewise_filter(text(filter)?)) {
+        if filter.is_empty() || (!is_right(filter, Kind::Filter) && !topic::bytewise_filter(text(filter)?)) {
             return Err(Violation::TopicFilter);
         }
         if with_qos {
@@ -381,7 +383,7 @@ fn binary<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Violation> {
 
 /// §1.5.3: every string there is, whatever it is for (`[MQTT-3.1.3-4]`, `[MQTT-3.1.3-10]`, `[MQTT-3.1.3-11]`,
 /// `[MQTT-3.3.2-1]`, `[MQTT-3.8.3-1]`, `[MQTT-3.10.3-1]`). U+FEFF is a character like others (`[MQTT-1.5.3-3]`).
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let bytes = binary(reader)?;
     quick(bytes, Kind::Text).map_or_else(|| text(bytes), Ok)
@@ -390,10 +392,10 @@ fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
 #[inline(never)]
 fn text(bytes: &[u8]) -> Result<&str, Violation> {
     let text = core::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?;
-    if bytes.contains(&0) { Err(Violation::NullCharacter) } else { Ok(text) }
+    if bytes.iter().any(|byte| *byte == 0) { Err(Violation::NullCharacter) } else { Ok(text) }
 }
 
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn topic_name(bytes: &[u8]) -> Result<&str, Violation> {
     match quick(bytes, Kind::Name) {
         Some(name) if !name.is_empty() => Ok(name),

@@ -4,7 +4,7 @@
 //! encoding checks nothing but that lengths do not wrap. The [`Writer`] remembers if there was no room.
 
 use super::{Connect, Packet, PacketId, Publish, QoS};
-use crate::wire::Writer;
+use crate::{mqtt::topic, wire::Writer};
 
 /// Bytes of a whole packet whose remaining length is `remaining`: with its fixed header (§2.2.3).
 const fn framed(remaining: usize) -> usize {
@@ -19,6 +19,9 @@ const fn framed(remaining: usize) -> usize {
 
 /// Writes a fixed header; `first` holds the type and the flags of Table 2.2 (`[MQTT-2.2.2-1]`).
 fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
+    if let Ok(short @ 0..0x80) = u8::try_from(remaining) {
+        return w.array([first, short]);
+    }
     w.u8(first);
     let mut left = remaining;
     loop {
@@ -31,17 +34,10 @@ fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
     }
 }
 
-/// Writes a length and bytes; what is past 65,535 of them is left out.
+/// Bytes that [`Writer::prefixed`] writes.
 #[inline]
-fn binary(w: &mut Writer<'_>, bytes: &[u8]) {
-    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    w.u16(len);
-    w.bytes(bytes.get(..usize::from(len)).unwrap_or(bytes));
-}
-
-/// Bytes a string or binary takes.
-const fn binary_len(bytes: &[u8]) -> usize {
-    bytes.len().saturating_add(2)
+fn binary_len(bytes: &[u8]) -> usize {
+    bytes.len().min(topic::MAX_LEN).wrapping_add(2)
 }
 
 impl Connect<'_> {
@@ -52,16 +48,16 @@ impl Connect<'_> {
     }
 
     fn remaining(&self) -> usize {
-        // Name, level, flags, keep-alive: 10 bytes.
-        let mut n = binary_len(self.client_id.as_bytes()).saturating_add(10);
+        // Name, level, flags, keep-alive: 10 bytes. Six times 65,537 and these are a number.
+        let mut n = binary_len(self.client_id.as_bytes()).wrapping_add(10);
         if let Some(will) = &self.will {
-            n = n.saturating_add(binary_len(will.topic.as_bytes())).saturating_add(binary_len(will.payload));
+            n = n.wrapping_add(binary_len(will.topic.as_bytes())).wrapping_add(binary_len(will.payload));
         }
         if let Some(username) = self.username {
-            n = n.saturating_add(binary_len(username.as_bytes()));
+            n = n.wrapping_add(binary_len(username.as_bytes()));
         }
         if let Some(password) = self.password {
-            n = n.saturating_add(binary_len(password));
+            n = n.wrapping_add(binary_len(password));
         }
         n
     }
@@ -69,8 +65,6 @@ impl Connect<'_> {
     /// Writes the packet (§3.1); the fields in the order of `[MQTT-3.1.3-1]`.
     pub fn encode(&self, w: &mut Writer<'_>) {
         header(w, 0x10, self.remaining());
-        binary(w, b"MQTT");
-        w.u8(4);
         let mut flags = 0;
         if self.clean_session {
             flags |= 0x02;
@@ -87,18 +81,18 @@ impl Connect<'_> {
         if self.username.is_some() {
             flags |= 0x80;
         }
-        w.u8(flags);
-        w.u16(self.keep_alive);
-        binary(w, self.client_id.as_bytes());
+        let [high, low] = self.keep_alive.to_be_bytes();
+        w.array([0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
+        w.prefixed(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            binary(w, will.topic.as_bytes());
-            binary(w, will.payload);
+            w.prefixed(will.topic.as_bytes());
+            w.prefixed(will.payload);
         }
         if let Some(username) = self.username {
-            binary(w, username.as_bytes());
+            w.prefixed(username.as_bytes());
         }
         if let Some(password) = self.password {
-            binary(w, password);
+            w.prefixed(password);
         }
     }
 }
@@ -116,7 +110,7 @@ impl Publish<'_> {
     }
 
     fn variable_header(&self) -> usize {
-        binary_len(self.topic.as_bytes()).saturating_add(if self.id.is_some() { 2 } else { 0 })
+        binary_len(self.topic.as_bytes()).wrapping_add(if self.id.is_some() { 2 } else { 0 })
     }
 
     /// The remaining length: variable header and payload. A packet can have at most
@@ -136,7 +130,7 @@ impl Publish<'_> {
             first |= 0x01;
         }
         header(w, first, self.remaining());
-        binary(w, self.topic.as_bytes());
+        w.prefixed(self.topic.as_bytes());
         if let Some(id) = self.id {
             w.u16(id.get());
         }
@@ -188,7 +182,7 @@ impl<'f> FilterList<'f> {
         w.u16(id.get());
         let mut index = 0_usize;
         while let Some((filter, qos)) = self.get(index) {
-            binary(w, filter.as_bytes());
+            w.prefixed(filter.as_bytes());
             if let Some(qos) = qos {
                 w.u8(qos as u8);
             }
