@@ -11,7 +11,14 @@ pub trait Timer: Copy {
 /// Optional deadlines of `N` timers.
 #[derive(Debug, Clone, Copy)]
 pub struct Timers<const N: usize> {
-    deadlines: [Option<Instant>; N],
+    deadlines: [Instant; N],
+}
+
+/// Of a timer that is stopped: the end of time, which nobody lives to see.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+fn some(deadline: Instant) -> Option<Instant> {
+    if deadline == NEVER { None } else { Some(deadline) }
 }
 
 impl<const N: usize> Default for Timers<N> {
@@ -22,33 +29,31 @@ impl<const N: usize> Default for Timers<N> {
 
 impl<const N: usize> Timers<N> {
     /// All stopped.
-    pub const STOPPED: Self = Self { deadlines: [None; N] };
+    pub const STOPPED: Self = Self { deadlines: [NEVER; N] };
 
-    /// Lets `timer` run out at `at`, whatever was set before.
+    /// Lets `timer` run out at `at`, whatever was set before. At the end of time it never does.
     pub fn set(&mut self, timer: impl Timer, at: Instant) {
         if let Some(place) = self.deadlines.get_mut(timer.index()) {
-            *place = Some(at);
+            *place = at;
         }
     }
 
     /// Stops `timer`.
     pub fn stop(&mut self, timer: impl Timer) {
-        if let Some(place) = self.deadlines.get_mut(timer.index()) {
-            *place = None;
-        }
+        self.set(timer, NEVER);
     }
 
     /// When `timer` runs out, where it is running.
     #[must_use]
     pub fn get(&self, timer: impl Timer) -> Option<Instant> {
-        self.deadlines.get(timer.index()).copied().flatten()
+        self.deadlines.get(timer.index()).copied().and_then(some)
     }
 
     /// Whether `timer` has run out; stops it then.
     pub fn expired(&mut self, timer: impl Timer, now: Instant) -> bool {
         match self.deadlines.get_mut(timer.index()) {
-            Some(place) if place.is_some_and(|at| at <= now) => {
-                *place = None;
+            Some(place) if *place <= now && *place != NEVER => {
+                *place = NEVER;
                 true
             }
             _ => false,
@@ -58,7 +63,7 @@ impl<const N: usize> Timers<N> {
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.deadlines.iter().flatten().min().copied()
+        some(self.deadlines.iter().fold(NEVER, |earliest, at| earliest.min(*at)))
     }
 }
 
