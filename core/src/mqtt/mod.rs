@@ -14,3 +14,9 @@ pub use packet::{Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, Vio
 
 /// What a command or input of the MQTT machines is refused with.
 pub type Error = crate::Error<Violation>;
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Peer(violation)
+    }
+}

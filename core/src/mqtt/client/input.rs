@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-type Taken<'i> = Result<Handled<Event<'i>>, Violation>;
+type Taken<'i> = Result<Handled<Event<'i>>, Error>;
 
 /// Not now: something has to be sent or acknowledged first.
 const NOT_NOW: Taken<'static> = Ok(Handled::quiet(0));
 
 impl Client<'_> {
-    pub(super) fn take_in<'i>(&mut self, now: Instant, bytes: &'i [u8]) -> Result<Handled<Event<'i>>, Error> {
+    pub(super) fn take_in<'i>(&mut self, now: Instant, bytes: &'i [u8]) -> Taken<'i> {
         let taken = if bytes.is_empty() {
             Ok(Handled::incomplete(1))
         } else if self.receiving.header != 0 {
@@ -31,19 +31,13 @@ impl Client<'_> {
         } else {
             self.packet_in(bytes)
         };
-        match taken {
-            Ok(handled) => {
-                // Also where it is our own fault that the server's answer is not seen.
-                if handled.consumed != 0 || handled.needed == 0 {
-                    self.bytes_in(now);
-                }
-                Ok(handled)
-            }
-            Err(violation) => {
-                self.lost(); // [MQTT-4.8.0-1]
-                Err(Error::Peer(violation))
-            }
+        match &taken {
+            // Also where it is our own fault that the server's answer is not seen.
+            Ok(handled) if handled.consumed != 0 || handled.needed == 0 => self.bytes_in(now),
+            Ok(_) => {}
+            Err(_) => self.lost(), // [MQTT-4.8.0-1]
         }
+        taken
     }
 
     #[inline(never)]
@@ -66,11 +60,11 @@ impl Client<'_> {
             Ok(Decoded::Packet { packet, len }) => (packet, len),
             Ok(Decoded::Incomplete { needed }) => return Ok(Handled::incomplete(needed)),
             Err(Violation::PacketTooLarge) if self.link == Link::Connected => return self.oversized(bytes),
-            Err(violation) => return Err(violation),
+            Err(violation) => return Err(violation.into()),
         };
         // [MQTT-3.2.0-1]: CONNACK first, and once.
         if matches!(packet, Packet::ConnAck { .. }) != (self.link == Link::Connecting) {
-            return Err(Violation::UnexpectedPacket);
+            return Err(Violation::UnexpectedPacket.into());
         }
         let (id, cause) = match packet {
             Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted } => {
@@ -94,11 +88,11 @@ impl Client<'_> {
             Packet::SubAck { id, codes } => {
                 let asked = self.slots.sent(id).and_then(|index| self.slots.get(index));
                 if asked.is_some_and(|slot| slot.step == Step::Subscribe && usize::from(slot.filters) != codes.len()) {
-                    return Err(Violation::SubAck); // [MQTT-3.9.3-1]
+                    return Err(Violation::SubAck.into()); // [MQTT-3.9.3-1]
                 }
                 (id, Cause::SubAck)
             }
-            _ => return Err(Violation::UnexpectedPacket),
+            _ => return Err(Violation::UnexpectedPacket.into()),
         };
         Ok(match self.answered(id, cause)? {
             Next::Gone => Handled::event(
@@ -134,7 +128,7 @@ impl Client<'_> {
                     self.lost(); // [MQTT-4.8.0-2]
                     return Err(Ok(Handled::event(0, Event::Closed { reason: CloseReason::Overflow })));
                 }
-                Err(violation) => return Err(Err(violation)),
+                Err(violation) => return Err(Err(violation.into())),
             }
         }
         self.receiving = Receiving { left, id, quiet: quiet || duplicate, ..Receiving::default() };
