@@ -176,42 +176,62 @@ impl waft_mqtt_event_t {
         bytes: waft_bytes_t::EMPTY,
     };
 
+    /// One that is filled in member by member, which takes less code than a whole one for each kind.
     fn of(event: Option<Event<'_>>) -> Self {
-        let Some(event) = event else { return Self::NONE };
-        match event {
+        let mut to = Self::NONE;
+        let Some(event) = event else { return to };
+        to.kind = match event {
             Event::Connected { session_present } => {
-                Self { kind: WAFT_MQTT_EVENT_CONNECTED, session_present: u8::from(session_present), ..Self::NONE }
+                to.session_present = u8::from(session_present);
+                WAFT_MQTT_EVENT_CONNECTED
             }
-            Event::Refused { code } => Self { kind: WAFT_MQTT_EVENT_REFUSED, code: code as u8, ..Self::NONE },
-            Event::Publish(publish) => Self {
-                kind: WAFT_MQTT_EVENT_PUBLISH,
-                topic: waft_str_t::of(publish.topic),
-                len: publish.payload_len,
-                id: id_or_0(publish.id),
-                qos: publish.qos as u8,
-                retain: u8::from(publish.retain),
-                dup: u8::from(publish.dup),
-                ..Self::NONE
-            },
-            Event::Payload { bytes, last } => Self {
-                kind: WAFT_MQTT_EVENT_PAYLOAD,
-                bytes: waft_bytes_t::of(bytes),
-                last: u8::from(last),
-                ..Self::NONE
-            },
-            Event::Acknowledged { id } => Self { kind: WAFT_MQTT_EVENT_ACKNOWLEDGED, id: id.get(), ..Self::NONE },
+            Event::Refused { code } => {
+                to.code = code as u8;
+                WAFT_MQTT_EVENT_REFUSED
+            }
+            Event::Publish(publish) => {
+                to.topic = waft_str_t::of(publish.topic);
+                to.len = publish.payload_len;
+                to.id = id_or_0(publish.id);
+                to.qos = publish.qos as u8;
+                to.retain = u8::from(publish.retain);
+                to.dup = u8::from(publish.dup);
+                WAFT_MQTT_EVENT_PUBLISH
+            }
+            Event::Payload { bytes, last } => {
+                to.bytes = waft_bytes_t::of(bytes);
+                to.last = u8::from(last);
+                WAFT_MQTT_EVENT_PAYLOAD
+            }
+            Event::Acknowledged { id } => {
+                to.id = id.get();
+                WAFT_MQTT_EVENT_ACKNOWLEDGED
+            }
             Event::Subscribed { id, codes } => {
-                Self { kind: WAFT_MQTT_EVENT_SUBSCRIBED, id: id.get(), bytes: waft_bytes_t::of(codes), ..Self::NONE }
+                to.id = id.get();
+                to.bytes = waft_bytes_t::of(codes);
+                WAFT_MQTT_EVENT_SUBSCRIBED
             }
-            Event::Unsubscribed { id } => Self { kind: WAFT_MQTT_EVENT_UNSUBSCRIBED, id: id.get(), ..Self::NONE },
+            Event::Unsubscribed { id } => {
+                to.id = id.get();
+                WAFT_MQTT_EVENT_UNSUBSCRIBED
+            }
             Event::PayloadWanted { id, offset, len } => {
-                Self { kind: WAFT_MQTT_EVENT_PAYLOAD_WANTED, id: id_or_0(id), offset, len, ..Self::NONE }
+                to.id = id_or_0(id);
+                to.offset = offset;
+                to.len = len;
+                WAFT_MQTT_EVENT_PAYLOAD_WANTED
             }
-            Event::Closed { reason } => Self { kind: WAFT_MQTT_EVENT_CLOSED, code: reason as u8, ..Self::NONE },
+            Event::Closed { reason } => {
+                to.code = reason as u8;
+                WAFT_MQTT_EVENT_CLOSED
+            }
             Event::Skipped { payload_len, .. } => {
-                Self { kind: WAFT_MQTT_EVENT_SKIPPED, len: payload_len, ..Self::NONE }
+                to.len = payload_len;
+                WAFT_MQTT_EVENT_SKIPPED
             }
-        }
+        };
+        to
     }
 }
 
