@@ -392,7 +392,7 @@ fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
 #[inline(never)]
 fn text(bytes: &[u8]) -> Result<&str, Violation> {
     let text = core::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?;
-    if bytes.iter().any(|byte| *byte == 0) { Err(Violation::NullCharacter) } else { Ok(text) }
+    if text.bytes().any(|byte| byte == 0) { Err(Violation::NullCharacter) } else { Ok(text) }
 }
 
 #[cfg_attr(target_pointer_width = "64", inline(always))]
