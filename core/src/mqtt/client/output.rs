@@ -127,7 +127,7 @@ impl Client<'_> {
     /// Writes a kept packet at once, if there is room for it. How long it is.
     fn write_whole(&self, tag: u32, space: &mut [u8]) -> Option<usize> {
         let packet = self.arena.get(tag)?;
-        space.get_mut(..packet.len())?.copy_from_slice(packet);
+        copy(space.get_mut(..packet.len())?, packet);
         Some(packet.len())
     }
 
