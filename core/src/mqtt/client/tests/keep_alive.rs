@@ -1,6 +1,7 @@
 //! Silence.
 
 use super::*;
+use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
 
@@ -92,4 +93,73 @@ fn the_keep_alive_counts_from_connect() {
     assert_eq!(sent(&mut c, at(3)), b"");
     assert_eq!(fed(&mut c, at(3), b"\x20\x02\x00\x00"), ["connected false"]);
     assert_eq!(sent(&mut c, at(3)), b"\xc0\x00");
+}
+
+proptest! {
+    /// Whatever comes and goes: no silence of ours is longer than the keep-alive (`[MQTT-3.1.2-23]`); no two PINGREQs
+    /// are closer than seven eighths of it; a server that falls silent is left, and at once when its time is over.
+    #[test]
+    fn the_keep_alive_is_exact(
+        secs in 1..100_u16,
+        answer in 1..200_u64,
+        traffic in proptest::collection::vec((0..60_000_u64, 0..3_u8), 0..60),
+        silent_after in 0..60_usize,
+    ) {
+        let ms = Instant::from_millis;
+        let keep_alive = u64::from(secs) * 1000;
+        let config = Config { answer_timeout: Duration::from_secs(answer), ..Config::default() };
+        let mut c = connected(config, 128, 4, &Connect { keep_alive: secs, ..Connect::default() });
+        let (mut left, mut pinged, mut last) = (0, None::<u64>, 0);
+        // The first PINGREQ that nothing came after.
+        let mut unanswered = None::<u64>;
+        let mut traffic = traffic.into_iter().enumerate();
+        let mut next = traffic.next();
+        loop {
+            let silent = next.is_none_or(|(n, _)| n >= silent_after);
+            let due = c.next_timeout().map_or(u64::MAX, |at| at.as_micros().div_ceil(1000));
+            let event = next.map(|(_, (wait, what))| (last + wait % (2 * keep_alive), what));
+            let (now, mut ping) = (due.min(event.map_or(u64::MAX, |(at, _)| at)), false);
+            match event {
+                Some((at, what)) if at < due => {
+                    next = traffic.next();
+                    last = at;
+                    match what {
+                        0 => drop(c.publish(ms(now), "a", b"", QoS::AtMostOnce, false)),
+                        1 if !silent => {
+                            fed(&mut c, ms(now), b"\x30\x03\x00\x01a");
+                            unanswered = unanswered.map(|_| now);
+                        }
+                        _ => {}
+                    }
+                }
+                _ => ping = true,
+            }
+            c.handle_timeout(ms(now));
+            let (sent, told) = drain(&mut c, ms(now));
+            if let [told] = &told[..] {
+                prop_assert_eq!(told, "closed KeepAlive");
+                prop_assert_eq!(Some(now), unanswered.map(|at| at + answer * 1000), "closed at the wrong time");
+                prop_assert!(silent || answer * 1000 <= keep_alive * 2);
+                break;
+            }
+            if !sent.is_empty() {
+                prop_assert!(now - left <= keep_alive, "silent for {} ms of {keep_alive}", now - left);
+                left = now;
+            }
+            if sent.windows(2).any(|two| two == b"\xc0\x00") {
+                prop_assert!(ping, "before it was due");
+                if let Some(before) = pinged {
+                    prop_assert!(now - before >= keep_alive * 7 / 8, "two PINGREQs within {} ms", now - before);
+                }
+                pinged = Some(now);
+                if silent {
+                    unanswered = unanswered.or(Some(now));
+                } else {
+                    fed(&mut c, ms(now), b"\xd0\x00");
+                    unanswered = None;
+                }
+            }
+            prop_assert!(now < 100_000_000, "the server is silent and nothing happens");
+        }
+    }
 }
