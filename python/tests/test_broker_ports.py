@@ -142,6 +142,15 @@ async def test_a_websocket_that_does_not_ask_for_mqtt_is_refused() -> None:
             await MqttClient.connect("127.0.0.1", plain.port, websocket="/mqtt", timeout=PATIENCE)
 
 
+async def test_a_burst_of_more_than_is_acknowledged_at_once_is_answered() -> None:
+    async with await serve_broker() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        pings = 100_000
+        writer.write(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c" + b"\xc0\x00" * pings)
+        assert await asyncio.wait_for(reader.readexactly(4 + 2 * pings), PATIENCE) == b"\x20\x02\x00\x00" + b"\xd0\x00" * pings
+        writer.close()
+
+
 # ---- who may do what ----
 
 
@@ -240,6 +249,25 @@ async def test_the_command_listens_on_all_ports(certificate: tuple[Path, Path], 
         # A violation by its name and number.
         violations = [(event["reason"], event["code"]) for event in closed if event["code"]]
         assert violations == [("PacketTooLarge", violations[0][1])] and violations[0][1] < 0
+
+
+async def test_the_log_names_and_numbers_violations() -> None:
+    command = [sys.executable, "-m", "waft", "broker", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode()
+    port = int(line.split(":")[1].split()[0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c")
+    await asyncio.wait_for(reader.readexactly(4), PATIENCE)
+    writer.write(b"\xc1\x00")
+    await asyncio.wait_for(reader.read(), PATIENCE)
+    lines = [(await asyncio.wait_for(process.stderr.readline(), PATIENCE)).decode() for _ in range(2)]
+    assert lines[0] == "peer=0 client='c' connected\n"
+    assert lines[1].startswith("peer=0 client='c' closed: ReservedFlags (-6"), lines
+    writer.close()
+    process.terminate()
+    await process.wait()
 
 
 @pytest.mark.parametrize(

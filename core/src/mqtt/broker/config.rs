@@ -24,7 +24,7 @@ impl fmt::Debug for User {
 ///
 /// Nothing is reserved for what is merely announced: memory grows with what arrives. The most a broker holds is
 /// `max_sessions` × (`max_queued_bytes` + twice `max_subscription_bytes`) + `max_connections` × (`max_payload` +
-/// two `max_backlog`) + `max_retained_bytes`, and less where messages are shared: a payload is kept once, however many
+/// two `max_backlog`) + `max_retained_bytes` + twice `max_unrecorded`, and less where messages are shared: a payload is kept once, however many
 /// sessions wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -75,7 +75,10 @@ pub struct BrokerConfig {
     /// Bytes of acknowledgements that wait for a client that reads nothing. From there on nothing is taken from it
     /// (consumed 0, needed 0) until it reads. Default 16 KiB.
     pub max_backlog: usize,
-    /// How often `$SYS` topics are published. Default: never.
+    /// How often `$SYS/broker/…` topics are published, retained, at QoS 0: `version`, `clients/connected`,
+    /// `clients/disconnected`, `clients/total`, `subscriptions/count`, `retained messages/count`, `retained
+    /// messages/bytes`, `messages/queued`, `messages/queued/bytes`, `messages/received`, `messages/sent`,
+    /// `publish/messages/dropped`, `publish/messages/denied`. Default: never.
     pub sys_interval: Option<Duration>,
     /// Who may connect; a wrong name or password is answered by return code 4. Default, and when empty: anybody.
     pub users: Vec<User>,

@@ -41,6 +41,7 @@ impl Broker {
             Decoded::Incomplete { needed } => Ok(Handled::incomplete(needed)),
             Decoded::Packet { packet, len } => {
                 connection.heard = now;
+                self.journal.weigh(len);
                 match packet {
                     Packet::Publish(publish) => {
                         self.publish_header(peer, &publish)?;
@@ -228,9 +229,13 @@ impl Broker {
         for (topic, value) in [
             ("$SYS/broker/version", concat!("waft ", env!("CARGO_PKG_VERSION")).into()),
             ("$SYS/broker/clients/connected", stats.connected.to_string()),
+            ("$SYS/broker/clients/disconnected", stats.sessions.saturating_sub(stats.connected).to_string()),
             ("$SYS/broker/clients/total", stats.sessions.to_string()),
             ("$SYS/broker/subscriptions/count", stats.subscriptions.to_string()),
             ("$SYS/broker/retained messages/count", stats.retained.to_string()),
+            ("$SYS/broker/retained messages/bytes", stats.retained_bytes.to_string()),
+            ("$SYS/broker/messages/queued", stats.queued.to_string()),
+            ("$SYS/broker/messages/queued/bytes", stats.queued_bytes.to_string()),
             ("$SYS/broker/messages/received", stats.received.to_string()),
             ("$SYS/broker/messages/sent", stats.sent.to_string()),
             ("$SYS/broker/publish/messages/dropped", stats.dropped.to_string()),

@@ -504,18 +504,22 @@ class BrokerServer(Driver):
         if self._stopped:
             return
         rx = connection.rx
-        try:
-            while rx and connection.peer in self._connections:
-                handled = offer(rx, lambda head: self.broker.handle_input(self.now(), connection.peer, head))
-                if handled.event is not None:
-                    self._event(handled.event)
-                elif handled.consumed == 0:
-                    break
-        except Error:
-            # The broker itself asks for the connection to be closed.
-            rx.clear()
+        while True:
+            needed, sent = 0, connection.sent
+            try:
+                while rx and connection.peer in self._connections:
+                    handled = offer(rx, lambda head: self.broker.handle_input(self.now(), connection.peer, head))
+                    if handled.consumed == 0:
+                        needed = handled.needed
+                        break
+            except Error:
+                # The broker itself asks for the connection to be closed.
+                rx.clear()
+            self.drain()
+            # What it would not take before acknowledgements had left, it may now.
+            if not rx or needed or connection.sent == sent or self._stopped:
+                break
         self._hold(connection)
-        self.drain()
 
     def _hold(self, connection: _Connection) -> None:
         """Reads no more from a connection whose bytes are not taken."""

@@ -108,9 +108,11 @@ fn main() -> std::io::Result<()> {
             connections.remove(&peer);
             broker.connection_lost(now(), Peer(peer));
         }
+        let mut sent = false;
         let next = loop {
             match broker.poll_output(now(), &mut out) {
                 Output::Transmit { peer, bytes } => {
+                    sent = true;
                     if connections.get_mut(&peer.0).is_some_and(|connection| connection.write(bytes)) {
                         broker.pause(peer);
                     }
@@ -120,7 +122,8 @@ fn main() -> std::io::Result<()> {
                 Output::Timeout(at) => break at,
             }
         };
-        let busy = connections.values().any(|connection| connection.readable);
+        // What it would not take before acknowledgements had left, it may now.
+        let busy = connections.values().any(|connection| connection.readable || sent && !connection.rx.is_empty());
         let deadline = next.map(|at| time::Duration::from_micros(at.as_micros().saturating_sub(now().as_micros())));
         wait = if busy { Some(time::Duration::ZERO) } else { deadline };
     }
