@@ -67,7 +67,7 @@ impl Scene {
     };
 
     fn devices(&self) -> usize {
-        if self.kind == Kind::Broker { 2 } else { 1 }
+        if self.kind.is_broker() { 2 } else { 1 }
     }
 }
 
@@ -85,10 +85,12 @@ pub enum Action {
     LosePower(usize),
     Repeat,
     Forget,
+    ServerWrites,
+    ServerLosesPower,
 }
 
 impl Action {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Connect(0),
         Self::Publish(0),
         Self::Write(0),
@@ -109,6 +111,8 @@ impl Action {
         Self::Acknowledge(1),
         Self::LoseConnection(1),
         Self::LosePower(1),
+        Self::ServerWrites,
+        Self::ServerLosesPower,
     ];
 }
 
@@ -343,14 +347,15 @@ impl World {
             next_cut: None,
             cuts: 0,
         };
-        if scene.kind == Kind::Broker {
+        if scene.kind.is_broker() {
             world.act(Action::Connect(1));
             world.devices[1].client.subscribe(NOW, &[("t", QoS::ExactlyOnce)]).unwrap();
-            for action in
-                [Action::Write(1), Action::Send(1), Action::ToServer(1), Action::ToClient(1), Action::Write(1)]
-            {
-                world.act(action);
-            }
+            let quiet = Action::ALL.map(|action| match action {
+                Action::LoseConnection(_) | Action::LosePower(_) | Action::ServerLosesPower => Action::ServerWrites,
+                Action::Connect(_) | Action::Publish(_) => Action::Write(1),
+                other => other,
+            });
+            while quiet.iter().any(|action| world.act(*action)) {}
             assert_eq!(world.devices[1].client.in_flight(), 0);
         }
         world
@@ -362,7 +367,7 @@ impl World {
         let who = match action {
             Action::Connect(n) | Action::Publish(n) | Action::Write(n) | Action::Send(n) | Action::ToServer(n) => n,
             Action::ToClient(n) | Action::Acknowledge(n) | Action::LoseConnection(n) | Action::LosePower(n) => n,
-            Action::Repeat | Action::Forget => 0,
+            Action::Repeat | Action::Forget | Action::ServerWrites | Action::ServerLosesPower => 0,
         };
         let Some(device) = self.devices.get_mut(who) else { return false };
         match action {
@@ -378,7 +383,9 @@ impl World {
                 self.server.opened(who);
                 // CONNECT and CONNACK pass undisturbed; what the server sends behind it may be lost.
                 self.act(Action::ToServer(who));
-                self.act(Action::ToClient(who));
+                while !self.act(Action::ToClient(who)) {
+                    assert!(self.act(Action::ServerWrites), "no CONNACK");
+                }
                 true
             }
             Action::Publish(_) => {
@@ -455,6 +462,22 @@ impl World {
                 self.server_sends();
                 done
             }
+            Action::ServerWrites => {
+                let written = self.server.write();
+                self.server_sends();
+                written
+            }
+            Action::ServerLosesPower => {
+                if self.faults == 0 || scene.kind != Kind::KeptBroker {
+                    return false;
+                }
+                self.faults -= 1;
+                self.server.lose_power();
+                for who in 0..self.devices.len() {
+                    self.disconnect(who);
+                }
+                true
+            }
             Action::Forget => {
                 if self.forgets == 0 || device.up {
                     return false;
@@ -509,7 +532,7 @@ impl World {
     /// With no more faults, all that was to arrive arrives, and nothing stays in flight.
     pub fn settle(&mut self) {
         for _ in 0..60 {
-            let mut moved = false;
+            let mut moved = self.act(Action::ServerWrites);
             for who in 0..self.devices.len() {
                 use Action::{Acknowledge, Connect, Publish, Send, ToClient, ToServer, Write};
                 for action in
@@ -546,7 +569,7 @@ impl World {
     /// What arrived somewhere, and what was to.
     fn streams(&self) -> Vec<(&[Message], &'static [u8])> {
         match self.scene.kind {
-            Kind::Broker => vec![(&self.devices[1].got, self.scene.publish)],
+            Kind::Broker | Kind::KeptBroker => vec![(&self.devices[1].got, self.scene.publish)],
             Kind::Model { .. } => {
                 vec![(self.server.got(), self.scene.publish), (&self.devices[0].got, self.scene.receive)]
             }

@@ -22,6 +22,7 @@ impl ReferenceStateMachine for Model {
     fn init_state() -> BoxedStrategy<Self> {
         let kind = prop_oneof![
             Just(Kind::Broker),
+            Just(Kind::KeptBroker),
             (1..5_usize, any::<bool>()).prop_map(|(window, lowest_id)| Kind::Model { window, lowest_id })
         ];
         (vec(0..3_u8, 0..12), vec(0..3_u8, 0..12), any::<bool>(), kind)
@@ -37,7 +38,7 @@ impl ReferenceStateMachine for Model {
                     forgets: 0,
                     broken: Broken::Nothing,
                 };
-                Self { scene, up: [false, kind == Kind::Broker], published: 0, written: 0 }
+                Self { scene, up: [false, kind.is_broker()], published: 0, written: 0 }
             })
             .boxed()
     }
@@ -55,6 +56,8 @@ impl ReferenceStateMachine for Model {
             1 => device().prop_map(Action::LoseConnection),
             1 => device().prop_map(Action::LosePower),
             1 => Just(Action::Repeat),
+            8 => Just(Action::ServerWrites),
+            1 => Just(Action::ServerLosesPower),
         ]
         .boxed()
     }
@@ -73,6 +76,7 @@ impl ReferenceStateMachine for Model {
                     state.published = state.written;
                 }
             }
+            Action::ServerLosesPower if state.scene.kind == Kind::KeptBroker => state.up = [false, false],
             _ => {}
         }
         state

@@ -1,10 +1,13 @@
 //! Servers: a model of one that sends and receives by the text of §4.3 and §4.4, and the broker.
 
 use super::NOW;
-use std::{collections::BTreeSet, collections::VecDeque, fmt::Debug};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt::{self, Debug},
+};
 use waft::{
     Input, Output, Peer,
-    mqtt::broker::{Broker, BrokerConfig},
+    mqtt::broker::{Broker, BrokerConfig, Event},
 };
 
 /// Which server.
@@ -17,9 +20,15 @@ pub enum Kind {
         lowest_id: bool,
     },
     Broker,
+    /// With a file that outlives it.
+    KeptBroker,
 }
 
 impl Kind {
+    pub fn is_broker(self) -> bool {
+        matches!(self, Self::Broker | Self::KeptBroker)
+    }
+
     pub fn start(self, messages: &[u8]) -> Box<dyn Server> {
         match self {
             Self::Model { window, lowest_id } => Box::new(Model {
@@ -34,12 +43,8 @@ impl Kind {
                 session: false,
                 up: false,
             }),
-            Self::Broker => Box::new(Real {
-                broker: Broker::new(BrokerConfig::default(), 1),
-                peers: [None, None],
-                next: 0,
-                out: Default::default(),
-            }),
+            Self::Broker => Box::new(Real::new(false)),
+            Self::KeptBroker => Box::new(Real::new(true)),
         }
     }
 }
@@ -60,6 +65,12 @@ pub trait Server: Debug {
     }
     /// Loses the session.
     fn forget(&mut self) {}
+    /// Makes durable what is to be. Whether there was anything.
+    fn write(&mut self) -> bool {
+        false
+    }
+    /// Goes on with what was durable, without any connection.
+    fn lose_power(&mut self) {}
     /// Nothing is in flight.
     fn check_idle(&self);
 }
@@ -197,15 +208,67 @@ impl Server for Model {
     }
 }
 
-#[derive(Debug)]
 struct Real {
     broker: Broker,
     peers: [Option<Peer>; 2],
-    next: u32,
+    /// Bytes that were not taken in yet.
+    rest: [Vec<u8>; 2],
     out: [Vec<u8>; 2],
+    /// What outlives its power, if anything does.
+    file: Option<Vec<u8>>,
+    /// To be appended to the file.
+    record: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Real {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker, peers, rest, out, file, record } = self;
+        write!(f, "{broker:?}{peers:?}{rest:?}{out:?}{record:?}")?;
+        // Files are the same that lead to the same.
+        file.as_ref().map_or(Ok(()), |file| write!(f, "{:?}", restored(file)))
+    }
+}
+
+fn restored(file: &[u8]) -> Broker {
+    let mut broker = Broker::new(BrokerConfig { persistent: true, ..BrokerConfig::default() }, 1);
+    broker.restore(NOW, file).expect("a file of the broker's");
+    broker
 }
 
 impl Real {
+    fn new(persistent: bool) -> Self {
+        let mut real = Self {
+            broker: Broker::new(BrokerConfig::default(), 1),
+            peers: [None, None],
+            rest: Default::default(),
+            out: Default::default(),
+            file: None,
+            record: None,
+        };
+        if persistent {
+            real.file = Some(Vec::new());
+            real.lose_power();
+        }
+        real
+    }
+
+    fn take_in(&mut self) {
+        for who in 0..2 {
+            let Some(peer) = self.peers[who] else { continue };
+            let bytes = std::mem::take(&mut self.rest[who]);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let consumed = self.broker.handle_input(NOW, Input { peer, bytes: rest }).expect("no breach").consumed;
+                rest = &rest[consumed..];
+                self.drain();
+                if consumed == 0 {
+                    break;
+                }
+            }
+            self.rest[who] = rest.to_vec();
+        }
+    }
+
     fn drain(&mut self) {
         let mut out = [0; 256];
         loop {
@@ -213,6 +276,10 @@ impl Real {
                 Output::Transmit { peer, bytes } => {
                     let who = self.peers.iter().position(|known| *known == Some(peer)).expect("a peer");
                     self.out[who].extend(bytes);
+                }
+                Output::Event(Event::Record { bytes }) => {
+                    assert!(self.record.is_none(), "one at a time");
+                    self.record = Some(bytes.to_vec());
                 }
                 Output::Event(_) => {}
                 Output::Timeout(_) => return,
@@ -225,30 +292,45 @@ impl Real {
 impl Server for Real {
     fn opened(&mut self, who: usize) {
         // The same number for the same device: what is the same is to look the same.
-        self.next = who as u32;
-        let peer = Peer(self.next);
+        let peer = Peer(u32::try_from(who).unwrap());
         self.broker.accept(NOW, peer).unwrap();
         self.peers[who] = Some(peer);
     }
 
     fn lost(&mut self, who: usize) {
-        let peer = self.peers[who].take().expect("connected");
+        let Some(peer) = self.peers[who].take() else { return };
         self.broker.connection_lost(NOW, peer);
+        self.rest[who].clear();
         self.out[who].clear();
         self.drain();
     }
 
-    fn receive(&mut self, who: usize, mut bytes: &[u8]) {
-        let peer = self.peers[who].expect("connected");
-        while !bytes.is_empty() {
-            let handled = self.broker.handle_input(NOW, Input { peer, bytes }).expect("no breach");
-            bytes = &bytes[handled.consumed..];
-            self.drain();
-        }
+    fn receive(&mut self, who: usize, bytes: &[u8]) {
+        self.rest[who].extend(bytes);
+        self.take_in();
     }
 
     fn send(&mut self, who: usize) -> Vec<u8> {
         std::mem::take(&mut self.out[who])
+    }
+
+    fn write(&mut self) -> bool {
+        let (Some(file), Some(record)) = (&mut self.file, self.record.take()) else { return false };
+        file.extend(record);
+        self.broker.recorded(NOW).unwrap();
+        self.drain();
+        self.take_in();
+        true
+    }
+
+    fn lose_power(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        self.broker = restored(file);
+        *file = self.broker.compact().unwrap().concat();
+        self.broker.recorded(NOW).unwrap();
+        (self.rest, self.out, self.record) = Default::default();
+        self.peers = [None, None];
+        self.drain();
     }
 
     fn check_idle(&self) {
