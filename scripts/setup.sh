@@ -30,9 +30,22 @@ apt() {
 upgrade() {
     echo "== setup: apt-get install $*"
     local log; log=$(mktemp)
+    # The tests start servers of their own: none that comes with a package is to run on this machine.
+    local name servers=()
+    if [ -d /run/systemd/system ]; then
+        for name in "$@"; do
+            case "$name" in mosquitto | rabbitmq-server | nats-server) installed "$name" || servers+=("$name") ;; esac
+        done
+    fi
+    if [ ${#servers[@]} != 0 ]; then as_root systemctl mask --runtime "${servers[@]}" >/dev/null 2>&1 || true; fi
     if ! { as_root apt-get -q update && as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 5 "$log" >&2
+        if [ ${#servers[@]} != 0 ]; then as_root systemctl unmask --runtime "${servers[@]}" >/dev/null 2>&1 || true; fi
         fail "these Debian packages are missing: $*" "install them with:  sudo apt-get install $*"
+    fi
+    if [ ${#servers[@]} != 0 ]; then
+        as_root systemctl disable "${servers[@]}" >/dev/null 2>&1 || true
+        as_root systemctl unmask --runtime "${servers[@]}" >/dev/null 2>&1 || true
     fi
 }
 
