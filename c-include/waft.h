@@ -357,6 +357,21 @@
 
 #if defined(WAFT_HOSTED)
 /**
+ * `client_id` wants to be let in over `peer`, with `username` and `password` (NULL: without): answer by
+ * waft_broker_allow() or waft_broker_deny().
+ */
+#define WAFT_BROKER_EVENT_AUTHENTICATE 3
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Append `bytes` to the file, make them durable, then call waft_broker_recorded().
+ */
+#define WAFT_BROKER_EVENT_RECORD 4
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
  * The client sent DISCONNECT.
  */
 #define WAFT_BROKER_DISCONNECTED 0
@@ -1888,15 +1903,28 @@ typedef struct {
      */
     uint32_t sys_interval;
     /**
+     * Who may publish and subscribe to what, written as mosquitto's `acl_file`; copied. NULL: everybody to everything.
+     * (NULL)
+     */
+    waft_str_t acl;
+    /**
      * The highest QoS granted. (2)
      */
     uint8_t max_qos;
+    /**
+     * 1: WAFT_BROKER_EVENT_AUTHENTICATE asks about every client. (0)
+     */
+    uint8_t ask_host;
+    /**
+     * 1: the state survives a restart: see waft_broker_restore(). (0)
+     */
+    uint8_t persistent;
 } waft_broker_config_t;
 #endif
 
 #if defined(WAFT_HOSTED)
 /**
- * What a broker holds and has done. The last three wrap.
+ * What a broker holds and has done. The last four wrap.
  */
 typedef struct {
     /**
@@ -1943,6 +1971,10 @@ typedef struct {
      * Messages that some session did not get.
      */
     uint64_t dropped;
+    /**
+     * PUBLISH packets that were not passed on, as their publisher had no right to.
+     */
+    uint64_t denied;
 } waft_broker_stats_t;
 #endif
 
@@ -1972,9 +2004,21 @@ typedef struct {
      */
     uint8_t session_present;
     /**
-     * A client identifier; until the next waft_broker_poll_output() of this broker.
+     * A client identifier. This and what follows stands until the next waft_broker_poll_output() of this broker.
      */
     waft_str_t client_id;
+    /**
+     * A user name.
+     */
+    waft_str_t username;
+    /**
+     * A password.
+     */
+    waft_bytes_t password;
+    /**
+     * What is to be recorded.
+     */
+    waft_bytes_t bytes;
 } waft_broker_event_t;
 #endif
 
@@ -2900,6 +2944,7 @@ int32_t waft_broker_defaults(waft_broker_config_t *config);
  * Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
  *
  * WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
+ * WAFT_ERROR_INVALID_OPTION: a line of the ACL.
  */
 int32_t waft_broker_new(const waft_broker_config_t *config, waft_broker_t **broker);
 #endif
@@ -2937,6 +2982,77 @@ int32_t waft_broker_connection_lost(waft_broker_t *broker, uint64_t now, uint32_
  * WAFT_ERROR_UNKNOWN_ID: no such peer.
  */
 int32_t waft_broker_disconnect(waft_broker_t *broker, uint64_t now, uint32_t peer);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Lets in the client of a WAFT_BROKER_EVENT_AUTHENTICATE. `acl` (copied) says what it may publish and subscribe to;
+ * NULL: what the configuration says. What came of that peer and was not consumed is to be offered again.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: no such peer. WAFT_ERROR_WRONG_STATE: nothing was asked about it. WAFT_ERROR_INVALID_OPTION:
+ * a line of the ACL.
+ */
+int32_t waft_broker_allow(waft_broker_t *broker,
+                          uint64_t now,
+                          uint32_t peer,
+                          waft_str_t acl);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Refuses the client of a WAFT_BROKER_EVENT_AUTHENTICATE by a return code, 1 to 5: usually 4, bad user name or
+ * password, or 5, not authorized.
+ *
+ * WAFT_ERROR_UNKNOWN_ID, WAFT_ERROR_WRONG_STATE: as above. WAFT_ERROR_OUT_OF_RANGE: no such code.
+ */
+int32_t waft_broker_deny(waft_broker_t *broker,
+                         uint64_t now,
+                         uint32_t peer,
+                         uint8_t code);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Takes up what a `persistent` broker recorded before: all bytes of its file, none for a first start. First of all,
+ * and followed by waft_broker_compact(). `*torn` becomes how many bytes at the end are of a write that was cut off.
+ *
+ * WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE: no bytes of a broker.
+ */
+int32_t waft_broker_restore(waft_broker_t *broker,
+                            uint64_t now,
+                            waft_bytes_t file,
+                            size_t *torn);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * All that a restart has to find: `*count` pieces, see waft_broker_piece(), for a new file that takes the place of the
+ * old one. When it is durable, waft_broker_recorded().
+ *
+ * WAFT_ERROR_WRONG_STATE: not persistent, or a WAFT_BROKER_EVENT_RECORD has not been answered.
+ */
+int32_t waft_broker_compact(waft_broker_t *broker,
+                            size_t *count);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A piece of the latest waft_broker_compact(); it stands until waft_broker_recorded().
+ *
+ * WAFT_ERROR_UNKNOWN_ID: there are fewer.
+ */
+int32_t waft_broker_piece(const waft_broker_t *broker, size_t index, waft_bytes_t *piece);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What WAFT_BROKER_EVENT_RECORD or waft_broker_compact() gave is durable: what waited for it is sent. Offer the bytes of
+ * all peers again that were not consumed.
+ *
+ * WAFT_ERROR_WRONG_STATE: there was nothing.
+ */
+int32_t waft_broker_recorded(waft_broker_t *broker,
+                             uint64_t now);
 #endif
 
 #if defined(WAFT_HOSTED)

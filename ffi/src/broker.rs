@@ -6,19 +6,21 @@ use crate::{
     handle::{Opaque, Out, boxed, lent, lent_mut, machine, machine_ref, unboxed},
     types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
 };
+use bytes::Bytes;
 use std::{string::String, sync::Arc, vec::Vec};
 use waft::{
     Input, Misuse, Peer,
     mqtt::{
-        QoS,
-        broker::{Broker, BrokerConfig, Event, Reason, User},
+        ConnectReturnCode, QoS,
+        broker::{Acl, Broker, BrokerConfig, Event, Reason, User},
     },
 };
 
-/// A broker and what its latest event names.
+/// A broker, what its latest event names, and the pieces of its latest compaction.
 pub(crate) struct Host {
     broker: Broker,
-    client_id: Option<Arc<str>>,
+    told: Option<Event>,
+    pieces: Vec<Bytes>,
 }
 
 /// An MQTT 3.1.1 broker for any number of connections, without I/O: retained messages, persistent sessions, wills, QoS
@@ -84,8 +86,15 @@ pub struct waft_broker_config_t {
     pub session_expiry: u32,
     /// How often `$SYS` topics are published, in milliseconds; 0: never. (0)
     pub sys_interval: u32,
+    /// Who may publish and subscribe to what, written as mosquitto's `acl_file`; copied. NULL: everybody to everything.
+    /// (NULL)
+    pub acl: waft_str_t,
     /// The highest QoS granted. (2)
     pub max_qos: u8,
+    /// 1: WAFT_BROKER_EVENT_AUTHENTICATE asks about every client. (0)
+    pub ask_host: u8,
+    /// 1: the state survives a restart: see waft_broker_restore(). (0)
+    pub persistent: u8,
 }
 
 /// Nothing to tell.
@@ -94,6 +103,12 @@ pub const WAFT_BROKER_EVENT_NONE: u32 = 0;
 pub const WAFT_BROKER_EVENT_CONNECTED: u32 = 1;
 /// Close the connection `peer` now: `reason`, and `code` where that has one. The broker knows the peer no more.
 pub const WAFT_BROKER_EVENT_CLOSE: u32 = 2;
+
+/// `client_id` wants to be let in over `peer`, with `username` and `password` (NULL: without): answer by
+/// waft_broker_allow() or waft_broker_deny().
+pub const WAFT_BROKER_EVENT_AUTHENTICATE: u32 = 3;
+/// Append `bytes` to the file, make them durable, then call waft_broker_recorded().
+pub const WAFT_BROKER_EVENT_RECORD: u32 = 4;
 
 /// The client sent DISCONNECT.
 pub const WAFT_BROKER_DISCONNECTED: u8 = 0;
@@ -128,8 +143,14 @@ pub struct waft_broker_event_t {
     pub reason: u8,
     /// 1: the client found its session again.
     pub session_present: u8,
-    /// A client identifier; until the next waft_broker_poll_output() of this broker.
+    /// A client identifier. This and what follows stands until the next waft_broker_poll_output() of this broker.
     pub client_id: waft_str_t,
+    /// A user name.
+    pub username: waft_str_t,
+    /// A password.
+    pub password: waft_bytes_t,
+    /// What is to be recorded.
+    pub bytes: waft_bytes_t,
 }
 
 impl waft_broker_event_t {
@@ -140,24 +161,38 @@ impl waft_broker_event_t {
         reason: 0,
         session_present: 0,
         client_id: waft_str_t::EMPTY,
+        username: waft_str_t::EMPTY,
+        password: waft_bytes_t::EMPTY,
+        bytes: waft_bytes_t::EMPTY,
     };
 
-    /// The event, whose text `keep` keeps.
-    fn of(event: Option<Event>, keep: &mut Option<Arc<str>>) -> Self {
+    /// The event, which its owner keeps.
+    fn of(event: Option<&Event>) -> Self {
         match event {
             Some(Event::Connected { peer, client_id, session_present }) => Self {
                 kind: WAFT_BROKER_EVENT_CONNECTED,
                 peer: peer.0,
-                session_present: u8::from(session_present),
-                client_id: waft_str_t::of(keep.insert(client_id)),
+                session_present: u8::from(*session_present),
+                client_id: waft_str_t::of(client_id),
                 ..Self::NONE
             },
             Some(Event::Close { peer, reason }) => {
                 let code = match reason {
-                    Reason::Refused(code) => i32::from(code as u8),
+                    Reason::Refused(code) => i32::from(*code as u8),
                     other => other.code(),
                 };
-                Self { kind: WAFT_BROKER_EVENT_CLOSE, peer: peer.0, reason: number(&reason), code, ..Self::NONE }
+                Self { kind: WAFT_BROKER_EVENT_CLOSE, peer: peer.0, reason: number(reason), code, ..Self::NONE }
+            }
+            Some(Event::Authenticate { peer, client_id, username, password }) => Self {
+                kind: WAFT_BROKER_EVENT_AUTHENTICATE,
+                peer: peer.0,
+                client_id: waft_str_t::of(client_id),
+                username: username.as_deref().map_or(waft_str_t::EMPTY, waft_str_t::of),
+                password: password.as_ref().map_or(waft_bytes_t::EMPTY, |password| waft_bytes_t::of(&password.0)),
+                ..Self::NONE
+            },
+            Some(Event::Record { bytes }) => {
+                Self { kind: WAFT_BROKER_EVENT_RECORD, bytes: waft_bytes_t::of(bytes), ..Self::NONE }
             }
             _ => Self::NONE,
         }
@@ -178,7 +213,7 @@ fn number(reason: &Reason) -> u8 {
     }
 }
 
-/// What a broker holds and has done. The last three wrap.
+/// What a broker holds and has done. The last four wrap.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct waft_broker_stats_t {
@@ -204,6 +239,8 @@ pub struct waft_broker_stats_t {
     pub sent: u64,
     /// Messages that some session did not get.
     pub dropped: u64,
+    /// PUBLISH packets that were not passed on, as their publisher had no right to.
+    pub denied: u64,
 }
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
@@ -228,7 +265,10 @@ pub unsafe extern "C" fn waft_broker_defaults(config: *mut waft_broker_config_t)
             connect_timeout: 10_000,
             session_expiry: 0,
             sys_interval: 0,
+            acl: waft_str_t::EMPTY,
             max_qos: c.max_qos as u8,
+            ask_host: 0,
+            persistent: 0,
         };
         // SAFETY: C lends the place.
         unsafe { Out::new(config)?.set(value) };
@@ -251,6 +291,7 @@ unsafe fn users(users: &[waft_broker_user_t]) -> Result<Vec<User>, Fail> {
 /// Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
 ///
 /// WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
+/// WAFT_ERROR_INVALID_OPTION: a line of the ACL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_broker_new(config: *const waft_broker_config_t, broker: *mut *mut waft_broker_t) -> i32 {
     result((|| {
@@ -275,12 +316,23 @@ pub unsafe extern "C" fn waft_broker_new(config: *const waft_broker_config_t, br
                 max_retained_bytes: c.max_retained_bytes,
                 sys_interval: span(c.sys_interval),
                 users: users(lent(c.users, c.user_count)?)?,
+                acl: acl(c.acl)?,
+                ask_host: c.ask_host != 0,
+                persistent: c.persistent != 0,
                 ..BrokerConfig::default()
             };
-            out.set(boxed(Host { broker: Broker::new(core, c.seed), client_id: None }));
+            out.set(boxed(Host { broker: Broker::new(core, c.seed), told: None, pieces: Vec::new() }));
         }
         Ok(())
     })())
+}
+
+/// # Safety
+/// The text is lent for this call.
+unsafe fn acl(text: waft_str_t) -> Result<Option<Arc<Acl>>, Fail> {
+    // SAFETY: the caller's.
+    let Some(text) = (unsafe { text.lent_if_any()? }) else { return Ok(None) };
+    Ok(Some(Arc::new(Acl::parse(text).map_err(|_| Misuse::InvalidOption)?)))
 }
 
 fn qos(n: u8) -> Result<QoS, Fail> {
@@ -318,6 +370,103 @@ pub unsafe extern "C" fn waft_broker_connection_lost(broker: *mut waft_broker_t,
 pub unsafe extern "C" fn waft_broker_disconnect(broker: *mut waft_broker_t, now: u64, peer: u32) -> i32 {
     // SAFETY: C lends the broker.
     result(unsafe { machine(broker) }.and_then(|host| Ok(host.broker.disconnect(instant(now), Peer(peer))?)))
+}
+
+/// Lets in the client of a WAFT_BROKER_EVENT_AUTHENTICATE. `acl` (copied) says what it may publish and subscribe to;
+/// NULL: what the configuration says. What came of that peer and was not consumed is to be offered again.
+///
+/// WAFT_ERROR_UNKNOWN_ID: no such peer. WAFT_ERROR_WRONG_STATE: nothing was asked about it. WAFT_ERROR_INVALID_OPTION:
+/// a line of the ACL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_allow(broker: *mut waft_broker_t, now: u64, peer: u32, acl: waft_str_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, and the text for this call.
+        unsafe { Ok(machine(broker)?.broker.allow(instant(now), Peer(peer), self::acl(acl)?)?) }
+    })())
+}
+
+/// Refuses the client of a WAFT_BROKER_EVENT_AUTHENTICATE by a return code, 1 to 5: usually 4, bad user name or
+/// password, or 5, not authorized.
+///
+/// WAFT_ERROR_UNKNOWN_ID, WAFT_ERROR_WRONG_STATE: as above. WAFT_ERROR_OUT_OF_RANGE: no such code.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_deny(broker: *mut waft_broker_t, now: u64, peer: u32, code: u8) -> i32 {
+    result((|| {
+        let code = ConnectReturnCode::from_u8(code).ok_or(Misuse::OutOfRange)?;
+        // SAFETY: C lends the broker.
+        unsafe { Ok(machine(broker)?.broker.deny(instant(now), Peer(peer), code)?) }
+    })())
+}
+
+/// Takes up what a `persistent` broker recorded before: all bytes of its file, none for a first start. First of all,
+/// and followed by waft_broker_compact(). `*torn` becomes how many bytes at the end are of a write that was cut off.
+///
+/// WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE: no bytes of a broker.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_restore(
+    broker: *mut waft_broker_t,
+    now: u64,
+    file: waft_bytes_t,
+    torn: *mut usize,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker, the bytes for this call, and the place of the count.
+        unsafe {
+            let (host, out) = (machine(broker)?, Out::new(torn)?);
+            out.set(host.broker.restore(instant(now), file.lent()?)?.torn);
+        }
+        Ok(())
+    })())
+}
+
+/// All that a restart has to find: `*count` pieces, see waft_broker_piece(), for a new file that takes the place of the
+/// old one. When it is durable, waft_broker_recorded().
+///
+/// WAFT_ERROR_WRONG_STATE: not persistent, or a WAFT_BROKER_EVENT_RECORD has not been answered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_compact(broker: *mut waft_broker_t, count: *mut usize) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker and the place of the count.
+        unsafe {
+            let (host, out) = (machine(broker)?, Out::new(count)?);
+            host.pieces = host.broker.compact()?;
+            out.set(host.pieces.len());
+        }
+        Ok(())
+    })())
+}
+
+/// A piece of the latest waft_broker_compact(); it stands until waft_broker_recorded().
+///
+/// WAFT_ERROR_UNKNOWN_ID: there are fewer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_piece(
+    broker: *const waft_broker_t,
+    index: usize,
+    piece: *mut waft_bytes_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker and the place of the piece.
+        unsafe {
+            let (host, out) = (machine_ref(broker)?, Out::new(piece)?);
+            out.set(waft_bytes_t::of(host.pieces.get(index).ok_or(Misuse::UnknownId)?));
+        }
+        Ok(())
+    })())
+}
+
+/// What WAFT_BROKER_EVENT_RECORD or waft_broker_compact() gave is durable: what waited for it is sent. Offer the bytes of
+/// all peers again that were not consumed.
+///
+/// WAFT_ERROR_WRONG_STATE: there was nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_broker_recorded(broker: *mut waft_broker_t, now: u64) -> i32 {
+    result((|| {
+        // SAFETY: C lends the broker.
+        let host = unsafe { machine(broker)? };
+        host.pieces = Vec::new();
+        Ok(host.broker.recorded(instant(now))?)
+    })())
 }
 
 /// This peer's stream takes no more for now: its messages wait in its session, within bounds.
@@ -404,6 +553,7 @@ pub unsafe extern "C" fn waft_broker_stats(broker: *const waft_broker_t, stats: 
                 received: s.received,
                 sent: s.sent,
                 dropped: s.dropped,
+                denied: s.denied,
             });
         }
         Ok(())
@@ -461,7 +611,8 @@ pub unsafe extern "C" fn waft_broker_poll_output(
             let (output, out) = (Out::new(output)?, Out::new(event)?);
             let (what, told) = waft_output_t::of(host.broker.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
             output.set(what);
-            out.set(waft_broker_event_t::of(told, &mut host.client_id));
+            host.told = told;
+            out.set(waft_broker_event_t::of(host.told.as_ref()));
         }
         Ok(())
     })())

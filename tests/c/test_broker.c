@@ -178,6 +178,82 @@ static void a_buffer_of_any_length_but_none_does(void) {
     CHECK(output.kind == WAFT_OUTPUT_TRANSMIT && output.len == 1 && buffer[0] == 0);
 }
 
+static void connects(uint32_t peer, const char *user) {
+    /* Client "k", session kept, a user name of three letters and the password "pw". */
+    uint8_t connect[] = {0x10, 22, 0, 4, 'M', 'Q', 'T', 'T', 4, 0xc0, 0, 0, 0, 1, 'k', 0, 3, 'a', 'n', 'n', 0, 2, 'p', 'w'};
+    memcpy(connect + 17, user, 3);
+    OK(waft_broker_accept(broker, 1, peer));
+    receives(peer, connect, sizeof connect);
+}
+
+static void the_host_answers_who_may_come_in(void) {
+    waft_broker_config_t config;
+    OK(waft_broker_defaults(&config));
+    config.acl = WAFT_STR("allow all");
+    CHECK(waft_broker_new(&config, &broker) == WAFT_ERROR_INVALID_OPTION);
+    config.acl = WAFT_STR("topic deny #");
+    config.ask_host = 1;
+    OK(waft_broker_new(&config, &broker));
+    connects(1, "ann");
+    CHECK(waft_broker_deny(broker, 1, 1, 4) == WAFT_ERROR_WRONG_STATE);
+    poll();
+    CHECK(output.kind == WAFT_OUTPUT_EVENT && event.kind == WAFT_BROKER_EVENT_AUTHENTICATE && event.peer == 1);
+    CHECK(event.username.len == 3 && memcmp(event.username.data, "ann", 3) == 0);
+    CHECK(event.password.len == 2 && memcmp(event.password.data, "pw", 2) == 0);
+    CHECK(waft_broker_deny(broker, 1, 1, 0) == WAFT_ERROR_OUT_OF_RANGE);
+    OK(waft_broker_allow(broker, 1, 1, WAFT_STR("user ann\ntopic a")));
+    poll();
+    CHECK(event.kind == WAFT_BROKER_EVENT_CONNECTED);
+    sends(1, "\x20\x02\0\0", 4);
+    receives(1, "\x82\x0a\0\x09\0\x01" "a\0\0\x01" "b\0", 12);
+    sends(1, "\x90\x04\0\x09\0\x80", 6);
+    connects(2, "bob");
+    poll();
+    OK(waft_broker_deny(broker, 1, 2, 5));
+    sends(2, "\x20\x02\0\x05", 4);
+    OK(waft_broker_free(broker));
+}
+
+static void what_was_recorded_is_found_again(void) {
+    static uint8_t file[4096];
+    size_t len = 0, count, torn;
+    waft_bytes_t piece;
+    waft_broker_config_t config;
+    OK(waft_broker_defaults(&config));
+    OK(waft_broker_new(&config, &broker));
+    CHECK(waft_broker_compact(broker, &count) == WAFT_ERROR_WRONG_STATE);
+    OK(waft_broker_free(broker));
+    config.persistent = 1;
+    OK(waft_broker_new(&config, &broker));
+    OK(waft_broker_compact(broker, &count));
+    for (size_t i = 0; i < count; i++) {
+        OK(waft_broker_piece(broker, i, &piece));
+        memcpy(file + len, piece.data, piece.len);
+        len += piece.len;
+    }
+    CHECK(waft_broker_piece(broker, count, &piece) == WAFT_ERROR_UNKNOWN_ID);
+    OK(waft_broker_recorded(broker, 1));
+    CHECK(waft_broker_recorded(broker, 1) == WAFT_ERROR_WRONG_STATE);
+    waft_bytes_t payload = {(const uint8_t *)"21", 2};
+    OK(waft_broker_publish(broker, 1, WAFT_STR("a"), payload, 1, 1, &count));
+    poll();
+    CHECK(output.kind == WAFT_OUTPUT_EVENT && event.kind == WAFT_BROKER_EVENT_RECORD);
+    memcpy(file + len, event.bytes.data, event.bytes.len);
+    len += event.bytes.len;
+    OK(waft_broker_recorded(broker, 1));
+    OK(waft_broker_free(broker));
+
+    OK(waft_broker_new(&config, &broker));
+    file[len] = 0;
+    CHECK(waft_broker_restore(broker, 1, (waft_bytes_t){(const uint8_t *)"not a state", 11}, &torn) == WAFT_ERROR_OUT_OF_RANGE);
+    OK(waft_broker_restore(broker, 1, (waft_bytes_t){file, len + 1}, &torn));
+    CHECK(torn == 1);
+    waft_str_t topic;
+    OK(waft_broker_retained(broker, WAFT_STR("a"), 0, &topic, &payload));
+    CHECK(payload.len == 2 && memcmp(payload.data, "21", 2) == 0);
+    OK(waft_broker_free(broker));
+}
+
 int main(void) {
     waft_broker_config_t config;
     OK(waft_broker_defaults(&config));
@@ -188,6 +264,8 @@ int main(void) {
     misuse_is_refused();
     OK(waft_broker_free(broker));
     a_user_needs_the_password();
+    the_host_answers_who_may_come_in();
+    what_was_recorded_is_found_again();
     puts("test_broker: ok");
     return 0;
 }
