@@ -129,6 +129,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes `bytes`: all of them or, where they do not fit, none.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(bytes.len())) {
             copy(place, bytes);
@@ -138,6 +139,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a length of two bytes and as many of `bytes`, of which those past 65,535 are left out: all or, where they
     /// do not fit, none.
+    #[inline]
     pub fn prefixed(&mut self, bytes: &[u8]) {
         let bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
         let [.., high, low] = bytes.len().to_be_bytes();
@@ -163,9 +165,20 @@ impl<'a> Writer<'a> {
 }
 
 /// Copies as many bytes as both have.
+#[cfg(target_pointer_width = "64")]
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    // Not `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z. This becomes memcpy too.
+    let len = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Copies as many bytes as both have. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z.
+/// This becomes memcpy too, after a look at whether the two overlap.)
+#[cfg(not(target_pointer_width = "64"))]
+#[inline]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
     }
