@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The table of MQTT 3.1.1's normative statements: whom each binds, where it is kept, what tests it.
 
-Made from the sources: citations of the form [MQTT-x.y.z-n] in core/src/mqtt; tests in Rust that cite it; cases of
-tests/conformance that name it. `--check` fails where something is missing; `--json` is for other programs.
+Made from the sources: citations of the form [MQTT-x.y.z-n] in core/src/mqtt and, for WebSocket, python/pysrc/waft/aio;
+tests that cite it; cases of tests/conformance that name it. `--check` fails where something is missing; `--json` is for other programs.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CASES = ROOT / "tests" / "conformance"
-SOURCES = ROOT / "core" / "src" / "mqtt"
-TESTS = [ROOT / "core" / "tests" / "mqtt_conformance", ROOT / "sim" / "tests"]
+SOURCES = [ROOT / "core" / "src" / "mqtt", ROOT / "python" / "pysrc" / "waft" / "aio"]
+TESTS = [ROOT / "core" / "tests" / "mqtt_conformance", ROOT / "sim" / "tests", ROOT / "python" / "tests"]
 CITATION = re.compile(r"\[(MQTT-[0-9.-]+-?[0-9]+)\]")
 # As the standard prints them in one place each.
 MISPRINTS = {"MQTT-3-8.3-4": "MQTT-3.8.3-4", "MQTT-3.1.2.7": "MQTT-3.1.2-7"}
-FUNCTION = re.compile(r"^\s*(?:pub(?:\([a-z]+\))? )?fn (\w+)")
+FUNCTION = re.compile(r"^\s*(?:(?:pub(?:\([a-z]+\))? )?fn|(?:async )?def) (\w+)")
 
 
 def citations(path):
@@ -33,9 +33,9 @@ def citations(path):
             yield MISPRINTS.get(cited, cited), number, (function or "") if is_test else None
 
 
-def roles_of(path):
-    """Whom a test in this file is about."""
-    parts = str(path.relative_to(ROOT))
+def roles_of(path, test):
+    """Whom a test is about: its file says it, or the name of the test where the files are not one a role."""
+    parts = test if path.suffix == ".py" and ("client" in test) != ("broker" in test) else str(path.relative_to(ROOT))
     if "client" in parts:
         return ["client"]
     return ["server"] if "broker" in parts else ["client", "server"]
@@ -53,8 +53,8 @@ def table():
             unknown.append(f"{where} cites {one}, which there is not")
         return rows.get(one)
 
-    for folder in [SOURCES, *TESTS]:
-        for path in sorted(folder.rglob("*.rs")):
+    for folder in [*SOURCES, *TESTS]:
+        for path in sorted([*folder.rglob("*.rs"), *folder.rglob("*.py")]):
             for one, line, test in citations(path):
                 where = f"{path.relative_to(ROOT)}:{line}"
                 if (found := row(one, where)) is None:
@@ -62,7 +62,7 @@ def table():
                 if test is None:
                     found["kept"].append(where)
                     continue
-                for role in roles_of(path):
+                for role in roles_of(path, test):
                     found["tests"][role].append(f"{where} {test}".strip())
     for role in ("client", "server"):
         for case in json.loads((CASES / f"mqtt_{role}.json").read_text()):
@@ -101,7 +101,7 @@ def main():
             if row["missing"]:
                 print(f"{'':13} {'':14} MISSING: {', '.join(row['missing'])}")
         cases = {role: len(json.loads((CASES / f"mqtt_{role}.json").read_text())) for role in ("client", "server")}
-        print(f"\n{len(covered)} of {len(bind)} statements that bind waft's machines are cited and tested; ", end="")
+        print(f"\n{len(covered)} of {len(bind)} statements that bind waft are cited and tested; ", end="")
         print(
             f"{len(rows) - len(bind)} of {len(rows)} bind others. Cases: {cases['client']} client, {cases['server']} server."
         )

@@ -114,34 +114,6 @@ async def test_a_certificate_that_is_not_trusted_is_refused(certificate: tuple[P
             await MqttClient.connect("127.0.0.1", server.port, ssl=True)
 
 
-async def test_a_websocket_that_does_not_ask_for_mqtt_is_refused() -> None:
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-    async with await serve_broker(websocket=True) as server:
-        uri = f"ws://127.0.0.1:{server.port}/"
-        for subprotocols in (None, ["chat"]):
-            with pytest.raises(InvalidStatus) as refused:
-                await connect(uri, subprotocols=subprotocols)  # type: ignore[arg-type]
-            assert refused.value.response.status_code == 400
-        async with connect(uri, subprotocols=["mqtt"]) as websocket:  # type: ignore[list-item]
-            await websocket.send("text")  # [MQTT-6.0.0-1]
-            with pytest.raises(ConnectionClosed) as closed:
-                await websocket.recv()
-            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1003
-        async with connect(uri, subprotocols=["mqtt"]) as websocket:  # type: ignore[list-item]
-            assert websocket.subprotocol == "mqtt"  # [MQTT-6.0.0-4]
-            for byte in b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c\xc0\x00":  # [MQTT-6.0.0-2]
-                await websocket.send(bytes([byte]))
-            got = b""
-            while len(got) < 6:
-                got += await websocket.recv()  # type: ignore[operator]
-            assert got == b"\x20\x02\x00\x00\xd0\x00"
-    async with await serve_broker() as plain:
-        with pytest.raises(MqttError):
-            await MqttClient.connect("127.0.0.1", plain.port, websocket="/mqtt", timeout=PATIENCE)
-
-
 async def test_a_burst_of_more_than_is_acknowledged_at_once_is_answered() -> None:
     async with await serve_broker() as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-#: ``[MQTT-6.0.0-3]``, ``[MQTT-6.0.0-4]``
+#: What the client offers, ``[MQTT-6.0.0-3]``, and the server selects, ``[MQTT-6.0.0-4]``.
 SUBPROTOCOL = Subprotocol("mqtt")
 
 #: The largest frame that is taken in. A packet may come in several.
@@ -26,7 +26,10 @@ _quiet.propagate = False
 
 
 class WebSocket:
-    """Turns bytes of the transport into bytes of the MQTT stream and back."""
+    """Turns bytes of the transport into bytes of the MQTT stream and back.
+
+    Where frames begin and end says nothing about packets, ``[MQTT-6.0.0-2]``: what they carry is one stream.
+    """
 
     def __init__(self, protocol: ServerProtocol | ClientProtocol) -> None:
         self._protocol = protocol
@@ -64,13 +67,18 @@ class WebSocket:
             elif event.opcode in (Opcode.BINARY, Opcode.CONT):
                 payload += event.data
             elif event.opcode is Opcode.TEXT:
-                # [MQTT-6.0.0-1]: binary frames, or the connection is closed.
+                # [MQTT-6.0.0-1]: binary frames, or the connection is closed. What came behind it counts for nothing,
+                # and the other side's goodbye is not waited for.
                 self._protocol.fail(1003, "MQTT comes in binary frames")
+                self._flush()
+                if self._transport is not None:
+                    self._transport.close()
+                break
         self._flush()
         return bytes(payload)
 
     def send(self, data: bytes) -> None:
-        """Sends bytes of MQTT, in one frame."""
+        """Sends bytes of MQTT, in one binary frame: ``[MQTT-6.0.0-1]``."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_binary(data)
             self._flush()
