@@ -29,7 +29,7 @@ const SCENES: &[(&str, Scene, usize, u8)] = &[
     ("receiver, the server forgets", Scene { receive: &[2, 1], forgets: 1, ..NONE }, 11, 1),
     ("through the broker, QoS 2", Scene { publish: &[2], kind: Kind::Broker, faults: 1, ..NONE }, 14, 2),
     ("through the broker, QoS 2 2", Scene { publish: &[2, 2], kind: Kind::Broker, faults: 1, ..NONE }, 8, 1),
-    ("through the broker, QoS 2 1", Scene { publish: &[2, 1], kind: Kind::Broker, faults: 1, ..NONE }, 8, 1),
+    ("through the broker, QoS 2 1", Scene { publish: &[2, 1], kind: Kind::Broker, faults: 1, ..NONE }, 8, 0),
     ("through a broker that loses power, QoS 2", Scene { publish: &[2], kind: Kind::KeptBroker, ..NONE }, 8, 0),
     (
         "through a broker that loses power, QoS 2 1",
