@@ -85,7 +85,7 @@ test-rust: ## unit, property and simulator tests
 	@cargo test -q --release -p waft --all-features --test mqtt_large
 
 .PHONY: explore
-explore: ## every run of an MQTT session with some messages and faults, to its end (minutes; make test does the short ones)
+explore: ## every run of an MQTT session with some messages and faults, to its end (ten minutes; make test does the short ones)
 	@cargo test -q --release -p waft --all-features --test mqtt_session -- --ignored --nocapture
 
 .PHONY: test-features
