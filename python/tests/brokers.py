@@ -28,6 +28,10 @@ class Server:
     qos: int
     #: Whether a subscription with wildcards finds retained messages.
     wildcards_find_retained: bool = True
+    #: Whether a message sent to a client as it leaves comes again in its place, before those after it.
+    keeps_its_place: bool = True
+    #: Seconds after a DISCONNECT until it knows that the client is gone.
+    leave_taking: float = 0.0
 
     @property
     def address(self) -> str:
@@ -73,7 +77,11 @@ def waft(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def nats(folder: Path) -> Iterator[Server]:
-    """NATS with JetStream. Before 2.10 it takes QoS 0 and 1 and gives QoS 1 where 2 is asked for."""
+    """NATS with JetStream. Before 2.10 it takes QoS 0 and 1 and gives QoS 1 where 2 is asked for.
+
+    It ends a connection before the stream behind it has heard of that. What it still sends to the one that left comes again
+    when ``ack_wait`` has passed, behind later messages.
+    """
     port, config = free_port(), folder / "nats.conf"
     config.write_text(
         f"""server_name: waft
@@ -83,7 +91,7 @@ mqtt {{ listen: 127.0.0.1:{port}, ack_wait: "1s" }}
 """
     )
     with _logged("nats-server", port, folder, program("nats-server"), "-c", config):
-        yield Server("NATS", port, 1)
+        yield Server("NATS", port, 1, keeps_its_place=False, leave_taking=0.5)
 
 
 def _program_of_rabbitmq() -> Path:

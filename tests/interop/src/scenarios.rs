@@ -128,6 +128,8 @@ fn sessions(broker: &Broker) -> Outcome<()> {
     sleeper.subscribe(&[("rust/night", broker.qos)])?;
     sleeper.close()?;
     let mut other = broker.connected("rust-awake")?;
+    // NATS goes on sending to the one that left until all its parts know of it.
+    other.rest(broker.patience)?;
     for n in 0..5 {
         other.publish("rust/night", &[n], broker.qos, false)?;
     }
