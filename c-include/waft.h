@@ -2528,7 +2528,9 @@ typedef struct {
      */
     uint16_t window;
     /**
-     * How long the server may take to answer CONNECT and PINGREQ, in milliseconds (10,000).
+     * How long the server may take to answer CONNECT and PINGREQ, in milliseconds (10,000), whatever else it sends
+     * meanwhile. One message whose payload is still arriving puts the end of the wait for PINGRESP off: each part of it
+     * begins the wait anew.
      */
     uint32_t answer_timeout;
     /**

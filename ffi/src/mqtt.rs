@@ -62,7 +62,9 @@ pub struct waft_mqtt_client_config_t {
     pub max_packet: u16,
     /// Bytes of memory that each waft_mqtt_client_publish_streamed() takes for its payload on the way (128).
     pub window: u16,
-    /// How long the server may take to answer CONNECT and PINGREQ, in milliseconds (10,000).
+    /// How long the server may take to answer CONNECT and PINGREQ, in milliseconds (10,000), whatever else it sends
+    /// meanwhile. One message whose payload is still arriving puts the end of the wait for PINGRESP off: each part of it
+    /// begins the wait anew.
     pub answer_timeout: u32,
     /// The longest payload wanted, in bytes (268,435,455, the longest there is). A message with a longer one is passed
     /// over and acknowledged: WAFT_MQTT_EVENT_SKIPPED.

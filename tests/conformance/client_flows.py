@@ -333,6 +333,22 @@ def keep_alives():
             ("closed", "KeepAlive"),
         ],
     )
+    C.add(
+        "other packets instead of PINGRESP",
+        "3.1.2-23",
+        [
+            *opened(keep_alive=100),
+            ("wait", 100000),
+            went(PINGREQ),
+            ("wait", 9999),
+            came(publish("a", "x")),
+            told("message a q0 78"),
+            ("kept",),
+            ("wait", 1),
+            told("closed KeepAlive"),
+            ("closed", "KeepAlive"),
+        ],
+    )
     flow(
         "the keep-alive counts from CONNECT",
         "3.1.2-23",

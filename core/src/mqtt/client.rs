@@ -57,7 +57,7 @@ use crate::{
     timer::{Timer, Timers},
     wire::Writer,
 };
-use flow::{Link, Step};
+use flow::{Excuse, Link, Step};
 pub use slots::InFlight;
 use slots::Slots;
 
@@ -79,7 +79,12 @@ pub struct Config {
     /// Places in the table that commands leave free for reception; at least 1. A server that sends more messages of
     /// QoS 2 at once than fit in the table makes the client close ([`CloseReason::Overflow`]).
     pub keep_free: u16,
-    /// How long the server may take to answer CONNECT and PINGREQ.
+    /// How long the server may take to answer CONNECT and PINGREQ, whatever else it sends meanwhile. Its PINGRESP has to
+    /// have been taken in by then, so offer bytes that could not be taken ("not now") again before.
+    ///
+    /// One thing puts the end of the wait for PINGRESP off: a message whose payload is still arriving when PINGREQ leaves
+    /// or, failing that, when the time is up, since that payload stands before the answer in the stream. Each part of it,
+    /// and so its end, begins the wait anew; no other message does after it.
     pub answer_timeout: Duration,
 }
 
@@ -171,7 +176,7 @@ pub enum CloseReason {
     Requested = 0,
     /// There was no CONNACK within [`Config::answer_timeout`] (§3.2).
     ConnectTimeout = 1,
-    /// There was no PINGRESP within [`Config::answer_timeout`] (§3.1.2.10).
+    /// There was no PINGRESP within [`Config::answer_timeout`] (§3.1.2.10), though other packets may have come.
     KeepAlive = 2,
     /// More messages came at once than the table holds (`[MQTT-4.8.0-2]`). The server sends them again.
     Overflow = 3,
@@ -265,6 +270,8 @@ pub struct Client<'a> {
     ping: bool,
     /// Something arrived since the idle timer was set.
     heard: bool,
+    /// What PINGRESP may be waited for longer for.
+    excuse: Excuse,
     /// To be told by [`Client::poll_output`].
     closed: Option<CloseReason>,
 }
@@ -295,6 +302,7 @@ impl<'a> Client<'a> {
             leaving: false,
             ping: false,
             heard: false,
+            excuse: Excuse::None,
             closed: None,
         }
     }

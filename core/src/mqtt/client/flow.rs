@@ -5,7 +5,8 @@
 //! 1. `Closed`: [`Client::connect`] queues CONNECT → 2.
 //! 2. `Connecting`: CONNECT goes out; nothing else may come before CONNACK (`[MQTT-3.2.0-1]`), and we send nothing else
 //!    before it. CONNACK accepts → 3; refuses, or does not come in time → 1.
-//! 3. `Connected`: all that the table below says. Silence for the keep-alive → PINGREQ; no answer to it → 1.
+//! 3. `Connected`: all that the table below says. Silence for the keep-alive → PINGREQ; no PINGRESP in time, whatever
+//!    else comes → 1 (but see [`Excuse`]).
 //!    [`Client::disconnect`]: what is due goes out, then DISCONNECT → 1.
 //!
 //! Each message and subscription has a place in the table and a [`Step`]; [`TABLE`] says what follows.
@@ -42,6 +43,19 @@ pub(super) enum Link {
     Closed,
     Connecting,
     Connected,
+}
+
+/// Why PINGRESP may be late: one message, begun before the PINGREQ left or at least before the time was up, whose
+/// payload is still coming, stands before it in the stream. One for each wait, or packet after packet could take the
+/// place of the answer for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excuse {
+    /// There has been none.
+    None,
+    /// That message is under way. Each part of it begins the wait anew; silence ends it.
+    UnderWay,
+    /// It is whole, and nothing puts the end of the wait off any more.
+    Spent,
 }
 
 /// How far a message or subscription has come. Those of ours are `due` until sent; [`Step::PubAck`],
@@ -264,6 +278,7 @@ impl Client<'_> {
         self.receiving = Receiving::default();
         self.leaving = false;
         self.ping = false;
+        self.excuse = Excuse::None;
         self.arena.remove(TAG_CONNECT);
         self.all(Cause::Lost);
     }
@@ -277,8 +292,13 @@ impl Client<'_> {
     /// Deadlines.
     pub(super) fn timed_out(&mut self, now: Instant) {
         if self.timers.expired(Deadline::Answer, now) {
-            let waited_for_connack = self.link == Link::Connecting;
-            self.close(if waited_for_connack { CloseReason::ConnectTimeout } else { CloseReason::KeepAlive });
+            if self.link == Link::Connecting {
+                self.close(CloseReason::ConnectTimeout);
+            } else if self.excuse == Excuse::None && self.is_receiving() {
+                self.await_pong(now);
+            } else {
+                self.close(CloseReason::KeepAlive);
+            }
         }
         if self.timers.expired(Deadline::Idle, now) {
             self.ping = true;
@@ -303,12 +323,27 @@ impl Client<'_> {
         }
     }
 
-    /// Bytes came. As long as they do, the server is there, though its PINGRESP may be far behind them.
+    /// Bytes came. Those of the message that stands before the PINGRESP begin its time anew, and so does its end; whatever
+    /// else comes does not.
     pub(super) fn bytes_in(&mut self, now: Instant) {
         self.heard = true;
-        if self.link == Link::Connected && self.timers.get(Deadline::Answer).is_some() {
-            self.timers.set(Deadline::Answer, now.after(self.config.answer_timeout));
+        if self.excuse == Excuse::UnderWay {
+            self.await_pong(now);
+            if !self.is_receiving() {
+                self.excuse = Excuse::Spent;
+            }
         }
+    }
+
+    /// PINGRESP has its whole time from now on, and a message that is under way stands before it.
+    fn await_pong(&mut self, now: Instant) {
+        self.excuse = if self.is_receiving() { Excuse::UnderWay } else { Excuse::None };
+        self.timers.set(Deadline::Answer, now.after(self.config.answer_timeout));
+    }
+
+    /// A message is under way.
+    fn is_receiving(&self) -> bool {
+        self.receiving.left != 0 || self.receiving.header != 0
     }
 
     /// PINGREQ left.
@@ -316,13 +351,14 @@ impl Client<'_> {
         self.ping = false;
         self.rest(now);
         if self.timers.get(Deadline::Answer).is_none() {
-            self.timers.set(Deadline::Answer, now.after(self.config.answer_timeout));
+            self.await_pong(now);
         }
     }
 
     /// PINGRESP came.
     pub(super) fn ponged(&mut self) {
         self.timers.stop(Deadline::Answer);
+        self.excuse = Excuse::None;
     }
 
     // ---- messages and subscriptions

@@ -32,8 +32,7 @@ impl Client<'_> {
             self.packet_in(bytes)
         };
         match &taken {
-            // Also where it is our own fault that the server's answer is not seen.
-            Ok(handled) if handled.consumed != 0 || handled.needed == 0 => self.bytes_in(now),
+            Ok(handled) if handled.consumed != 0 => self.bytes_in(now),
             Ok(_) => {}
             Err(_) => self.lost(), // [MQTT-4.8.0-1]
         }
