@@ -1,7 +1,6 @@
 //! One device on the bench: flash that works (or fails on request), and everything the machine told.
 
-use super::device::Credulous;
-use super::{CLASS, Flash, Geometry, VENDOR};
+use super::{CLASS, Credulous, Flash, Geometry, VENDOR};
 use waft::ota::refusal::Refusal;
 use waft::ota::update::{Area, Config, Event, Report, State, Update};
 use waft::{Error, Instant, Output};
@@ -34,7 +33,7 @@ pub struct Bench {
 impl Bench {
     /// A device fresh from the factory, started.
     pub fn new() -> Self {
-        Self::with(Flash::new(GEOMETRY, &super::image(0, 500), vec![]), |_| {})
+        Self::with(Flash::new(GEOMETRY, &super::image(0, 500)), |_| {})
     }
 
     pub fn with(flash: Flash, change: impl FnOnce(&mut Config<'static>)) -> Self {
@@ -71,7 +70,7 @@ impl Bench {
 
     /// Through the bootloader into whatever it chooses.
     pub fn reboot(&mut self) {
-        let decision = self.flash.boot().unwrap();
+        let decision = self.flash.boot();
         self.config.running = decision.slot;
         self.update = Update::new(self.config, vec![0; 512]);
         self.activated = None;
@@ -122,10 +121,10 @@ impl Bench {
                     }
                 }
                 Event::Erase { area, offset, len } => {
-                    self.answer(Fault::Erase, |flash| flash.erase(area, offset, len).unwrap());
+                    self.answer(Fault::Erase, |flash| flash.erase(area, offset, len));
                 }
                 Event::Record { offset, bytes } => {
-                    self.answer(Fault::Record, |flash| flash.write(Area::Journal, offset, bytes, false).unwrap());
+                    self.answer(Fault::Record, |flash| flash.write(Area::Journal, offset, bytes, false));
                 }
                 Event::Activate { slot } => {
                     self.activated = Some(slot);
@@ -159,7 +158,7 @@ impl Bench {
                 let handled = self.update.data(now, wanted.offset, &image[from..to]).unwrap();
                 if let Some(Event::Store { area, offset, bytes }) = handled.event {
                     let last = from + bytes.len() == image.len();
-                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, last).unwrap());
+                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, last));
                     self.drain();
                     break;
                 }

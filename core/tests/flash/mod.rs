@@ -1,18 +1,14 @@
-//! A NOR flash that forgets nothing and forgives nothing, and a device around it: what the power-cut tests share.
-//!
-//! A program unit may be written once between two erases. Power may fail inside any write or erase, after any byte:
-//! what comes before is done, in the unit where it happens any bits may have changed, what comes after is as before.
+//! NOR flash whose program units may be written once between two erases, releases, and a bench for the update machine.
 
 #![allow(dead_code, unreachable_pub, reason = "no test uses all of it")]
 
 pub mod bench;
-pub mod device;
 
 use std::sync::OnceLock;
 use waft::Rng;
 use waft::ota::author::{self, SecretKey};
 use waft::ota::boot;
-use waft::ota::manifest::{Image, Key, Requires};
+use waft::ota::manifest::{Image, Key, Requires, Verifier};
 use waft::ota::policy::{Severity, UpdateType};
 use waft::ota::update::Area;
 
@@ -55,9 +51,15 @@ pub fn image(seed: u64, len: usize) -> Vec<u8> {
     (0..len).map(|_| rng.next_u32() as u8).collect()
 }
 
-/// The power failed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Cut;
+/// Believes every signature: the tests of the machine are not tests of Ed25519, which takes long without optimisation.
+#[derive(Debug)]
+pub struct Credulous;
+
+impl Verifier for Credulous {
+    fn verify(&self, _: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        true
+    }
+}
 
 /// Sizes in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -72,20 +74,15 @@ pub struct Geometry {
 pub struct Flash {
     pub geometry: Geometry,
     bytes: Vec<u8>,
-    /// Bytes written or erased since the device was made: the clock of the cuts.
+    /// Bytes written or erased since the device was made.
     pub steps: u64,
-    /// When the power fails, soonest last.
-    cuts: Vec<u64>,
-    rng: Rng,
 }
 
 impl Flash {
-    pub fn new(geometry: Geometry, factory: &[u8], mut cuts: Vec<u64>) -> Self {
+    pub fn new(geometry: Geometry, factory: &[u8]) -> Self {
         let mut bytes = vec![0xFF; (2 * geometry.erase + 2 * geometry.slot) as usize];
         bytes[2 * geometry.erase as usize..][..factory.len()].copy_from_slice(factory);
-        let rng = Rng::new(cuts.iter().fold(7, |seed, cut| seed * 31 + cut));
-        cuts.sort_unstable_by(|a, b| b.cmp(a));
-        Self { geometry, bytes, steps: 0, cuts, rng }
+        Self { geometry, bytes, steps: 0 }
     }
 
     fn start(&self, area: Area, offset: u32, len: usize) -> usize {
@@ -116,68 +113,37 @@ impl Flash {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Whether the power fails at the step that begins.
-    fn step(&mut self) -> bool {
-        self.steps += 1;
-        let cut = self.cuts.last() == Some(&self.steps);
-        if cut {
-            self.cuts.pop();
-        }
-        cut
-    }
-
-    /// Changes any bits of the unit around `at` from what they are to what `to` makes of them.
-    fn tear(&mut self, at: usize, end: usize, to: impl Fn(usize) -> u8) {
-        let unit = self.geometry.write as usize;
-        let first = at / unit * unit;
-        for place in at..(first + unit).min(end) {
-            let (from, mask) = (self.bytes[place], self.rng.next_u32() as u8);
-            self.bytes[place] = (from & !mask) | (to(place) & mask);
-        }
-    }
-
-    pub fn erase(&mut self, area: Area, offset: u32, len: u32) -> Result<(), Cut> {
+    pub fn erase(&mut self, area: Area, offset: u32, len: u32) {
         assert_eq!((len, offset % len), (self.geometry.erase, 0), "erase blocks are erased whole");
         let start = self.start(area, offset, len as usize);
-        for at in start..start + len as usize {
-            if self.step() {
-                self.tear(at, start + len as usize, |_| 0xFF);
-                return Err(Cut);
-            }
-            self.bytes[at] = 0xFF;
-        }
-        Ok(())
+        self.bytes[start..start + len as usize].fill(0xFF);
+        self.steps += u64::from(len);
     }
 
-    pub fn write(&mut self, area: Area, offset: u32, data: &[u8], last: bool) -> Result<(), Cut> {
+    pub fn write(&mut self, area: Area, offset: u32, data: &[u8], last: bool) {
         let unit = self.geometry.write as usize;
         assert_eq!(offset as usize % unit, 0, "a write starts a unit");
         assert!(last || data.len().is_multiple_of(unit), "a write ends with a unit");
         let padded = data.len().next_multiple_of(unit);
         let start = self.start(area, offset, padded);
-        assert!(self.bytes[start..start + padded].iter().all(|b| *b == 0xFF), "{area:?} {offset} is written twice");
-        let data: Vec<u8> = data.iter().copied().chain(std::iter::repeat(0)).take(padded).collect();
-        for at in start..start + padded {
-            if self.step() {
-                self.tear(at, start + padded, |place| data[place - start]);
-                return Err(Cut);
-            }
-            self.bytes[at] = data[at - start];
-        }
-        Ok(())
+        let place = &mut self.bytes[start..start + padded];
+        assert!(place.iter().all(|b| *b == 0xFF), "{area:?} {offset} is written twice");
+        place.fill(0);
+        place[..data.len()].copy_from_slice(data);
+        self.steps += padded as u64;
     }
 
     /// What the bootloader does: gives the slot that it jumps to.
-    pub fn boot(&mut self) -> Result<boot::Decision, Cut> {
+    pub fn boot(&mut self) -> boot::Decision {
         let page = self.geometry.erase;
         let pages = [self.read(Area::Journal, 0, page as usize), self.read(Area::Journal, page, page as usize)];
         let decision = boot::decide(pages, 0);
         if let Some(note) = &decision.note {
             if let Some(erase) = note.erase {
-                self.erase(Area::Journal, page * u32::from(erase), page)?;
+                self.erase(Area::Journal, page * u32::from(erase), page);
             }
-            self.write(Area::Journal, page * u32::from(note.page) + note.offset, &note.bytes, false)?;
+            self.write(Area::Journal, page * u32::from(note.page) + note.offset, &note.bytes, false);
         }
-        Ok(decision)
+        decision
     }
 }

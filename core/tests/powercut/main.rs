@@ -1,0 +1,173 @@
+//! Power may fail inside any write and any erase, and leave any part of it done. Whenever it does, the device boots an
+//! old or a new image whole, its floor does not sink, it needs nobody's help, and while power stays it ends updated.
+//!
+//! `make powercut` runs all of it; `make test` a small part.
+
+#[path = "../flash/mod.rs"]
+mod flash;
+
+mod chip;
+mod explore;
+mod world;
+
+use explore::{Depth, Explorer, Stats};
+use flash::{Geometry, envelope, image};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use waft::ota::update::State;
+use world::{Arrival, Release, WHOLE, World};
+
+fn release(sequence: u64, len: usize) -> Release {
+    let image = image(sequence, len);
+    Release { envelope: envelope(sequence, &image), sequence, image, good: true, superseded_at: None }
+}
+
+/// What a device lives through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// One update that is confirmed.
+    Confirmed,
+    /// One that fails its trial, and the one that mends it.
+    Reverted,
+    /// One that is superseded before it is whole, one that is when it is found valid, and the one that stays.
+    Superseded,
+    /// All of that, one after the other.
+    All,
+}
+
+impl Life {
+    fn releases(self, slot: u32) -> Vec<Release> {
+        let len = |n: u32| (slot - n) as usize;
+        let mut releases = vec![release(0, len(100))];
+        let reverted = Release { good: false, ..release(5, len(50)) };
+        let superseded = Release { superseded_at: Some(slot / 3), ..release(3, len(30)) };
+        let replaced = Release { superseded_at: Some(WHOLE), ..release(4, len(slot / 2)) };
+        releases.extend(match self {
+            Self::Confirmed => vec![release(2, len(50))],
+            Self::Reverted => vec![reverted, release(6, len(slot / 2 + 1))],
+            Self::Superseded => vec![superseded, replaced, release(5, len(9))],
+            Self::All => {
+                vec![release(2, len(17)), superseded, replaced, reverted, release(7, len(3)), release(8, len(99))]
+            }
+        });
+        releases
+    }
+}
+
+/// The erase block, the program unit, the slot; how the image comes; what happens; how thoroughly it is tried.
+type Case = (Geometry, Arrival, Life, Depth);
+
+const fn geometry(erase: u32, write: u32, slot: u32) -> Geometry {
+    Geometry { erase, write, slot }
+}
+
+const fn depth(cuts: usize, masks: [u8; 3], sample: [u64; 3]) -> Depth {
+    Depth { cuts, masks, sample }
+}
+
+fn world((geometry, arrival, life, _): Case) -> World {
+    World { geometry, arrival, releases: life.releases(geometry.slot), keys: vec![flash::key()] }
+}
+
+/// Runs the cases on all processors. Gives what was done and what failed.
+fn run(cases: &[Case]) -> (Stats, Vec<String>) {
+    let (next, total) = (Mutex::new(cases.iter()), Mutex::new((Stats::default(), vec![])));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = next.lock().unwrap().next() else { break };
+                    let world = world(*case);
+                    let mut explorer = Explorer::new(&world, case.3);
+                    let outcome = catch_unwind(AssertUnwindSafe(|| explorer.explore()));
+                    let Stats { runs, known, boots, states } = explorer.stats;
+                    let mut total = total.lock().unwrap();
+                    total.0.runs += runs;
+                    total.0.known += known;
+                    total.0.boots += boots;
+                    total.0.states += states;
+                    println!("{case:?}: {runs} runs ({known} cuts more led to what was known), {boots} boots, {states} states");
+                    if outcome.is_err() {
+                        let way: Vec<_> = explorer.way.iter().map(|(op, tear)| (op.start, op.len, op.when, *tear)).collect();
+                        total.1.push(format!("{case:?} after cuts at {way:?}"));
+                    }
+                }
+            });
+        }
+    });
+    total.into_inner().unwrap()
+}
+
+fn check(cases: &[Case]) -> Stats {
+    let (stats, failures) = run(cases);
+    assert!(failures.is_empty(), "{failures:#?}");
+    stats
+}
+
+#[test]
+fn an_undisturbed_life_goes_through_every_state_once_per_release() {
+    for arrival in [Arrival::Chunks(96), Arrival::Blocks(64), Arrival::Window(64)] {
+        let world = world((geometry(256, 4, 1024), arrival, Life::All, depth(0, [0; 3], [1; 3])));
+        let mut chip = chip::Chip::new(world.geometry, &world.releases[0].image);
+        let mut when = chip::Moment { goal: 1, floor: 0, stored: 0 };
+        let mut states = vec![];
+        let mut taken = 0;
+        while !world.is_over(when) {
+            let run = world.power_on(&mut chip, when);
+            when = run.end;
+            taken += run.taken;
+            states.extend(run.states);
+        }
+        let count = |state| states.iter().filter(|s| **s == state).count();
+        assert_eq!((count(State::Announced), count(State::Validated), count(State::Trial)), (6, 5, 4), "{states:?}");
+        assert_eq!((count(State::Failed), when.floor), (0, 8));
+        let sizes: usize =
+            world.releases.iter().skip(1).filter(|r| r.superseded_at != Some(341)).map(|r| r.image.len()).sum();
+        // And what was fetched of the one that was superseded.
+        assert!((sizes..sizes + 600).contains(&(taken as usize)), "{taken} bytes of {sizes} were stored");
+    }
+}
+
+/// A part that takes seconds without optimisation.
+#[test]
+fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
+    let one = depth(1, [3, 0, 0], [1; 3]);
+    let two = depth(2, [3, 3, 0], [3, 23, 1]);
+    let stats = check(&[
+        (geometry(256, 32, 512), Arrival::Chunks(96), Life::All, one),
+        (geometry(256, 32, 512), Arrival::Window(64), Life::Reverted, two),
+        (geometry(384, 8, 768), Arrival::Blocks(64), Life::Superseded, one),
+        (geometry(256, 1, 256), Arrival::Blocks(16), Life::Confirmed, one),
+    ]);
+    println!("powercut smoke {}", stats.runs);
+    assert!(stats.runs > 5_000, "{stats:?}");
+}
+
+/// All of it: `make powercut`.
+#[test]
+#[ignore = "takes minutes"]
+fn every_cut_every_pair_and_many_triples() {
+    let mut cases = vec![];
+    let arrivals = [Arrival::Chunks(96), Arrival::Blocks(64), Arrival::Window(64)];
+    // Every cut, with many subsets of bits, in a long life; then every pair; then some triples.
+    for write in [1, 2, 4, 8, 16, 32] {
+        for arrival in arrivals {
+            cases.push((geometry(256, write, 1024), arrival, Life::All, depth(1, [64, 0, 0], [1; 3])));
+            cases.push((geometry(512, write, 1024), arrival, Life::All, depth(1, [64, 0, 0], [1; 3])));
+        }
+    }
+    for (n, write) in [32, 16, 8, 4, 2, 1].into_iter().enumerate() {
+        let masks = if write > 4 { [4, 4, 0] } else { [2, 2, 0] };
+        for life in [Life::Reverted, Life::Superseded, Life::Confirmed] {
+            cases.push((geometry(256, write, 512), arrivals[n % 3], life, depth(2, masks, [1; 3])));
+        }
+    }
+    for arrival in arrivals {
+        cases.push((geometry(384, 8, 768), arrival, Life::All, depth(3, [3, 3, 3], [1, 7, 50])));
+    }
+    let began = std::time::Instant::now();
+    let (stats, failures) = run(&cases);
+    println!("powercut runs {} failures {} states {} boots {}", stats.runs, failures.len(), stats.states, stats.boots);
+    println!("{} s, {} cuts more led to states known", began.elapsed().as_secs(), stats.known);
+    assert!(failures.is_empty(), "{failures:#?}");
+}

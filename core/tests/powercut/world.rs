@@ -1,0 +1,311 @@
+//! A device with such a flash, from power on to the next reboot, and the world that offers it releases.
+
+use crate::chip::{Chip, Moment, Op};
+use crate::flash::{CLASS, Credulous, Geometry, VENDOR};
+use waft::ota::manifest::Key;
+use waft::ota::update::{Area, Config, Event, State, Update};
+use waft::ota::{boot, journal};
+use waft::{Error, Instant, Output, Rng};
+
+/// What a release is in this world.
+#[derive(Debug, Clone)]
+pub struct Release {
+    pub envelope: Vec<u8>,
+    pub sequence: u64,
+    pub image: Vec<u8>,
+    /// Whether its self-test says so.
+    pub good: bool,
+    /// After so many bytes of it the next release is announced; [`WHOLE`]: when it is found valid.
+    pub superseded_at: Option<u32>,
+}
+
+/// See [`Release::superseded_at`].
+pub const WHOLE: u32 = u32::MAX;
+
+/// How the bytes of an image arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Model A: chunks of so many bytes, in order, each of them twice (QoS 1).
+    Chunks(usize),
+    /// Model B: blocks of so many bytes, in order.
+    Blocks(usize),
+    /// Model C: blocks of so many bytes, a window of them in any order.
+    Window(u32),
+}
+
+/// A device, its life and what is around it.
+pub struct World {
+    pub geometry: Geometry,
+    pub arrival: Arrival,
+    /// The first is the factory's.
+    pub releases: Vec<Release>,
+    pub keys: Vec<Key>,
+}
+
+/// What happened between power on and a reboot.
+pub struct Run {
+    pub log: Vec<Op>,
+    pub written: Vec<u8>,
+    /// The world at its end.
+    pub end: Moment,
+    /// The release that was fetched first, and from where.
+    pub resumed: Option<(usize, u32)>,
+    /// Bytes of image that were stored.
+    pub taken: u32,
+    /// The states it went through.
+    pub states: Vec<State>,
+}
+
+struct Device<'w> {
+    world: &'w World,
+    chip: &'w mut Chip,
+    when: Moment,
+    now: u64,
+    taken: u32,
+    resumed: Option<(usize, u32)>,
+    states: Vec<State>,
+}
+
+/// The run of the firmware is over.
+struct Reboot;
+
+impl World {
+    /// Whether all releases have been settled.
+    pub fn is_over(&self, when: Moment) -> bool {
+        when.goal >= self.releases.len()
+    }
+
+    /// What a device may have to fetch again after a cut.
+    pub fn repeated(&self) -> u32 {
+        let window = if let Arrival::Window(block) = self.arrival { WINDOW * block } else { 0 };
+        self.geometry.erase + window
+    }
+
+    /// Power comes, and stays until the device reboots by itself or a release is settled.
+    pub fn power_on(&self, chip: &mut Chip, when: Moment) -> Run {
+        let mut device = Device { world: self, chip, when, now: 0, taken: 0, resumed: None, states: vec![] };
+        let decision = device.boot();
+        let active = device.whole(decision.slot, decision.trial);
+        assert!(decision.trial || active >= when.floor, "release {active} runs below the floor");
+        assert!(decision.trial || decision.slot == decision.active);
+        let Reboot = device.run(decision.slot);
+        let Device { when: end, resumed, taken, states, .. } = device;
+        let (log, written) = chip.take_log();
+        Run { log, written, end, resumed, taken, states }
+    }
+}
+
+/// Blocks of model C that are on their way at once.
+const WINDOW: u32 = 4;
+
+impl Device<'_> {
+    /// What the bootloader does: gives the slot that it jumps to.
+    fn boot(&mut self) -> boot::Decision {
+        let page = self.chip.geometry.erase;
+        let read = |page: u32, chip: &Chip| chip.read(Area::Journal, page, chip.geometry.erase as usize).to_vec();
+        let pages = [read(0, self.chip), read(page, self.chip)];
+        let decision = boot::decide([&pages[0], &pages[1]], 0);
+        if let Some(note) = &decision.note {
+            if let Some(erase) = note.erase {
+                self.chip.erase(Area::Journal, page * u32::from(erase), page, self.when);
+            }
+            let offset = page * u32::from(note.page) + note.offset;
+            self.chip.write(Area::Journal, offset, &note.bytes, false, self.when);
+        }
+        decision
+    }
+
+    /// The sequence number of the release in that slot, which has to be there to its last byte.
+    fn whole(&self, slot: u8, trial: bool) -> u64 {
+        let holds = |release: &&Release| self.chip.read(Area::Slot(slot), 0, release.image.len()) == release.image;
+        let release = self.world.releases.iter().rev().find(holds);
+        release.unwrap_or_else(|| panic!("what boots from slot {slot} (trial: {trial}) is no whole image")).sequence
+    }
+
+    fn run(&mut self, running: u8) -> Reboot {
+        let world = self.world;
+        let Geometry { erase, write, slot } = world.geometry;
+        let mut config = Config::new(VENDOR, CLASS, &world.keys, running, [slot, erase, write]);
+        config.verifier = &Credulous;
+        config.load = 100;
+        // Power that fails in a trial uses up an attempt: with as many cuts as attempts, a good image is given up too.
+        config.attempts = 4;
+        if let Arrival::Window(block) = world.arrival {
+            config.block = block;
+            config.ahead = WINDOW * block;
+        }
+        let mut storage = [0; 512];
+        let mut update = Update::new(config, &mut storage);
+        update.start(self.time()).unwrap();
+        let mut announced = 0;
+        for _ in 0..2000 {
+            if let Some(reboot) = self.drain(&mut update) {
+                return reboot;
+            }
+            self.look(&update);
+            let goal = &world.releases[self.when.goal];
+            match update.state() {
+                State::Trial if goal.good => update.confirm(self.time()).unwrap(),
+                State::Trial => update.reject(self.time()).unwrap(),
+                State::Confirmed if update.sequence() == goal.sequence => return self.settle(),
+                State::Reverted if update.sequence() == goal.sequence => {
+                    let again = update.announce(self.time(), &goal.envelope);
+                    assert!(matches!(again, Err(Error::Peer(_))), "what failed its trial is taken again");
+                    return self.settle();
+                }
+                State::Fetching if announced == goal.sequence => {
+                    if self.is_superseded(&update) {
+                        self.next();
+                    } else if let Some(reboot) = self.deliver(&mut update) {
+                        return reboot;
+                    }
+                }
+                _ if announced == goal.sequence => {
+                    panic!("release {announced} is stuck in {:?}", update.state())
+                }
+                _ => {
+                    announced = goal.sequence;
+                    update.announce(self.time(), &goal.envelope).unwrap();
+                }
+            }
+        }
+        panic!("the device makes no progress")
+    }
+
+    fn settle(&mut self) -> Reboot {
+        self.next();
+        Reboot
+    }
+
+    fn next(&mut self) {
+        self.when.goal += 1;
+        self.when.stored = 0;
+    }
+
+    fn look(&mut self, update: &Update<'_>) {
+        if !update.is_started() {
+            return;
+        }
+        assert!(update.floor() >= self.when.floor, "the floor sinks");
+        self.when.floor = update.floor();
+        if update.state() == State::Fetching && update.sequence() == self.world.releases[self.when.goal].sequence {
+            self.when.stored = update.progress().0;
+        }
+    }
+
+    /// Does all that is asked for.
+    fn drain(&mut self, update: &mut Update<'_>) -> Option<Reboot> {
+        for _ in 0..10_000 {
+            let now = self.time();
+            let mut out = [0; journal::LEN];
+            let event = match update.poll_output(now, &mut out) {
+                Output::Event(event) => event,
+                Output::Timeout(at) => {
+                    assert!(at.is_none_or(|at| at > now));
+                    return None;
+                }
+                other => panic!("{other:?}"),
+            };
+            match event {
+                Event::Load { area, offset, len } => {
+                    update.loaded(now, self.chip.read(area, offset, len as usize)).unwrap();
+                }
+                Event::Erase { area, offset, len } => {
+                    self.chip.erase(area, offset, len, self.when);
+                    update.done(now).unwrap();
+                }
+                Event::Record { offset, bytes } => {
+                    self.chip.write(Area::Journal, offset, bytes, false, self.when);
+                    update.done(now).unwrap();
+                }
+                Event::Store { .. } => panic!("only data() stores"),
+                Event::Activate { .. } => return Some(Reboot),
+                Event::State(state) => {
+                    self.states.push(state);
+                    if state == State::Validated
+                        && self.world.releases[self.when.goal].superseded_at == Some(WHOLE)
+                        && update.sequence() == self.world.releases[self.when.goal].sequence
+                    {
+                        self.next();
+                        update.announce(now, &self.world.releases[self.when.goal].envelope).unwrap();
+                    }
+                }
+                Event::Fetch { offset } => {
+                    let release = self.world.releases.iter().position(|r| r.sequence == update.sequence());
+                    self.resumed = self.resumed.or(release.map(|n| (n, offset)));
+                }
+                Event::Report(_) => {}
+            }
+            self.look(update);
+        }
+        panic!("poll_output never ends");
+    }
+
+    /// Gives the next bytes.
+    fn deliver(&mut self, update: &mut Update<'_>) -> Option<Reboot> {
+        let world = self.world;
+        let image = &world.releases[self.when.goal].image;
+        let wanted = update.wanted().unwrap();
+        assert_eq!(wanted.size as usize, image.len());
+        assert!(wanted.end > wanted.offset, "nothing is taken and nothing is asked for");
+        let aligned = |block: u32| wanted.offset / block * block;
+        match world.arrival {
+            Arrival::Chunks(len) => {
+                let start = aligned(len as u32);
+                for _ in 0..2 {
+                    if let Some(reboot) = self.give(update, image, start, len) {
+                        return Some(reboot);
+                    }
+                }
+                None
+            }
+            Arrival::Blocks(len) => self.give(update, image, aligned(len as u32), len),
+            Arrival::Window(block) => {
+                let mut order = [0, 1, 2, 3];
+                let mut rng = Rng::new(wanted.offset.into());
+                for n in 1..order.len() {
+                    order.swap(n, rng.below(n as u64 + 1) as usize);
+                }
+                order.into_iter().find_map(|n| self.give(update, image, aligned(block) + n * block, block as usize))
+            }
+        }
+    }
+
+    /// Gives `len` bytes from `offset` on, as far as they are taken.
+    fn give(&mut self, update: &mut Update<'_>, image: &[u8], offset: u32, len: usize) -> Option<Reboot> {
+        let mut offset = offset as usize;
+        let mut end = (offset + len).min(image.len());
+        while offset < end && update.state() == State::Fetching && !self.is_superseded(update) {
+            let now = self.time();
+            let handled = match update.data(now, offset as u32, &image[offset..end]) {
+                Ok(handled) => handled,
+                Err(Error::Capacity(_)) => return None,
+                Err(other) => panic!("{other:?}"),
+            };
+            if let Some(Event::Store { area, offset: at, bytes }) = handled.event {
+                assert_eq!((at as usize, bytes), (offset, &image[offset..][..handled.consumed]));
+                self.taken += bytes.len() as u32;
+                self.chip.write(area, at, bytes, at as usize + bytes.len() == image.len(), self.when);
+                update.done(now).unwrap();
+            } else if handled.consumed == 0 && handled.needed == 0 {
+                return None;
+            }
+            end = (end + handled.needed).min(image.len());
+            offset += handled.consumed;
+            if let Some(reboot) = self.drain(update) {
+                return Some(reboot);
+            }
+            self.look(update);
+        }
+        None
+    }
+
+    fn is_superseded(&self, update: &Update<'_>) -> bool {
+        self.world.releases[self.when.goal].superseded_at.is_some_and(|at| update.progress().0 >= at)
+    }
+
+    fn time(&mut self) -> Instant {
+        self.now += 1000;
+        Instant::from_micros(self.now)
+    }
+}
