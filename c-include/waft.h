@@ -211,13 +211,13 @@
 #define WAFT_ERROR_UPDATE_ARGUMENT (-112)
 /** sequences are nested too deeply or run too many commands */
 #define WAFT_ERROR_UPDATE_TOO_DEEP (-113)
-/** there is not exactly one component, or a component index beyond those there are */
+/** a component that this device does not know, one twice, or an index beyond those there are */
 #define WAFT_ERROR_UPDATE_COMPONENT (-114)
 /** the shared sequence does not check vendor and class */
 #define WAFT_ERROR_UPDATE_IDENTITY_CHECK (-115)
 /** the image is not checked right after its fetch, or not by the validate sequence */
 #define WAFT_ERROR_UPDATE_IMAGE_MATCH (-116)
-/** the commands do not describe one image that can be fetched: digest, size and URI */
+/** the commands do not describe images that can be fetched: digest, size and URI, each once */
 #define WAFT_ERROR_UPDATE_IMAGE (-117)
 /** a condition of the manifest does not hold */
 #define WAFT_ERROR_UPDATE_CONDITION (-118)
@@ -237,6 +237,32 @@
 #define WAFT_ERROR_UPDATE_TRIAL (-125)
 /** the device's owner or its application said no */
 #define WAFT_ERROR_UPDATE_VETOED (-126)
+/** the sequence number lies further above that of the last confirmed release than one step may */
+#define WAFT_ERROR_UPDATE_FAST_FORWARD (-127)
+/** the time before which it was to be used is over */
+#define WAFT_ERROR_UPDATE_EXPIRED (-128)
+/** the battery holds less than the manifest asks for */
+#define WAFT_ERROR_UPDATE_BATTERY (-129)
+/** the version installed is not one that the manifest asks for */
+#define WAFT_ERROR_UPDATE_VERSION (-130)
+/** the manifest is for another device */
+#define WAFT_ERROR_UPDATE_DEVICE (-131)
+/** the key that signed it may not sign for that component */
+#define WAFT_ERROR_UPDATE_SCOPE (-132)
+/** a payload in the envelope that nothing refers to, or that is not the one described */
+#define WAFT_ERROR_UPDATE_PAYLOAD (-133)
+/** the list of chunk digests does not fit its image, or is not there */
+#define WAFT_ERROR_UPDATE_CHUNK_LIST (-134)
+/** a chunk of the image is not the one that the list describes */
+#define WAFT_ERROR_UPDATE_CHUNK_DIGEST (-135)
+/** not a table of keys, or more than one thing at once */
+#define WAFT_ERROR_UPDATE_KEY_TABLE (-136)
+/** the key table is not newer than the one in use, or a key in it has changed without a new epoch */
+#define WAFT_ERROR_UPDATE_KEY_EPOCH (-137)
+/** the key table no longer holds the key that signed it */
+#define WAFT_ERROR_UPDATE_KEY_REVOKES_ITSELF (-138)
+/** with the key table no key would be left for an image or for the table itself */
+#define WAFT_ERROR_UPDATE_KEY_NONE_LEFT (-139)
 /** @} */
 
 
@@ -873,7 +899,7 @@
 /**
  * Bytes of memory that a trusted key takes.
  */
-#define WAFT_KEY_SIZE 40
+#define WAFT_KEY_SIZE 48
 
 /**
  * A software update.
@@ -3496,7 +3522,7 @@ uint64_t waft_gateway_next_timeout(const waft_gateway_t *gateway);
 /**
  * Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
  *
- * -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
+ * -96 to -191: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
  * keys.
  */
 int32_t waft_manifest_verify(waft_bytes_t envelope,
@@ -3777,7 +3803,7 @@ int32_t waft_update_start(waft_update_t *handle,
                           uint64_t now);
 
 /**
- * Gives it a signed envelope. -96 to -127: why it is refused; nothing changed. The manifest that is being worked on may be
+ * Gives it a signed envelope. -96 to -191: why it is refused; nothing changed. The manifest that is being worked on may be
  * given again.
  */
 int32_t waft_update_announce(waft_update_t *handle,

@@ -7,7 +7,7 @@
 //! | -32 … -63 | [`Capacity`]: storage is full | unchanged | retry when something has left, or give more memory |
 //! | -64 … -83 | MQTT: the peer broke the protocol | closed | close the connection |
 //! | -84 … -95 | CoAP: likewise | | |
-//! | -96 … -127 | update: the manifest or the image is refused | | report it |
+//! | -96 … -191 | update: the manifest or the image is refused | | report it |
 
 use core::fmt;
 
@@ -30,11 +30,14 @@ pub trait Code {
 
 /// Declares a numbered, documented enum with its `Code`, `Display` and `Error`.
 macro_rules! numbered {
-    ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])+ $variant:ident = $code:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($variants:tt)+ }) => {
+        $crate::error::numbered! { $(#[$doc])* $name: i8 { $($variants)+ } }
+    };
+    ($(#[$doc:meta])* $name:ident: $repr:ident { $($(#[doc = $text:literal])+ $variant:ident = $code:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        #[repr(i8)]
+        #[repr($repr)]
         pub enum $name { $($(#[doc = $text])+ $variant = $code,)+ }
 
         impl $name {

@@ -21,7 +21,7 @@ pub struct waft_key_t {
 }
 
 /// Bytes of memory that a trusted key takes.
-pub const WAFT_KEY_SIZE: usize = 40;
+pub const WAFT_KEY_SIZE: usize = 48;
 const _: () = assert!(size_of::<Key>() <= WAFT_KEY_SIZE, "raise WAFT_KEY_SIZE");
 
 /// The keys as the core has them, in `memory`.
@@ -134,7 +134,7 @@ pub const WAFT_VERIFY_KEYS: usize = 8;
 
 /// Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
 ///
-/// -96 to -127: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
+/// -96 to -191: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
 /// keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_manifest_verify(

@@ -327,7 +327,7 @@ pub unsafe extern "C" fn waft_update_start(handle: *mut waft_update_t, now: u64)
     unsafe { command(handle, now, Update::start) }
 }
 
-/// Gives it a signed envelope. -96 to -127: why it is refused; nothing changed. The manifest that is being worked on may be
+/// Gives it a signed envelope. -96 to -191: why it is refused; nothing changed. The manifest that is being worked on may be
 /// given again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_update_announce(handle: *mut waft_update_t, now: u64, envelope: waft_bytes_t) -> i32 {

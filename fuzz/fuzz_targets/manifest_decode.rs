@@ -37,11 +37,15 @@ fuzz_target!(|data: &[u8]| {
     assert!(count.0 <= bytes.len());
     if let Ok(envelope) = well_formed {
         assert_eq!(suit::encode_again(&bytes), bytes);
-        let key = Key { id: envelope.key_id.unwrap_or_default(), public: [0; 32] };
+        let key = Key { id: envelope.key_id.unwrap_or_default(), ..Key::new([0; 32]) };
         assert_eq!(verify_envelope(&bytes, &[key], &Any), Ok(envelope));
         for slot in [None, Some(0), Some(1)] {
             let parsed = parse_unverified(&bytes, slot);
-            assert_eq!(verify_for_slot(&bytes, &[key], &Any, slot), parsed);
+            let signer = Some(key.id);
+            assert_eq!(
+                verify_for_slot(&bytes, &[key], &Any, slot),
+                parsed.map(|manifest| waft::ota::manifest::Manifest { signer, ..manifest })
+            );
             if let Ok(manifest) = parsed {
                 assert_eq!((manifest.digest, manifest.sequence), (envelope.digest, envelope.sequence));
                 assert!(!manifest.uri.is_empty() && manifest.chunk != Some(0));

@@ -129,6 +129,7 @@ impl Release<'_> {
         let expected = Manifest {
             sequence: self.sequence,
             digest: manifest.digest,
+            signer: manifest.signer,
             vendor: self.vendor,
             class: self.class,
             component: COMPONENT,

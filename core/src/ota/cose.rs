@@ -2,6 +2,7 @@
 
 use super::cbor::{Encoder, Map, Reader};
 use super::digest::Sha256;
+use super::keys::Scope;
 use super::refusal::Refusal;
 use crate::wire::Writer;
 
@@ -27,13 +28,17 @@ pub struct Key {
     pub id: [u8; 8],
     /// The Ed25519 public key (RFC 8032 §5.1.5).
     pub public: [u8; 32],
+    /// What it may sign.
+    pub scope: Scope,
+    /// The epoch of the [`KeyTable`](super::keys::KeyTable) that brought it; 0 in the factory.
+    pub epoch: u32,
 }
 
 impl Key {
-    /// The key with its identifier.
+    /// The key with its identifier, for everything, since the factory.
     #[must_use]
     pub fn new(public: [u8; 32]) -> Self {
-        Self { id: key_id(&public), public }
+        Self { id: key_id(&public), public, scope: Scope::ALL, epoch: 0 }
     }
 }
 
@@ -161,8 +166,12 @@ pub(crate) fn sig_structure<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [
     writer.finish().unwrap_or_default()
 }
 
-/// Checks the signature of an envelope, and reads no more of it than that takes.
-pub(crate) fn authenticate(envelope: &[u8], keys: &[Key], verifier: &(impl Verifier + ?Sized)) -> Result<(), Refusal> {
+/// Checks the signature of an envelope, and reads no more of it than that takes: the key that signed it.
+pub(crate) fn authenticate<'k>(
+    envelope: &[u8],
+    keys: &'k [Key],
+    verifier: &(impl Verifier + ?Sized),
+) -> Result<&'k Key, Refusal> {
     let (_, block) = read_authentication(&mut Reader::new(envelope))?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);
@@ -170,7 +179,7 @@ pub(crate) fn authenticate(envelope: &[u8], keys: &[Key], verifier: &(impl Verif
     for key in keys {
         if block.kid.is_none_or(|kid| *kid == key.id) {
             if verifier.verify(&key.public, message, block.signature) {
-                return Ok(());
+                return Ok(key);
             }
             refusal = Refusal::Signature;
         }

@@ -26,6 +26,7 @@ mod envelope;
 mod sequence;
 mod version;
 
+use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
 use super::policy::{Severity, UpdateType};
 use super::refusal::Refusal;
@@ -34,8 +35,88 @@ pub use sequence::Section;
 use sequence::{Fetch, Processor};
 pub use version::{Comparison, Version, VersionMatch};
 
-/// The one component of the profile, encoded: `[h'00']`, as in the draft's examples.
+/// The firmware's component, encoded: `[h'00']`, as in the draft's examples.
 pub const COMPONENT: &[u8] = &[0x81, 0x41, 0x00];
+
+/// The key table's component, encoded: `['keys']`.
+pub const KEYS: &[u8] = &[0x81, 0x44, b'k', b'e', b'y', b's'];
+
+/// A component of the profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// An image, `[h'00']` to `[h'06']`; 0 is the firmware.
+    Image(u8),
+    /// The list of the digests of that image's chunks: `[h'00', 'chunks']`. See [`chunks`](super::chunks).
+    Chunks(u8),
+    /// The table of the keys that are trusted: [`KEYS`]. See [`keys`](super::keys).
+    Keys,
+}
+
+/// Something that a manifest wants installed: it is fetched, or in the envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payload<'a> {
+    /// Where it belongs.
+    pub component: Component,
+    /// Its digest and its size.
+    pub image: Image,
+    /// Where it is: `coap://…`, or a reference relative to where the manifest came from (RFC 3986 §5). What begins with
+    /// `#` is in the envelope.
+    pub uri: &'a str,
+    /// The payload itself, where it is in the envelope; its digest has been checked.
+    pub content: Option<&'a [u8]>,
+    /// The chunks of an image that has chunk digests.
+    pub chunks: Option<ChunkDigests>,
+}
+
+/// How manifests are encoded: all that the update machine has to know of it.
+pub trait Codec {
+    /// Checks an envelope from its signature to its last command: see [`verify_for_slot`].
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    fn verify<'a>(
+        &self,
+        envelope: &'a [u8],
+        keys: &[Key],
+        verifier: &dyn Verifier,
+        slot: Option<u32>,
+    ) -> Result<Manifest<'a>, Refusal>;
+
+    /// Reads an envelope that was verified before and has been in the device's own memory since: see
+    /// [`parse_unverified`].
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal>;
+
+    /// The payload number `n` of such an envelope, in the order in which they are to be fetched; `None` behind the last.
+    /// The list of chunk digests comes before its image.
+    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>>;
+}
+
+/// SUIT manifests in CBOR.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Suit;
+
+impl Codec for Suit {
+    fn verify<'a>(
+        &self,
+        envelope: &'a [u8],
+        keys: &[Key],
+        verifier: &dyn Verifier,
+        slot: Option<u32>,
+    ) -> Result<Manifest<'a>, Refusal> {
+        verify_for_slot(envelope, keys, verifier, slot)
+    }
+
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
+        parse_unverified(envelope, slot)
+    }
+
+    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
+        payload(envelope, slot, n)
+    }
+}
 
 /// How deep sequences nest, the outermost included.
 pub const DEPTH: usize = 4;
@@ -84,6 +165,8 @@ pub struct Manifest<'a> {
     pub sequence: u64,
     /// SHA-256 of the manifest as its signature covers it: names this manifest and no other.
     pub digest: [u8; 32],
+    /// The identifier of the key that signed it. [`parse_unverified`] knows it where the envelope states it.
+    pub signer: Option<[u8; 8]>,
     /// The vendor's UUID that the shared sequence checks.
     pub vendor: [u8; 16],
     /// The device class's UUID that the shared sequence checks.
@@ -131,8 +214,12 @@ pub fn verify_for_slot<'a>(
     verifier: &(impl Verifier + ?Sized),
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
-    super::cose::authenticate(envelope, keys, verifier)?;
-    parse_unverified(envelope, slot)
+    let key = super::cose::authenticate(envelope, keys, verifier)?;
+    let manifest = parse_unverified(envelope, slot)?;
+    if !key.scope.has(Component::Image(0)) {
+        return Err(Refusal::Scope);
+    }
+    Ok(Manifest { signer: Some(key.id), ..manifest })
 }
 
 /// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
@@ -142,7 +229,7 @@ pub fn verify_for_slot<'a>(
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
     let mut processor = Processor::new(true, slot);
-    let Envelope { digest, sequence, reference_uri, version, components: component, .. } =
+    let Envelope { digest, key_id: signer, sequence, reference_uri, version, components: component, .. } =
         envelope::read(envelope, &mut processor, &mut ())?;
     let Processor { vendor, class, fetch, validated, requires, .. } = processor;
     let (Some(vendor), Some(class)) = (vendor, class) else { return Err(Refusal::IdentityCheck) };
@@ -153,6 +240,7 @@ pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'
     Ok(Manifest {
         sequence,
         digest,
+        signer,
         vendor: *vendor,
         class: *class,
         component,
@@ -165,6 +253,13 @@ pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'
         reference_uri,
         requires,
     })
+}
+
+/// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].
+#[must_use]
+pub fn payload(envelope: &[u8], slot: Option<u32>, n: usize) -> Option<Payload<'_>> {
+    let Manifest { image, uri, .. } = parse_unverified(envelope, slot).ok().filter(|_| n == 0)?;
+    Some(Payload { component: Component::Image(0), image, uri, content: None, chunks: None })
 }
 
 /// Checks the signature, the digests, that the encoding is canonical, and that all sequences consist of known commands

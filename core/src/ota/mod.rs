@@ -4,10 +4,12 @@
 pub mod author;
 pub mod boot;
 mod cbor;
+pub mod chunks;
 pub mod cose;
 pub mod digest;
 pub mod event;
 pub mod journal;
+pub mod keys;
 pub mod manifest;
 pub mod policy;
 pub mod refusal;

@@ -31,8 +31,8 @@ class Capacity(Error):
 
 
 class PeerError(Error):
-    """The other side broke the protocol. Close the connection and connect again. Codes -64 … -127."""
+    """The other side broke the protocol. Close the connection and connect again. Codes -64 … -95."""
 
 
 class Refusal(PeerError):
-    """A manifest or an image is refused; ``name`` is the reason that is reported. Codes -96 … -127."""
+    """A manifest or an image is refused; ``name`` is the reason that is reported. Codes -96 … -191."""

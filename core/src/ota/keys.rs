@@ -1,0 +1,349 @@
+//! Trust anchors, and how they are replaced: a table of keys that only a manifest signed by one of them can change.
+//!
+//! A device leaves the factory with one to [`MAX_KEYS`] keys, each with a [`Scope`]: the components whose manifests it
+//! may sign. A manifest whose one component is [`KEYS`](super::manifest::KEYS) carries, as its payload, a new table, and
+//! [`KeyTable::apply`] says whether it replaces the one there is:
+//!
+//! - it was signed by a key whose scope has the key table in it (the manifest's verifier sees to that);
+//! - its epoch is higher, so that no earlier table comes back;
+//! - a key that stays is what it was; one that is new, or has a new scope, has the table's epoch;
+//! - it still holds the key that signed it, with the right to sign tables, so that nobody locks himself out: to replace
+//!   a key, one manifest signed by the old key brings the new one, and one signed by the new key, which shows that it
+//!   works, revokes the old;
+//! - some key may still sign for the image `[h'00']`.
+//!
+//! # Bytes
+//! A table is, in the payload: format 1 (one byte, 0xB1), the number of keys (one byte), two bytes of 0, the epoch (four
+//! bytes); then for each key, in ascending order of the public keys, the public key (32 bytes), its scope (one byte), its
+//! epoch (four bytes). Numbers are in network byte order. In flash ([`LEN`] bytes) it is followed by bytes of 0 and, at
+//! the end, the CRC-32 of what is before that.
+
+use super::manifest::{Component, Key};
+use super::refusal::Refusal;
+use crate::crc::crc32;
+use crate::wire::{Reader, Writer};
+
+/// The most keys in a table.
+pub const MAX_KEYS: usize = 4;
+
+/// Bytes of a table in flash: a multiple of every program unit up to 64 bytes that is a power of two.
+pub const LEN: usize = 192;
+
+/// The most bytes of a table in a payload.
+pub const PAYLOAD: usize = HEAD + MAX_KEYS * ENTRY;
+
+const FORMAT: u8 = 0xB1;
+const HEAD: usize = 8;
+const ENTRY: usize = 37;
+/// What stands in the places of a table that are free.
+const NONE: Key = Key { id: [0; 8], public: [0; 32], scope: Scope(0), epoch: 0 };
+/// Bytes before the CRC.
+const BODY: usize = LEN - 4;
+
+/// The components for which a key may sign: one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scope(pub u8);
+
+impl Scope {
+    /// All images, and the key table.
+    pub const ALL: Self = Self(0xff);
+    /// The firmware, component `[h'00']`, with its list of chunk digests.
+    pub const FIRMWARE: Self = Self(1);
+    /// The key table.
+    pub const KEYS: Self = Self(0x80);
+
+    /// Whether it has that component in it.
+    #[must_use]
+    pub const fn has(self, component: Component) -> bool {
+        let bit = match component {
+            Component::Image(n) | Component::Chunks(n) => 1_u8.wrapping_shl(n as u32),
+            Component::Keys => Self::KEYS.0,
+        };
+        self.0 & bit != 0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A table of keys, with its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTable {
+    keys: [Key; MAX_KEYS],
+    len: u8,
+    epoch: u32,
+}
+
+impl KeyTable {
+    /// The table that a device leaves the factory with: epoch 0. `None` where there are none or more than
+    /// [`MAX_KEYS`], or one twice.
+    #[must_use]
+    pub fn factory(keys: &[Key]) -> Option<Self> {
+        Self::of(0, keys)
+    }
+
+    /// A table with that epoch, of these keys in any order. `None` as for [`factory`](Self::factory).
+    #[must_use]
+    pub fn of(epoch: u32, keys: &[Key]) -> Option<Self> {
+        let mut table = Self { keys: [NONE; MAX_KEYS], len: u8::try_from(keys.len()).ok()?, epoch };
+        if keys.is_empty() {
+            return None;
+        }
+        table.keys.get_mut(..keys.len())?;
+        for (n, key) in keys.iter().enumerate() {
+            // Insertion: those before it are in order.
+            let mut key = *key;
+            for place in table.keys.iter_mut().take(n) {
+                if place.public == key.public {
+                    return None;
+                }
+                if place.public > key.public {
+                    core::mem::swap(place, &mut key);
+                }
+            }
+            *table.keys.get_mut(n)? = key;
+        }
+        Some(table)
+    }
+
+    /// Its keys, in ascending order of the public keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        self.keys.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Its epoch: 0 in the factory, higher with each table.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyTable`]: it is none.
+    pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader::new(payload);
+        match Self::read(&mut reader) {
+            Some(table) if reader.is_empty() => Ok(table),
+            _ => Err(Refusal::KeyTable),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let [FORMAT, count, 0, 0] = reader.array()? else { return None };
+        let epoch = reader.u32()?;
+        let mut table = Self { keys: [NONE; MAX_KEYS], len: count, epoch };
+        let mut before: Option<[u8; 32]> = None;
+        for place in table.keys.get_mut(..usize::from(count))? {
+            let public = reader.array()?;
+            let scope = Scope(reader.u8()?);
+            let since = reader.u32()?;
+            if scope.0 == 0 || since > epoch || before.is_some_and(|before| before >= public) {
+                return None;
+            }
+            *place = Key { scope, epoch: since, ..Key::new(public) };
+            before = Some(public);
+        }
+        (count != 0).then_some(table)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.array([FORMAT, self.len, 0, 0]);
+        writer.u32(self.epoch);
+        for Key { public, scope, epoch, .. } in self.keys() {
+            writer.array(*public);
+            writer.u8(scope.0);
+            writer.u32(*epoch);
+        }
+    }
+
+    /// Writes it as a payload to `out`; [`PAYLOAD`] bytes are enough.
+    ///
+    /// # Errors
+    /// The bytes that it takes, where `out` is shorter.
+    pub fn encode<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], usize> {
+        let mut writer = Writer::new(out);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Its bytes in flash.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        self.write(&mut Writer::new(&mut bytes));
+        if let Some(crc) = bytes.first_chunk::<BODY>().map(|body| crc32(body))
+            && let Some(place) = bytes.last_chunk_mut()
+        {
+            *place = crc.to_be_bytes();
+        }
+        bytes
+    }
+
+    /// Reads what is in flash. `None` for anything that is not a table, whole and undamaged.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
+        let (body, crc) = bytes.split_first_chunk::<BODY>()?;
+        let mut reader = Reader::new(body);
+        let table = Self::read(&mut reader)?;
+        (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then_some(table)
+    }
+
+    /// The table that a verified manifest with the payload `payload`, signed by the key `signer`, puts in this one's
+    /// place. The very table that is in use already is given back as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyTable`]: the payload is none. [`Refusal::KeyEpoch`]: it is not newer, or a key that stays was
+    /// changed. [`Refusal::KeyRevokesItself`]: it has not the key `signer`, or that may no longer sign tables.
+    /// [`Refusal::KeyNoneLeft`]: nobody could sign for the firmware any more.
+    pub fn apply(&self, payload: &[u8], signer: &[u8; 8]) -> Result<Self, Refusal> {
+        let new = Self::decode(payload)?;
+        if new == *self {
+            return Ok(new);
+        }
+        let kept = |key: &Key| self.keys().contains(key);
+        if new.epoch <= self.epoch || !new.keys().iter().all(|key| key.epoch == new.epoch || kept(key)) {
+            return Err(Refusal::KeyEpoch);
+        }
+        let may = |id: Option<&[u8; 8]>, component| {
+            new.keys().iter().any(|key| id.is_none_or(|id| *id == key.id) && key.scope.has(component))
+        };
+        if !may(Some(signer), Component::Keys) {
+            return Err(Refusal::KeyRevokesItself);
+        }
+        if !may(None, Component::Image(0)) {
+            return Err(Refusal::KeyNoneLeft);
+        }
+        Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn key(n: u8) -> Key {
+        Key::new([n; 32])
+    }
+
+    fn table(epoch: u32, keys: &[Key]) -> KeyTable {
+        KeyTable::of(epoch, keys).unwrap()
+    }
+
+    fn payload(table: &KeyTable) -> Vec<u8> {
+        let mut out = [0; PAYLOAD];
+        table.encode(&mut out).unwrap().to_vec()
+    }
+
+    fn apply(old: &KeyTable, new: &KeyTable, signer: Key) -> Result<KeyTable, Refusal> {
+        old.apply(&payload(new), &signer.id)
+    }
+
+    #[test]
+    fn a_table_survives_the_payload_and_the_flash() {
+        for count in 1..=4 {
+            let keys: Vec<_> = (0..count).map(|n| Key { epoch: 3, ..key(9 - n) }).collect();
+            let table = table(7, &keys);
+            assert_eq!(KeyTable::decode(&payload(&table)), Ok(table));
+            assert_eq!(KeyTable::from_bytes(&table.to_bytes()), Some(table));
+            assert_eq!(table.keys().len(), keys.len());
+            assert!(keys.iter().all(|key| table.keys().contains(key)));
+        }
+        assert_eq!(KeyTable::of(0, &[]), None);
+        assert_eq!(KeyTable::of(0, &[key(1), key(2), key(1)]), None);
+        assert_eq!(KeyTable::of(0, &[1, 2, 3, 4, 5].map(key)), None);
+    }
+
+    #[test]
+    fn every_prefix_and_every_flipped_bit_in_flash_is_noticed() {
+        let bytes = table(7, &[key(1), key(2)]).to_bytes();
+        for cut in 0..LEN {
+            let mut torn = [0xFF; LEN];
+            torn[..cut].copy_from_slice(&bytes[..cut]);
+            assert_eq!(KeyTable::from_bytes(&torn), None, "cut at {cut}");
+        }
+        for bit in 0..LEN * 8 {
+            let mut torn = bytes;
+            torn[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(KeyTable::from_bytes(&torn), None, "bit {bit}");
+        }
+        assert_eq!(KeyTable::from_bytes(&[0; LEN]), None);
+        assert_eq!(KeyTable::from_bytes(&[0xFF; LEN]), None);
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        let good = payload(&table(7, &[key(1), key(2)]));
+        let bad = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = good.clone();
+            change(&mut bytes);
+            assert_eq!(KeyTable::decode(&bytes), Err(Refusal::KeyTable), "{bytes:02x?}");
+        };
+        for len in 0..good.len() {
+            bad(&|bytes| bytes.truncate(len));
+        }
+        bad(&|bytes| bytes.push(0));
+        bad(&|bytes| bytes[0] = 0xB2);
+        bad(&|bytes| bytes[1] = 0);
+        bad(&|bytes| bytes[1] = 5);
+        bad(&|bytes| bytes[3] = 1);
+        bad(&|bytes| bytes[8..40].fill(2));
+        bad(&|bytes| bytes[8..40].fill(3));
+        bad(&|bytes| bytes[40] = 0);
+        bad(&|bytes| bytes[44] = 8);
+    }
+
+    #[test]
+    fn a_key_is_replaced_in_two_steps_and_in_no_single_one() {
+        let (old, new) = (key(1), Key { epoch: 1, ..key(2) });
+        let first = table(0, &[old]);
+        // Straight to the new key: the old one may not sign that, and the new one is not known.
+        assert_eq!(apply(&first, &table(1, &[new]), old), Err(Refusal::KeyRevokesItself));
+        let both = apply(&first, &table(1, &[old, new]), old).unwrap();
+        let second = apply(&both, &table(2, &[new]), new).unwrap();
+        assert_eq!(second.keys(), [new]);
+        // Neither of the former tables comes back.
+        for before in [&first, &both] {
+            assert_eq!(apply(&second, before, new), Err(Refusal::KeyEpoch));
+        }
+        assert_eq!(apply(&second, &second, new), Ok(second), "the same again is welcome");
+    }
+
+    #[test]
+    fn a_key_that_stays_is_what_it_was() {
+        let (a, b) = (key(1), Key { scope: Scope::FIRMWARE, ..key(2) });
+        let now = table(0, &[a, b]);
+        let wider = Key { scope: Scope::ALL, ..b };
+        assert_eq!(apply(&now, &table(1, &[a, wider]), a), Err(Refusal::KeyEpoch));
+        assert!(apply(&now, &table(1, &[a, Key { epoch: 1, ..wider }]), a).is_ok());
+        assert_eq!(apply(&now, &table(5, &[a, Key { epoch: 4, ..key(3) }]), a), Err(Refusal::KeyEpoch));
+        assert_eq!(apply(&now, &table(0, &[a]), a), Err(Refusal::KeyEpoch));
+    }
+
+    #[test]
+    fn somebody_can_always_sign_the_next_image_and_the_next_table() {
+        let keys = Key { scope: Scope::KEYS, ..key(1) };
+        let firmware = Key { scope: Scope::FIRMWARE, ..key(2) };
+        let now = table(0, &[keys, firmware]);
+        assert_eq!(apply(&now, &table(1, &[keys]), keys), Err(Refusal::KeyNoneLeft));
+        assert_eq!(apply(&now, &table(1, &[firmware]), keys), Err(Refusal::KeyRevokesItself));
+        let weaker = Key { scope: Scope::FIRMWARE, epoch: 1, ..keys };
+        assert_eq!(apply(&now, &table(1, &[weaker, firmware]), keys), Err(Refusal::KeyRevokesItself));
+        let other = Key { scope: Scope::FIRMWARE, epoch: 1, ..key(3) };
+        assert_eq!(apply(&now, &table(1, &[keys, other]), keys).unwrap().keys().len(), 2);
+    }
+
+    #[test]
+    fn a_scope_has_the_components_of_its_bits() {
+        assert!(Scope::ALL.has(Component::Keys) && Scope::ALL.has(Component::Image(3)));
+        assert!(Scope::FIRMWARE.has(Component::Image(0)) && Scope::FIRMWARE.has(Component::Chunks(0)));
+        assert!(!Scope::FIRMWARE.has(Component::Image(1)) && !Scope::FIRMWARE.has(Component::Keys));
+        assert!(!Scope::KEYS.has(Component::Image(0)));
+        assert_eq!(Scope::KEYS.and(Scope::FIRMWARE), Scope(0x81));
+    }
+}
