@@ -3367,7 +3367,7 @@ int32_t waft_coap_decode(waft_bytes_t datagram, waft_coap_message_t *message);
 
 /**
  * Encodes a message with `message`'s type, code, message ID, token and payload, and with the `count` options of
- * `options` (at most WAFT_COAP_OPTIONS, in ascending order of their numbers) instead of its own. `*len` becomes its
+ * `options` (in ascending order of their numbers) instead of its own. `*len` becomes its
  * length.
  *
  * WAFT_ERROR_BUFFER: the buffer is too small. WAFT_ERROR_INVALID_OPTION: the options are not in order.

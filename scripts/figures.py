@@ -33,6 +33,7 @@ CLIENT_VERBS = "init|connect|subscribe|publish|handle_input|poll_output|next_tim
 CAPABILITIES = {
     "mqtt_client": rf"waft_mqtt_client_({CLIENT_VERBS})",
     "mqtt_client_all": r"waft_mqtt_client_\w+",
+    "coap_codec": r"waft_coap_(decode|encode|options_next)",
     "coap_endpoint": r"waft_coap_\w+",
     "update": r"waft_update_\w+|waft_boot_decide",
     "agent": r"waft_agent_\w+|waft_boot_decide",
@@ -61,7 +62,15 @@ PEERS = {
     "mqtt.stream.ir": {"paho-embedded": 219},
     "mqtt.roundtrip_qos1.ir": {"coreMQTT, keeps no payload": 1003},
     "mqtt.roundtrip_qos2.ir": {"coreMQTT, keeps no payload": 1736},
-    "size.coap_endpoint.bytes": {"microcoap, codec alone": 852},
+    "coap.decode_get.ir": {"microcoap": 445, "libcoap": 2064},
+    "coap.decode_content_1k.ir": {"microcoap": 309, "libcoap": 2293},
+    "coap.encode_get.ir": {"microcoap": 339},
+    "coap.encode_content_1k.ir": {"microcoap": 382},
+    "size.coap_codec.bytes": {"microcoap": 852},
+    "size.coap_endpoint.bytes": {
+        "nanocoap with sock, no deduplication, no observing": 7800, "Anjay Lite": 14500,
+    },
+    "ram.coap_endpoint.bytes": {"nanocoap with sock": 1100, "Anjay Lite": 7800},
     "size.update.bytes": {"ed25519-compact opt_size alone": 15972, "sha2 0.11 compact alone": 1508},
     "stack.update.bytes": {"ed25519-compact opt_size alone": 5972},
 }
@@ -136,7 +145,8 @@ def measure() -> dict[str, dict]:
         figures[name] = {"value": value, "unit": unit, "peers": peers, "how": how}
 
     for case, counts in sorted(instructions().items()):
-        add(f"mqtt.{case}.ir", counts.pop("waft"), "instructions", "make figures", counts)
+        protocol, name = ("coap", case[5:]) if case.startswith("coap_") else ("mqtt", case)
+        add(f"{protocol}.{name}.ir", counts.pop("waft"), "instructions", "make figures", counts)
     for name, pattern in CAPABILITIES.items():
         size = sum(size for size, _ in linked(name, pattern))
         add(f"size.{name}.bytes", size, "bytes", f"scripts/figures.py --explain {name}")

@@ -128,6 +128,32 @@ impl<'a> Writer<'a> {
         self.len = self.len.saturating_add(N);
     }
 
+    /// Writes the first `len` bytes of an array: all or, where they do not fit, none. Where there is room for all of the
+    /// array, what is behind them is written over, and is to be by what comes next.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    pub fn front<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
+        match self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            Some(place) => {
+                *place = bytes;
+                self.len = self.len.wrapping_add(len.min(N));
+            }
+            None => self.bytes(bytes.get(..len).unwrap_or(&bytes)),
+        }
+    }
+
+    /// Writes a byte and then `bytes`: all or, where they do not fit, nothing.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    pub fn headed(&mut self, head: u8, bytes: &[u8]) {
+        let size = bytes.len().wrapping_add(1);
+        if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(size))
+            && let Some((first, place)) = place.split_first_mut()
+        {
+            *first = head;
+            copy(place, bytes);
+        }
+        self.len = self.len.saturating_add(size);
+    }
+
     /// Writes `bytes`: all of them or, where they do not fit, none.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {

@@ -3,12 +3,9 @@
 use super::{
     Violation,
     code::Code,
-    option::{Options, Uint},
+    option::{self, Options},
 };
-use crate::{
-    error::Misuse,
-    wire::{Reader, Writer},
-};
+use crate::{error::Misuse, wire::Writer};
 
 /// How a message is to be handled by the message layer (RFC 7252 §4.2, §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,13 +22,15 @@ pub enum Type {
 }
 
 impl Type {
-    /// From the two bits of the header.
-    const fn from_bits(bits: u8) -> Self {
-        match bits & 3 {
-            0 => Self::Confirmable,
-            1 => Self::NonConfirmable,
-            2 => Self::Acknowledgement,
-            _ => Self::Reset,
+    /// From its number on the wire, 0 to 3.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Confirmable),
+            1 => Some(Self::NonConfirmable),
+            2 => Some(Self::Acknowledgement),
+            3 => Some(Self::Reset),
+            _ => None,
         }
     }
 }
@@ -49,11 +48,17 @@ impl Token {
 
     /// Of these bytes; `None` past eight.
     #[must_use]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut token = Self { len: u8::try_from(bytes.len()).ok()?, bytes: [0; 8] };
-        let place = token.bytes.get_mut(..bytes.len())?;
-        place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-        Some(token)
+        let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 8)?;
+        // In words, which may overlap.
+        #[cfg(target_pointer_width = "64")]
+        if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            let [low, high] = [low, high].map(|half| u64::from(u32::from_le_bytes(*half)));
+            let shift = u32::from(len).wrapping_sub(4).wrapping_mul(8);
+            return Some(Self { len, bytes: (low | high << shift).to_le_bytes() });
+        }
+        Some(Self { len, bytes: padded(bytes) })
     }
 
     /// The bytes.
@@ -61,6 +66,40 @@ impl Token {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
+
+    /// How many there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "as on the wire")]
+    pub const fn len(&self) -> u8 {
+        self.len
+    }
+
+    /// The bytes, and zeros behind them.
+    #[must_use]
+    pub const fn padded(&self) -> [u8; 8] {
+        self.bytes
+    }
+
+    /// The first `len` of `bytes`, and those behind; `None` past eight or past their end.
+    #[inline]
+    fn read(bytes: &[u8], len: u8) -> Option<(Self, &[u8])> {
+        let (token, rest) = bytes.split_at_checked(usize::from(len))?;
+        // Eight at once, where there are so many: those that are too many are shifted out.
+        #[cfg(target_pointer_width = "64")]
+        if let (Some(&eight), 1..=8) = (bytes.first_chunk(), len) {
+            let spare = 8_u32.wrapping_sub(u32::from(len)).wrapping_mul(8);
+            return Some((Self { len, bytes: (u64::from_le_bytes(eight) << spare >> spare).to_le_bytes() }, rest));
+        }
+        Some((Self::new(token)?, rest))
+    }
+}
+
+/// Byte by byte.
+#[cfg_attr(target_pointer_width = "64", inline(never))]
+fn padded(bytes: &[u8]) -> [u8; 8] {
+    let mut padded = [0; 8];
+    padded.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+    padded
 }
 
 /// A message, borrowed from its datagram.
@@ -93,28 +132,21 @@ impl<'a> Message<'a> {
         if first >> 6 != 1 {
             return Err(Violation::Version);
         }
-        let ty = Type::from_bits(first >> 4);
+        let (token, behind) = Token::read(rest, first & 0x0F).ok_or(Violation::TokenLength)?;
+        let ty = Type::from_u8(first >> 4 & 3).ok_or(Violation::Version)?;
         let code = Code(code);
-        let len = first & 0x0F;
-        if len > 8 {
-            return Err(Violation::TokenLength);
-        }
-        let mut reader = Reader::new(rest);
-        let token = reader.take(usize::from(len)).and_then(Token::new).ok_or(Violation::TokenLength)?;
         if code == Code::EMPTY && !rest.is_empty() {
             return Err(Violation::EmptyMessage);
         }
         // Classes 1, 6 and 7 are reserved (§3, §12.1); a reset is empty, an acknowledgement empty or a response (§4.3).
-        let fits = match ty {
-            Type::Reset => code == Code::EMPTY,
-            Type::Acknowledgement => code == Code::EMPTY || code.is_response(),
-            Type::NonConfirmable => code.is_request() || code.is_response(),
-            Type::Confirmable => code.class() == 0 || code.is_response(),
-        };
+        // One bit for each class: of CON, of NON, of ACK.
+        const CLASSES: u32 = 0x3C_3D_3D;
+        let shift = (ty as u8) << 3 | code.class();
+        let fits = if code == Code::EMPTY { ty != Type::NonConfirmable } else { CLASSES >> shift & 1 != 0 };
         if !fits {
             return Err(Violation::CodeClass);
         }
-        let (options, payload) = Options::split(reader.rest())?;
+        let (options, payload) = Options::split(behind)?;
         Ok(Self { ty, code, id: u16::from_be_bytes([id_high, id_low]), token, options, payload })
     }
 
@@ -137,8 +169,8 @@ impl<'a> Message<'a> {
 #[derive(Debug)]
 pub struct Encoder<'a> {
     w: Writer<'a>,
-    last: u16,
-    open: bool,
+    /// The number of the option before; past all of them where none may follow.
+    last: u32,
 }
 
 impl<'a> Encoder<'a> {
@@ -146,11 +178,11 @@ impl<'a> Encoder<'a> {
     #[must_use]
     pub fn new(buf: &'a mut [u8], ty: Type, code: Code, id: u16, token: &Token) -> Self {
         let mut w = Writer::new(buf);
-        w.u8(0x40 | ((ty as u8) << 4) | token.len);
-        w.u8(code.0);
-        w.u16(id);
-        w.bytes(token.as_bytes());
-        Self { w, last: 0, open: true }
+        let [high, low] = id.to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = token.bytes;
+        let first = 0x40 | (ty as u8) << 4 | token.len;
+        w.front([first, code.0, high, low, a, b, c, d, e, f, g, h], usize::from(token.len).wrapping_add(4));
+        Self { w, last: 0 }
     }
 
     /// Appends an option.
@@ -158,9 +190,12 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// [`Misuse::InvalidOption`]: its number is below the one before, its value longer than 65 804 bytes, or the
     /// payload is already written. Nothing is written then.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn option(&mut self, number: u16, value: &[u8]) -> Result<(), Misuse> {
-        self.head(number, value.len())?;
-        self.w.bytes(value);
+        match self.head(number, value.len())? {
+            Some(head) => self.w.headed(head, value),
+            None => self.w.bytes(value),
+        }
         Ok(())
     }
 
@@ -168,8 +203,16 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// As [`option`](Self::option).
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn uint(&mut self, number: u16, value: u32) -> Result<(), Misuse> {
-        self.option(number, Uint::new(value).as_bytes())
+        let skip = value.leading_zeros() & 0x38;
+        let [a, b, c, d] = value.checked_shl(skip).unwrap_or(0).to_be_bytes();
+        let len = 4_usize.wrapping_sub((skip >> 3) as usize);
+        match self.head(number, len)? {
+            Some(head) => self.w.front([head, a, b, c, d], len.wrapping_add(1)),
+            None => self.w.front([a, b, c, d], len),
+        }
+        Ok(())
     }
 
     /// Appends an option whose value is the text that `raw` is the percent-encoded form of (RFC 7252 §6.4); a host in
@@ -178,9 +221,11 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// As [`option`](Self::option).
     pub fn escaped(&mut self, number: u16, raw: super::uri::Escaped<'_>) -> Result<(), Misuse> {
-        self.head(number, raw.bytes().count())?;
+        if let Some(head) = self.head(number, raw.bytes().count())? {
+            self.w.u8(head);
+        }
         for byte in raw.bytes() {
-            self.w.u8(if number == super::option::URI_HOST { byte.to_ascii_lowercase() } else { byte });
+            self.w.u8(if number == option::URI_HOST { byte.to_ascii_lowercase() } else { byte });
         }
         Ok(())
     }
@@ -188,10 +233,9 @@ impl<'a> Encoder<'a> {
     /// Appends the payload behind its marker, or nothing where it is empty. No option may follow.
     pub fn payload(&mut self, payload: &[u8]) {
         if !payload.is_empty() {
-            self.w.u8(0xFF);
-            self.w.bytes(payload);
+            self.w.headed(option::PAYLOAD_MARKER, payload);
         }
-        self.open = false;
+        self.last = u32::MAX;
     }
 
     /// The message.
@@ -202,43 +246,42 @@ impl<'a> Encoder<'a> {
         self.w.finish()
     }
 
-    /// Delta and length (RFC 7252 §3.1).
-    fn head(&mut self, number: u16, len: usize) -> Result<(), Misuse> {
-        let delta = number.checked_sub(self.last).filter(|_| self.open).ok_or(Misuse::InvalidOption)?;
-        let len = u32::try_from(len).ok().filter(|len| *len <= 65_804).ok_or(Misuse::InvalidOption)?;
-        let (delta, delta_ext) = nibble(u32::from(delta));
-        let (len, len_ext) = nibble(len);
-        self.w.u8((delta << 4) | len);
-        self.extension(delta, delta_ext);
-        self.extension(len, len_ext);
-        self.last = number;
-        Ok(())
+    /// Delta and length (RFC 7252 §3.1): the one byte that has both, still to be written, or none where they took more.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    fn head(&mut self, number: u16, len: usize) -> Result<Option<u8>, Misuse> {
+        let delta = u32::from(number).checked_sub(self.last).ok_or(Misuse::InvalidOption)?;
+        if delta > 12 || len > 12 {
+            self.long_head(delta, len)?;
+        }
+        self.last = u32::from(number);
+        Ok((delta <= 12 && len <= 12).then_some((delta as u8) << 4 | len as u8))
     }
 
-    fn extension(&mut self, nibble: u8, ext: u16) {
-        let [high, low] = ext.to_be_bytes();
-        if nibble == 14 {
-            self.w.u8(high);
-        }
-        if nibble >= 13 {
-            self.w.u8(low);
-        }
+    fn long_head(&mut self, delta: u32, len: usize) -> Result<(), Misuse> {
+        let len = u32::try_from(len).ok().filter(|len| *len <= 65_804).ok_or(Misuse::InvalidOption)?;
+        let ([delta, d1, d2], delta_len) = extended(delta);
+        let ([len, l1, l2], len_len) = extended(len);
+        self.w.u8(delta << 4 | len);
+        self.w.front([d1, d2], delta_len);
+        self.w.front([l1, l2], len_len);
+        Ok(())
     }
 }
 
-/// The four-bit field for `n` and what extends it.
-fn nibble(n: u32) -> (u8, u16) {
-    let (nibble, base) = match n {
-        0..=12 => return (u8::try_from(n).unwrap_or(0), 0),
-        13..=268 => (13, 13),
-        _ => (14, 269),
-    };
-    (nibble, u16::try_from(n.saturating_sub(base)).unwrap_or(u16::MAX))
+/// The four-bit field for `n`, and what extends it, of that length.
+fn extended(n: u32) -> ([u8; 3], usize) {
+    let base = if n < 269 { 13 } else { 269 };
+    let [.., high, low] = n.wrapping_sub(base).to_be_bytes();
+    match n {
+        0..=12 => ([n as u8, 0, 0], 0),
+        13..=268 => ([13, low, 0], 1),
+        _ => ([14, high, low], 2),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::option, *};
+    use super::*;
     use proptest::prelude::*;
     use std::vec::Vec;
 

@@ -184,20 +184,21 @@ impl<'a> Options<'a> {
     ///
     /// # Errors
     /// A delta or length that is reserved, too large or runs past the end; a marker without a payload.
+    #[inline]
     pub(super) fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Violation> {
-        let mut reader = Reader::new(bytes);
-        let mut number = 0_u16;
-        loop {
-            let before = reader.len();
-            if next(&mut reader, &mut number)?.is_none() {
-                let options = bytes.get(..bytes.len().saturating_sub(before)).unwrap_or(&[]);
-                let options = Self { rest: options, number: 0 };
-                return match reader.rest() {
-                    [] => Ok((options, &[])),
-                    [_marker] => Err(Violation::EmptyPayload),
-                    [_marker, payload @ ..] => Ok((options, payload)),
-                };
-            }
+        let mut number = 0;
+        let mut at = 0;
+        while let Some(&head) = bytes.get(at).filter(|head| **head != PAYLOAD_MARKER) {
+            let (start, len) = open(head, bytes, at, &mut number)?;
+            // Whether that is past the end is seen below.
+            at = start.wrapping_add(len);
+        }
+        let (options, rest) = bytes.split_at_checked(at).ok_or(Violation::OptionLength)?;
+        let options = Self { rest: options, number: 0 };
+        match rest {
+            [] => Ok((options, rest)),
+            [_marker] => Err(Violation::EmptyPayload),
+            [_marker, payload @ ..] => Ok((options, payload)),
         }
     }
 
@@ -246,33 +247,45 @@ impl<'a> Options<'a> {
 impl<'a> Iterator for Options<'a> {
     type Item = Opt<'a>;
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn next(&mut self) -> Option<Opt<'a>> {
-        let mut reader = Reader::new(self.rest);
-        let found = next(&mut reader, &mut self.number).ok().flatten();
-        self.rest = if found.is_some() { reader.rest() } else { &[] };
-        found
+        let (&head, _) = self.rest.split_first()?;
+        // Of checked options this is never an error; of others (`from_parts`) it is the end, and so is a marker.
+        let (start, len) = open(head, self.rest, 0, &mut self.number).ok()?;
+        let (_, behind) = self.rest.split_at_checked(start)?;
+        let (value, rest) = behind.split_at_checked(len)?;
+        self.rest = rest;
+        Some(Opt { number: self.number, value })
     }
 }
 
-/// Reads one option behind the one called `number`. None at the end and at the payload marker, which is left.
-fn next<'a>(reader: &mut Reader<'a>, number: &mut u16) -> Result<Option<Opt<'a>>, Violation> {
-    let Some(head) = reader.peek().filter(|head| *head != 0xFF) else { return Ok(None) };
-    reader.u8();
-    let delta = extended(reader, head >> 4).ok_or(Violation::OptionDelta)?;
-    let length = extended(reader, head & 0x0F).ok_or(Violation::OptionLength)?;
-    let next = u32::from(*number).saturating_add(delta);
-    *number = u16::try_from(next).map_err(|_| Violation::OptionDelta)?;
-    let value = usize::try_from(length).ok().and_then(|n| reader.take(n)).ok_or(Violation::OptionLength)?;
-    Ok(Some(Opt { number: *number, value }))
+/// What stands between options and payload (RFC 7252 §3): no option begins so.
+pub(super) const PAYLOAD_MARKER: u8 = 0xFF;
+
+/// Reads the head of the option at `at`, the one before being called `number`: where its value begins and how long it
+/// is. Neither is checked against the end of the bytes.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+fn open(head: u8, bytes: &[u8], at: usize, number: &mut u16) -> Result<(usize, usize), Violation> {
+    let mut at = at.wrapping_add(1);
+    let (mut delta, mut len) = (u32::from(head >> 4), u32::from(head & 0x0F));
+    if delta > 12 {
+        (delta, at) = extended(bytes, at, delta).ok_or(Violation::OptionDelta)?;
+    }
+    if len > 12 {
+        (len, at) = extended(bytes, at, len).ok_or(Violation::OptionLength)?;
+    }
+    *number = u16::try_from(u32::from(*number).wrapping_add(delta)).map_err(|_| Violation::OptionDelta)?;
+    Ok((at, len as usize))
 }
 
-/// A four-bit field with its extension (RFC 7252 §3.1): 13 adds a byte, 14 two, 15 is reserved.
-fn extended(reader: &mut Reader<'_>, nibble: u8) -> Option<u32> {
+/// What extends a four-bit field of 13 to 15 (RFC 7252 §3.1): 13 adds a byte, 14 two, 15 is reserved. And where it ends.
+#[inline(never)]
+fn extended(bytes: &[u8], at: usize, nibble: u32) -> Option<(u32, usize)> {
+    let mut reader = Reader::new(bytes.get(at..)?);
     match nibble {
-        13 => Some(u32::from(reader.u8()?).saturating_add(13)),
-        14 => Some(u32::from(reader.u16()?).saturating_add(269)),
-        15 => None,
-        small => Some(u32::from(small)),
+        13 => Some((u32::from(reader.u8()?).wrapping_add(13), at.wrapping_add(1))),
+        14 => Some((u32::from(reader.u16()?).wrapping_add(269), at.wrapping_add(2))),
+        _ => None,
     }
 }
 

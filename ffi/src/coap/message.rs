@@ -1,7 +1,6 @@
 //! Messages, options, and the numbers of the registries.
 #![allow(non_camel_case_types, reason = "C's names")]
 
-use super::{etag_or_token, list};
 use crate::{
     error::{Fail, result},
     handle::{Out, lent, lent_mut},
@@ -273,12 +272,11 @@ pub unsafe extern "C" fn waft_coap_decode(datagram: waft_bytes_t, message: *mut 
         unsafe {
             let out = Out::new(message)?;
             let m = Message::decode(datagram.lent()?).map_err(waft::Error::Peer)?;
-            let (token, token_len) = etag_or_token(m.token.as_bytes());
             out.set(waft_coap_message_t {
                 options: waft_coap_options_t::of(m.options),
                 payload: waft_bytes_t::of(m.payload),
-                token,
-                token_len,
+                token: m.token.padded(),
+                token_len: m.token.len(),
                 kind: m.ty as u8,
                 code: m.code.0,
                 id: m.id,
@@ -289,7 +287,7 @@ pub unsafe extern "C" fn waft_coap_decode(datagram: waft_bytes_t, message: *mut 
 }
 
 /// Encodes a message with `message`'s type, code, message ID, token and payload, and with the `count` options of
-/// `options` (at most WAFT_COAP_OPTIONS, in ascending order of their numbers) instead of its own. `*len` becomes its
+/// `options` (in ascending order of their numbers) instead of its own. `*len` becomes its
 /// length.
 ///
 /// WAFT_ERROR_BUFFER: the buffer is too small. WAFT_ERROR_INVALID_OPTION: the options are not in order.
@@ -309,17 +307,11 @@ pub unsafe extern "C" fn waft_coap_encode(
             let out = Out::new(len)?;
             let m = lent(message, 1)?.first().ok_or(Misuse::NullPointer)?;
             let token = m.token.get(..usize::from(m.token_len)).and_then(Token::new).ok_or(Misuse::OutOfRange)?;
-            let kind = match m.kind {
-                WAFT_COAP_CON => Type::Confirmable,
-                WAFT_COAP_NON => Type::NonConfirmable,
-                WAFT_COAP_ACK => Type::Acknowledgement,
-                WAFT_COAP_RST => Type::Reset,
-                _ => return Err(Misuse::OutOfRange.into()),
-            };
-            let (options, payload) = (list(options, count)?, m.payload.lent()?);
+            let kind = Type::from_u8(m.kind).ok_or(Misuse::OutOfRange)?;
+            let (options, payload) = (lent(options, count)?, m.payload.lent()?);
             let mut encoder = Encoder::new(lent_mut(buffer, buffer_len)?, kind, Code(m.code), m.id, &token);
-            for option in &options {
-                encoder.option(option.number, option.value)?;
+            for option in options {
+                encoder.option(option.number, option.value.lent()?)?;
             }
             encoder.payload(payload);
             out.set(encoder.finish().map_err(|_| Capacity::Buffer)?.len());

@@ -68,3 +68,35 @@ pub fn subscribe() -> Vec<u8> {
 pub fn stream() -> Vec<u8> {
     publish(64).repeat(PACKETS)
 }
+
+// A CoAP GET of 32 bytes, with Observe and Block2, and a 2.05 with a block of 1,024.
+pub const TOKEN: [u8; 4] = [0xA1, 0xB2, 0xC3, 0xD4];
+pub const SEGMENTS: [&str; 3] = ["sensors", "hall", "climate"];
+pub const ETAG: [u8; 8] = *b"version7";
+pub const FORMAT: u16 = 42;
+/// Block 0 of 1,024 bytes; of the response with more to come.
+pub const BLOCK: u8 = 6;
+pub const BLOCK_MORE: u8 = 14;
+
+pub fn coap_get() -> Vec<u8> {
+    let mut message = vec![0x44, 0x01, 0x12, 0x34];
+    message.extend_from_slice(&TOKEN);
+    message.push(0x60);
+    for (segment, delta) in SEGMENTS.iter().zip([5, 0, 0]) {
+        message.push(delta << 4 | segment.len() as u8);
+        message.extend_from_slice(segment.as_bytes());
+    }
+    message.extend_from_slice(&[0xC1, BLOCK]);
+    assert_eq!(message.len(), 32);
+    message
+}
+
+pub fn coap_content() -> Vec<u8> {
+    let mut message = vec![0x64, 0x45, 0x12, 0x34];
+    message.extend_from_slice(&TOKEN);
+    message.push(0x48);
+    message.extend_from_slice(&ETAG);
+    message.extend_from_slice(&[0x81, FORMAT as u8, 0xB1, BLOCK_MORE, 0xFF]);
+    message.extend_from_slice(PAYLOAD);
+    message
+}

@@ -4,11 +4,14 @@
 //! All get the same bytes, or the same borrowed arguments. What a case costs holds all that a program has to do
 //! between its arguments and the bytes, or between the bytes and what it can read off them.
 
+mod coap_lite;
+mod coap_message;
 mod inputs;
 mod mqtt_protocol_core;
 mod mqttbytes;
 mod mqttrs;
 mod waft_client;
+mod waft_coap;
 mod waft_codec;
 
 /// How often each case runs; the stream, which is 10,000 packets, runs once.
@@ -49,6 +52,9 @@ fn main() {
     println!("packets {}", inputs::PACKETS);
     waft_codec::run();
     waft_client::run();
+    waft_coap::run();
+    coap_message::run();
+    coap_lite::run();
     mqttrs::run();
     mqttbytes::run();
     mqtt_protocol_core::run();
