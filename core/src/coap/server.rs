@@ -162,8 +162,10 @@ impl Endpoint<'_> {
             Stats::count(&mut self.stats.duplicates);
             return self.on_duplicate(now, index, &id).then_some(event);
         }
-        // A block of a body may come twice: by its offset the host knows that it has it.
-        let harmless = message.code.is_idempotent() || id.block1.is_some_and(|b| b.more || b.num != 0);
+        // A block of a body may come twice: by its offset the host knows that it has it. A further block of a response
+        // (RFC 7959 §2.7) has been brought about by the request for the first.
+        let further = id.block1.is_some_and(|b| b.more || b.num != 0) || id.block2.is_some_and(|b| b.num != 0);
+        let harmless = message.code.is_idempotent() || further;
         let refused = option::not_understood(options, self.config.understood);
         let proxied = options.get(option::PROXY_URI).or(options.get(option::PROXY_SCHEME)).is_some();
         let whole = |b: Block| !b.more || usize::try_from(b.size()) == Ok(message.payload.len());

@@ -303,6 +303,21 @@ fn a_long_question_has_a_long_answer() {
     }
 }
 
+/// RFC 7959 §2.7: the rest of a long answer to a POST is fetched by POSTs, however many it takes.
+#[test]
+fn the_blocks_of_an_answer_to_a_post_hold_no_places() {
+    let answer = body(1000);
+    let mut pair = pair(Config { szx: 0, ..Config::DEFAULT }, Net::default(), 1);
+    let mut got = Got::default();
+    let post = Request { payload: b"?", ..Request::new(Code::POST, "/x") };
+    pair.sides[0].endpoint.request(T0, Peer(7), &post).unwrap();
+    pair.run(seconds(100), &mut |now, _, endpoint, event| match event {
+        Event::Request { id, .. } => endpoint.respond(now, &id, &Reply::new(Code::CHANGED, &answer)).unwrap(),
+        event => got.take(&event),
+    });
+    assert!(got.bytes == answer && got.code == Some(Code::CHANGED), "{got:?}");
+}
+
 /// RFC 7252 §4.8.2: MAX_TRANSMIT_WAIT bounds one message, not a transfer.
 #[test]
 fn a_transfer_may_take_as_long_as_it_does() {
