@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod gateway;
 mod keep;
+mod links;
 mod mqtt;
 mod ota;
 
@@ -38,6 +39,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::gateway::Gateway;
+    #[pymodule_export]
+    use crate::links::{read_links, write_links};
     #[pymodule_export]
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]

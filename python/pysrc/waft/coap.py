@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from ._native import Endpoint, RequestId, encode_message
+from ._native import Endpoint, RequestId, encode_message, read_links, write_links
 from ._native import decode_message as decode
 
 __all__ = [
@@ -25,7 +25,10 @@ __all__ = [
     "Response",
     "Silent",
     "decode",
+    "read_links",
     "split_uri",
+    "uint",
+    "write_links",
 ]
 
 #: An option: its number and its value.
@@ -35,10 +38,14 @@ Option = tuple[int, bytes]
 class Code(int):
     """A method or a response code. ``str()`` gives it as the standard writes it: 2.05."""
 
+    EMPTY: ClassVar[Code]
     GET: ClassVar[Code]
     POST: ClassVar[Code]
     PUT: ClassVar[Code]
     DELETE: ClassVar[Code]
+    FETCH: ClassVar[Code]
+    PATCH: ClassVar[Code]
+    IPATCH: ClassVar[Code]
     CREATED: ClassVar[Code]
     DELETED: ClassVar[Code]
     VALID: ClassVar[Code]
@@ -46,11 +53,31 @@ class Code(int):
     CONTENT: ClassVar[Code]
     CONTINUE: ClassVar[Code]
     BAD_REQUEST: ClassVar[Code]
+    UNAUTHORIZED: ClassVar[Code]
+    BAD_OPTION: ClassVar[Code]
+    FORBIDDEN: ClassVar[Code]
     NOT_FOUND: ClassVar[Code]
     METHOD_NOT_ALLOWED: ClassVar[Code]
+    NOT_ACCEPTABLE: ClassVar[Code]
     REQUEST_ENTITY_INCOMPLETE: ClassVar[Code]
+    CONFLICT: ClassVar[Code]
+    PRECONDITION_FAILED: ClassVar[Code]
     REQUEST_ENTITY_TOO_LARGE: ClassVar[Code]
+    UNSUPPORTED_CONTENT_FORMAT: ClassVar[Code]
+    UNPROCESSABLE_ENTITY: ClassVar[Code]
+    TOO_MANY_REQUESTS: ClassVar[Code]
     INTERNAL_SERVER_ERROR: ClassVar[Code]
+    NOT_IMPLEMENTED: ClassVar[Code]
+    BAD_GATEWAY: ClassVar[Code]
+    SERVICE_UNAVAILABLE: ClassVar[Code]
+    GATEWAY_TIMEOUT: ClassVar[Code]
+    PROXYING_NOT_SUPPORTED: ClassVar[Code]
+    HOP_LIMIT_REACHED: ClassVar[Code]
+
+    @property
+    def title(self) -> str:
+        """The name of its registry entry, such as ``Not Found``; empty where it has none here."""
+        return _TITLES.get(int(self), "")
 
     @property
     def is_success(self) -> bool:
@@ -64,25 +91,53 @@ class Code(int):
         return f"Code({self!s})"
 
 
-for _name, _code in {
-    "GET": 0x01,
-    "POST": 0x02,
-    "PUT": 0x03,
-    "DELETE": 0x04,
-    "CREATED": 0x41,
-    "DELETED": 0x42,
-    "VALID": 0x43,
-    "CHANGED": 0x44,
-    "CONTENT": 0x45,
-    "CONTINUE": 0x5F,
-    "BAD_REQUEST": 0x80,
-    "NOT_FOUND": 0x84,
-    "METHOD_NOT_ALLOWED": 0x85,
-    "REQUEST_ENTITY_INCOMPLETE": 0x88,
-    "REQUEST_ENTITY_TOO_LARGE": 0x8D,
-    "INTERNAL_SERVER_ERROR": 0xA0,
-}.items():
-    setattr(Code, _name, Code(_code))
+#: Names and values of the codes (RFC 7252 §12.1, RFC 7959 §6, RFC 8132 §4, RFC 8516, RFC 8768).
+_CODES = [
+    ("EMPTY", 0x00, "Empty"),
+    ("GET", 0x01, "GET"),
+    ("POST", 0x02, "POST"),
+    ("PUT", 0x03, "PUT"),
+    ("DELETE", 0x04, "DELETE"),
+    ("FETCH", 0x05, "FETCH"),
+    ("PATCH", 0x06, "PATCH"),
+    ("IPATCH", 0x07, "iPATCH"),
+    ("CREATED", 0x41, "Created"),
+    ("DELETED", 0x42, "Deleted"),
+    ("VALID", 0x43, "Valid"),
+    ("CHANGED", 0x44, "Changed"),
+    ("CONTENT", 0x45, "Content"),
+    ("CONTINUE", 0x5F, "Continue"),
+    ("BAD_REQUEST", 0x80, "Bad Request"),
+    ("UNAUTHORIZED", 0x81, "Unauthorized"),
+    ("BAD_OPTION", 0x82, "Bad Option"),
+    ("FORBIDDEN", 0x83, "Forbidden"),
+    ("NOT_FOUND", 0x84, "Not Found"),
+    ("METHOD_NOT_ALLOWED", 0x85, "Method Not Allowed"),
+    ("NOT_ACCEPTABLE", 0x86, "Not Acceptable"),
+    ("REQUEST_ENTITY_INCOMPLETE", 0x88, "Request Entity Incomplete"),
+    ("CONFLICT", 0x89, "Conflict"),
+    ("PRECONDITION_FAILED", 0x8C, "Precondition Failed"),
+    ("REQUEST_ENTITY_TOO_LARGE", 0x8D, "Request Entity Too Large"),
+    ("UNSUPPORTED_CONTENT_FORMAT", 0x8F, "Unsupported Content-Format"),
+    ("UNPROCESSABLE_ENTITY", 0x96, "Unprocessable Entity"),
+    ("TOO_MANY_REQUESTS", 0x9D, "Too Many Requests"),
+    ("INTERNAL_SERVER_ERROR", 0xA0, "Internal Server Error"),
+    ("NOT_IMPLEMENTED", 0xA1, "Not Implemented"),
+    ("BAD_GATEWAY", 0xA2, "Bad Gateway"),
+    ("SERVICE_UNAVAILABLE", 0xA3, "Service Unavailable"),
+    ("GATEWAY_TIMEOUT", 0xA4, "Gateway Timeout"),
+    ("PROXYING_NOT_SUPPORTED", 0xA5, "Proxying Not Supported"),
+    ("HOP_LIMIT_REACHED", 0xA8, "Hop Limit Reached"),
+]
+_TITLES = {value: title for _, value, title in _CODES}
+
+for _name, _value, _ in _CODES:
+    setattr(Code, _name, Code(_value))
+
+
+def uint(value: int) -> bytes:
+    """An option's value that is an unsigned integer: big-endian, without leading zeros (RFC 7252 §3.2)."""
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +186,11 @@ class Request:
     def path(self) -> str:
         """Its Uri-Path."""
         return "/" + "/".join(value.decode("utf-8", "replace") for number, value in self.options if number == 11)
+
+    @property
+    def queries(self) -> list[str]:
+        """The arguments of its Uri-Query."""
+        return [value.decode("utf-8", "replace") for number, value in self.options if number == 15]
 
 
 @dataclass(frozen=True, slots=True)

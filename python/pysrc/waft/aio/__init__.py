@@ -1,6 +1,7 @@
-"""waft's machines on asyncio: an MQTT client and broker, a CoAP client and gateway, a device."""
+"""waft's machines on asyncio: an MQTT client and broker, a CoAP client, server and gateway, a device."""
 
 from .coap import Answer, CoapClient, CoapError
+from .coap_server import Asked, CoapServer, Reply, serve_coap
 from .device import Device, DeviceConfig, Outcome
 from .flash import FileFlash
 from .gateway import GatewayServer, serve_gateway
@@ -9,9 +10,11 @@ from .mqtt import Allow, BrokerServer, Deny, Message, MqttClient, MqttError, pub
 __all__ = [
     "Allow",
     "Answer",
+    "Asked",
     "BrokerServer",
     "CoapClient",
     "CoapError",
+    "CoapServer",
     "Deny",
     "Device",
     "DeviceConfig",
@@ -21,7 +24,9 @@ __all__ = [
     "MqttClient",
     "MqttError",
     "Outcome",
+    "Reply",
     "publish_all",
     "serve_broker",
+    "serve_coap",
     "serve_gateway",
 ]

@@ -7,8 +7,10 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from .. import coap
 from .._errors import Error
@@ -26,6 +28,26 @@ class Answer:
     code: coap.Code
     payload: bytes
     etag: bytes | None
+    #: The options of its last block.
+    options: tuple[coap.Option, ...] = ()
+
+    @property
+    def content_format(self) -> int | None:
+        """Its Content-Format."""
+        values = [value for number, value in self.options if number == 12]
+        return int.from_bytes(values[0], "big") if values else None
+
+    @property
+    def location(self) -> str | None:
+        """Where something was created: path and query, percent-encoded (RFC 7252 §5.10.7)."""
+        # What may stand in a segment or an argument as it is (RFC 7252 §6.5).
+        path, query = (
+            [quote(value, safe=safe) for n, value in self.options if n == number]
+            for number, safe in ((8, "!$&'()*+,;=:@"), (20, "!$'()*+,;=:@/?"))
+        )
+        if not path and not query:
+            return None
+        return "/" + "/".join(path) + ("?" + "&".join(query) if query else "")
 
 
 @dataclass(slots=True)
@@ -36,6 +58,8 @@ class _Call:
     progress: Callable[[int, int | None], None] | None
     body: bytearray
     etag: bytes | None = None
+    #: Nothing more will come: it is no observation, or the server ended it.
+    over: bool = False
 
 
 class CoapClient(DatagramDriver):
@@ -45,6 +69,7 @@ class CoapClient(DatagramDriver):
         self._endpoint = coap.Endpoint(seed=secrets.randbits(63))
         super().__init__(self._endpoint)
         self._calls: dict[int, _Call] = {}
+        self._pings: dict[int, list[asyncio.Future[bool]]] = {}
         self._family = socket.AF_INET
 
     @classmethod
@@ -87,21 +112,38 @@ class CoapClient(DatagramDriver):
         """PUT, by Block1 where it is long."""
         return await self.request(coap.Code.PUT, uri, payload, szx=szx)
 
-    async def observe(self, uri: str, *, szx: int = 6) -> AsyncIterator[Answer]:
-        """A representation at once and one at each change, until the iteration is left."""
-        number, call = await self._start(coap.Code.GET, uri, b"", None, szx, True, True, None)
+    async def observe(
+        self, uri: str, *, szx: int = 6, options: list[coap.Option] | None = None, confirmable: bool = True
+    ) -> AsyncIterator[Answer]:
+        """A representation at once and one at each change, until the iteration is left or the server ends it."""
+        number, call = await self._start(coap.Code.GET, uri, b"", options, szx, confirmable, True, None)
         try:
             while True:
                 answer = await call.answers.get()
                 if isinstance(answer, CoapError):
                     raise CoapError(f"{uri}: {answer}")
                 yield answer
+                if call.over:
+                    return
         finally:
             self._end(number)
+
+    async def ping(self, host: str, port: int = 5683) -> bool:
+        """Whether a CoAP endpoint is there (RFC 7252 §4.3)."""
+        peer = await self._peer(host, port)
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._pings.setdefault(peer, []).append(answer)
+        self._endpoint.ping(self.now(), peer)
+        self.drain()
+        return await answer
 
     async def close(self) -> None:
         """Closes the socket."""
         self._stop()
+        for pings in self._pings.values():
+            for ping in pings:
+                if not ping.done():
+                    ping.set_exception(CoapError("the client is closed"))
         for call in self._calls.values():
             call.answers.put_nowait(CoapError("the client is closed"))
         await asyncio.sleep(0)
@@ -128,11 +170,7 @@ class CoapClient(DatagramDriver):
         progress: Callable[[int, int | None], None] | None,
     ) -> tuple[int, _Call]:
         host, port, path = coap.split_uri(uri)
-        try:
-            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, family=self._family)
-        except OSError as e:
-            raise CoapError(f"{host} cannot be found: {e.strerror or e}") from None
-        peer = self.peers.number(found[0][4])
+        peer = await self._peer(host, port)
         number = self._endpoint.request(
             self.now(),
             peer,
@@ -140,6 +178,7 @@ class CoapClient(DatagramDriver):
             path,
             payload,
             options=options or [],
+            host=None if _is_address(host) else host,
             szx=szx,
             confirmable=confirmable,
             observe=observe,
@@ -147,6 +186,13 @@ class CoapClient(DatagramDriver):
         call = self._calls[number] = _Call(asyncio.Queue(), progress, bytearray())
         self.drain()
         return number, call
+
+    async def _peer(self, host: str, port: int) -> int:
+        try:
+            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, family=self._family)
+        except OSError as e:
+            raise CoapError(f"{host} cannot be found: {e.strerror or e}") from None
+        return self.peers.number(found[0][4])
 
     def _end(self, number: int) -> None:
         if self._calls.pop(number, None) is not None and not self._stopped:
@@ -163,7 +209,7 @@ class CoapClient(DatagramDriver):
 
     def _event(self, event: Any) -> None:
         match event:
-            case coap.Response(exchange, code, _, etag, _, offset, total, payload, last):
+            case coap.Response(exchange, code, options, etag, observe, offset, total, payload, last):
                 call = self._calls.get(exchange)
                 if call is None:
                     return
@@ -174,7 +220,8 @@ class CoapClient(DatagramDriver):
                 if call.progress is not None:
                     call.progress(len(call.body), total)
                 if last:
-                    call.answers.put_nowait(Answer(code, bytes(call.body), call.etag))
+                    call.over = observe is None
+                    call.answers.put_nowait(Answer(code, bytes(call.body), call.etag, tuple(options)))
             case coap.Failed(exchange, reason):
                 call = self._calls.get(exchange)
                 if call is not None:
@@ -183,5 +230,20 @@ class CoapClient(DatagramDriver):
             case coap.Request(number):
                 # A client serves nothing: 4.04.
                 self._endpoint.respond(self.now(), number, coap.Code.NOT_FOUND, b"")
+            case coap.Pong(peer) | coap.Silent(peer):
+                waiting = self._pings.get(peer)
+                if waiting:
+                    ping = waiting.pop(0)
+                    if not ping.done():
+                        ping.set_result(isinstance(event, coap.Pong))
             case _:
                 pass
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an address and no name: then a request has no Uri-Host (RFC 7252 §6.4)."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

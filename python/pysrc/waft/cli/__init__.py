@@ -10,7 +10,7 @@ import typer
 from .. import __version__
 from .._errors import Capacity, Error, Misuse, Refusal
 from ..aio.mqtt import MqttError
-from . import demo, device, publish, release, serve
+from . import coap, demo, device, publish, release, serve
 from ._common import EXIT_CODES, Exit, Fail, emit, err
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ for command, panel in (
     (demo.demo, "Bench"),
 ):
     app.command(rich_help_panel=panel, epilog=EXIT_CODES.strip())(command)
+
+app.add_typer(coap.app, rich_help_panel="Bench")
 
 
 def _version(wanted: bool) -> None:

@@ -10,13 +10,15 @@ gives the same run. ::
 
 A stream is not lost in parts, but it is cut into pieces and it breaks: :class:`StreamPair`. :class:`Script` is a peer that
 says what it is told to, right or wrong; :data:`RUDE_SERVERS` has some. For programs with sockets there are
-:class:`BenchBroker` and :class:`RudeServer`. As pytest fixtures: :mod:`waft.testing.plugin`.
+:class:`BenchBroker` and :class:`RudeServer`, and :class:`Relay`, a link between
+programs on UDP. As pytest fixtures: :mod:`waft.testing.plugin`.
 """
 
 from __future__ import annotations
 
 from ._link import Link
 from ._pair import Machine, Pair, StreamPair
+from ._relay import Passed, Relay
 from ._script import RUDE_SERVERS, Part, Script
 from ._sockets import BenchBroker, RudeServer
 
@@ -27,6 +29,8 @@ __all__ = [
     "Machine",
     "Pair",
     "Part",
+    "Passed",
+    "Relay",
     "RudeServer",
     "Script",
     "StreamPair",

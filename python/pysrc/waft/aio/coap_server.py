@@ -1,0 +1,253 @@
+"""A CoAP server on asyncio: whole requests in, whole responses out; blocks and observers are the machine's business."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from .. import coap
+from .._errors import Error
+from ..coap import Code
+from ._driver import DatagramDriver
+
+#: Numbers of options (RFC 7252 §12.2, RFC 7959 §6).
+IF_MATCH, ETAG, IF_NONE_MATCH, OBSERVE, LOCATION_PATH, URI_PATH, CONTENT_FORMAT, MAX_AGE = 1, 4, 5, 6, 8, 11, 12, 14
+URI_QUERY, ACCEPT, LOCATION_QUERY, BLOCK2, BLOCK1, SIZE2, SIZE1 = 15, 17, 20, 23, 27, 28, 60
+
+#: EXCHANGE_LIFETIME in seconds (RFC 7252 §4.8.2): so long a body in the making, or the rest of an answer, is kept.
+LIFETIME = 247.0
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with all of its body."""
+
+    code: Code
+    path: tuple[str, ...]
+    queries: tuple[str, ...]
+    options: tuple[coap.Option, ...]
+    payload: bytes
+    observes: bool
+    peer: int
+    first_block: bool
+
+    def values(self, number: int) -> list[bytes]:
+        """The values of all options with this number."""
+        return [value for n, value in self.options if n == number]
+
+    def uint(self, number: int) -> int | None:
+        """The first option with this number as an unsigned integer."""
+        values = self.values(number)
+        return int.from_bytes(values[0], "big") if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole response. ``observe``: the number of the resource, where the request may observe it."""
+
+    code: Code
+    payload: bytes = b""
+    content_format: int | None = None
+    options: tuple[coap.Option, ...] = ()
+    observe: int | None = None
+
+    def all_options(self) -> list[coap.Option]:
+        """Its options, Content-Format among them."""
+        form = [] if self.content_format is None else [(CONTENT_FORMAT, coap.uint(self.content_format))]
+        return sorted([*self.options, *form], key=lambda option: option[0])
+
+
+Handler = Callable[[Asked], Reply | Awaitable[Reply]]
+
+
+@dataclass
+class _Kept(Generic[V]):
+    """Things by key: no more than ``most``, none longer than LIFETIME; the oldest goes first."""
+
+    most: int
+    things: OrderedDict[Any, tuple[float, V]] = field(default_factory=OrderedDict)
+
+    def put(self, now: float, key: Any, thing: V) -> None:
+        self.things.pop(key, None)
+        self.things[key] = (now, thing)
+        while len(self.things) > self.most or next(iter(self.things.values()))[0] < now - LIFETIME:
+            self.things.popitem(last=False)
+
+    def get(self, key: Any) -> V | None:
+        found = self.things.get(key)
+        return found[1] if found is not None else None
+
+    def pop(self, key: Any) -> None:
+        self.things.pop(key, None)
+
+
+class CoapServer(DatagramDriver):
+    """Serves what ``handler`` says, on one UDP port: ``async with await serve_coap(handler, port=5683) as server: …``.
+
+    A handler that gives a ``Reply`` is answered for at once, the response riding on the acknowledgement; one that gives an
+    awaitable is acknowledged for, and its response follows separately. A body that comes by Block1 is put together before the
+    handler sees it (RFC 7959 §2.5, atomically); an answer to a request that is no GET is kept until its blocks are
+    fetched. A handler that raises is answered 5.00, and the exception goes to the event loop's handler.
+    """
+
+    def __init__(self, handler: Handler, *, szx: int = 6, max_body: int = 1 << 20, max_bodies: int = 64) -> None:
+        self.endpoint = coap.Endpoint(seed=secrets.randbits(63), szx=szx)
+        super().__init__(self.endpoint)
+        self._handler = handler
+        self._max_body = max_body
+        self._uploads: _Kept[bytearray] = _Kept(max_bodies)
+        self._answers: _Kept[Reply] = _Kept(max_bodies)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def notify(self, resource: int, reply: Reply, *, confirmable: bool = True) -> int:
+        """Tells the observers of a resource its new state; gives how many there are. An error ends their observations."""
+        told = self.endpoint.notify(
+            self.now(), resource, reply.code, reply.payload, options=_options(reply), confirmable=confirmable
+        )
+        self.drain()
+        return told
+
+    def observers(self, resource: int) -> int:
+        """How many observe a resource."""
+        return self.endpoint.observers(resource)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Lets something go on until the server is closed."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Closes the socket and ends what is under way."""
+        self._stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> CoapServer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- inside ----
+
+    def _input(self, peer: int, data: bytes) -> None:
+        handled = self.endpoint.handle_input(self.now(), peer, data)
+        if handled.event is not None:
+            self._event(handled.event)
+
+    def _event(self, event: Any) -> None:
+        if isinstance(event, coap.Request):
+            self._asked(event)
+
+    def _asked(self, event: coap.Request) -> None:
+        blocks = {number: value for number, value in event.options if number in (BLOCK1, BLOCK2)}
+        # Whose body it is, and for what: blocks of one body have all else in common (RFC 7959 §2.4, §2.5).
+        rest = tuple(o for o in event.options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2))
+        key = (event.id.peer, int(event.code), rest)
+        offset, _ = event.id.wanted
+        payload = event.payload
+        if BLOCK1 in blocks:
+            code, body = self._take(key, event)
+            if body is None:
+                self._answer(event.id, Reply(code))
+                return
+            payload = body
+        elif offset and event.code != Code.GET:
+            kept = self._answers.get(key)
+            self._answer(event.id, kept if kept is not None else Reply(Code.REQUEST_ENTITY_INCOMPLETE))
+            return
+        asked = Asked(
+            code=event.code,
+            path=tuple(value.decode("utf-8", "replace") for number, value in event.options if number == URI_PATH),
+            queries=tuple(event.queries),
+            options=tuple(event.options),
+            payload=payload,
+            observes=event.id.observes,
+            peer=event.id.peer,
+            first_block=offset == 0,
+        )
+        try:
+            reply = self._handler(asked)
+        except Exception as e:
+            self._failed(event.id, e)
+            return
+        if isinstance(reply, Reply):
+            self._finish(event, key, reply)
+        else:
+            self.endpoint.acknowledge(self.now(), event.id)
+            self.spawn(self._later(event, key, reply))
+
+    def _take(self, key: Any, event: coap.Request) -> tuple[Code, bytes | None]:
+        """A block of a body: the whole of it at its end, else the code that asks for more or refuses it."""
+        body = self._uploads.get(key) if event.offset else bytearray()
+        if body is None or event.offset > len(body):
+            return Code.REQUEST_ENTITY_INCOMPLETE, None
+        if event.offset + len(event.payload) > self._max_body:
+            self._uploads.pop(key)
+            return Code.REQUEST_ENTITY_TOO_LARGE, None
+        # A block that comes again takes its own place, and what was behind it comes again too.
+        body[event.offset :] = event.payload
+        if event.more:
+            self._uploads.put(self._loop.time(), key, body)
+            return Code.CONTINUE, None
+        self._uploads.pop(key)
+        return Code.CONTINUE, bytes(body)
+
+    async def _later(self, event: coap.Request, key: Any, reply: Awaitable[Reply]) -> None:
+        try:
+            done = await reply
+        except Exception as e:
+            self._failed(event.id, e)
+        else:
+            if not self._stopped:
+                self._finish(event, key, done)
+        self.drain()
+
+    def _finish(self, event: coap.Request, key: Any, reply: Reply) -> None:
+        if event.code != Code.GET and len(reply.payload) > event.id.wanted[1]:
+            self._answers.put(self._loop.time(), key, reply)
+        self._answer(event.id, reply)
+
+    def _failed(self, number: coap.RequestId, e: Exception) -> None:
+        self._loop.call_exception_handler({"message": "a CoAP handler raised", "exception": e})
+        self._answer(number, Reply(Code.INTERNAL_SERVER_ERROR))
+
+    def _answer(self, number: coap.RequestId, reply: Reply) -> None:
+        try:
+            self.endpoint.respond(
+                self.now(), number, reply.code, reply.payload, options=_options(reply), observe=reply.observe
+            )
+        except Error:
+            # No room, or the request is forgotten: as if the response had been lost.
+            pass
+
+
+def _options(reply: Reply) -> list[coap.Option]:
+    """Its options; a representation of several blocks has an ETag, so that two are never mixed up (RFC 7959 §2.4)."""
+    options = reply.all_options()
+    long = reply.code == Code.CONTENT and len(reply.payload) > 16
+    if long and not any(number == ETAG for number, _ in options):
+        options.append((ETAG, hashlib.sha256(reply.payload).digest()[:4]))
+        options.sort(key=lambda option: option[0])
+    return options
+
+
+async def serve_coap(
+    handler: Handler, host: str = "127.0.0.1", port: int = 0, *, szx: int = 6, max_body: int = 1 << 20
+) -> CoapServer:
+    """A server that listens; ``server.port`` tells where. ``szx``: size exponent of the blocks it prefers, 0 to 6."""
+    server = CoapServer(handler, szx=szx, max_body=max_body)
+    await server.bind(host, port)
+    return server
