@@ -608,11 +608,11 @@ impl Broker {
             let stage = self.journal.stage();
             let session = connection.session.and_then(|key| self.sessions.get(&key));
             if connection.is_barred(stage) {
-                self.journal.waiting.push(peer);
+                self.journal.waiting.insert(peer);
                 return None;
             }
             if session.is_some_and(|session| session.is_barred(stage)) {
-                self.journal.waiting.push(peer);
+                self.journal.waiting.insert(peer);
             }
             return self.closed(now, peer).map(Turn::Told);
         }

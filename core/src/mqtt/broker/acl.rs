@@ -54,7 +54,12 @@ struct Rule {
 ///
 /// `read`, `write`, `readwrite` (also when nothing is said) or `deny`, then a topic filter. What no rule allows is
 /// denied, and so is what one denies, whatever others allow. An identifier or user name that holds `/`, `+` or `#` is
-/// no level of any topic, so that a pattern gives it nothing.
+/// no level of any topic, so that a pattern gives it nothing; nor does a pattern that begins with it, if it begins with
+/// `$`.
+///
+/// A client calls itself what it likes: `client` and `%c` are worth as much as the host's answer to
+/// [`Event::Authenticate`](super::Event::Authenticate) makes of them, `user` and `%u` as much as the password. Who comes
+/// back to a session under another name, or with other rights, gets of what waited there what it may read now.
 ///
 /// - **PUBLISH** to a topic that may not be written: acknowledged as any other, but not passed on and not retained
 ///   (`[MQTT-3.3.5-2]`); counted in [`Stats::denied`](super::Stats::denied).
@@ -213,10 +218,14 @@ impl Rights {
     }
 
     fn levels<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = Level<'a>> {
-        let own = |name: &'a str| if name.contains(['/', '+', '#']) { Level::Nothing } else { Level::Name(name) };
-        rule.filter.split('/').map(move |text| match text {
-            "%c" if rule.pattern => own(&self.client_id),
-            "%u" if rule.pattern => self.username.as_deref().map_or(Level::Nothing, own),
+        let own = |name: &'a str, first: bool| {
+            // [MQTT-4.7.2-1]: what begins with `$` is the server's, and nobody becomes that by a name.
+            let taken = name.contains(['/', '+', '#']) || (first && name.starts_with('$'));
+            if taken { Level::Nothing } else { Level::Name(name) }
+        };
+        rule.filter.split('/').enumerate().map(move |(at, text)| match text {
+            "%c" if rule.pattern => own(&self.client_id, at == 0),
+            "%u" if rule.pattern => self.username.as_deref().map_or(Level::Nothing, |name| own(name, at == 0)),
             text => level(text),
         })
     }
@@ -360,6 +369,15 @@ mod tests {
         assert!(!rights("x", Some("bob")).may_read("users/ann/inbox"));
         assert!(!rights("x", None).may_read("users//inbox"));
         assert!(rights("x", Some("bob")).may_subscribe("users/+/inbox"));
+    }
+
+    #[test]
+    fn nobody_becomes_the_server_by_a_name() {
+        let table = Arc::new(Acl::parse("pattern %c/#\npattern %u/#\npattern of/%c").unwrap());
+        let named = Rights::new(table.clone(), "$SYS".into(), Some("$x".into()));
+        assert!(!named.may_read("$SYS/broker/version") && !named.may_subscribe("$SYS/#") && !named.may_read("$x/a"));
+        assert!(named.may_read("of/$SYS"));
+        assert!(Rights::new(table, "c".into(), None).may_read("c/1"));
     }
 
     #[test]

@@ -254,18 +254,20 @@ impl Broker {
     fn subscribe(&mut self, peer: Peer, id: PacketId, filters: Filters<'_>) {
         let Some(key) = self.connections.get(&peer).and_then(|connection| connection.session) else { return };
         let mut codes = Vec::new();
+        let mut budget = super::STEPS;
         if let Some(session) = self.sessions.get_mut(&key) {
             for (filter, wanted) in filters {
                 let granted = wanted.min(self.config.max_qos);
                 if session.subscribe(&self.config, filter, granted, self.serial) {
                     self.subscriptions.insert(filter, key, granted);
                     codes.push(granted as u8); // [MQTT-3.8.4-5]
+                    // [MQTT-3.3.1-6], [MQTT-3.8.4-3]: as much as is looked for at once; the rest follows while it is
+                    // sent. Now, as the same filter may stand here again.
+                    session.refill(&self.config, &self.retained, &mut budget);
                 } else {
                     codes.push(SUBSCRIPTION_REFUSED);
                 }
             }
-            // [MQTT-3.3.1-6]: as much as is looked for at once; the rest follows while it is sent.
-            session.refill(&self.config, &self.retained, &mut super::STEPS.clone());
         }
         self.send(peer, &Packet::SubAck { id, codes: &codes }); // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
     }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Instant, Misuse, Peer,
-    mqtt::{Error, QoS},
+    mqtt::{Error, QoS, topic::valid_name},
     wire::Reader,
 };
 use alloc::{
@@ -37,6 +37,7 @@ use alloc::{
     vec::Vec,
 };
 use bytes::Bytes;
+use core::cmp::Reverse;
 
 const BEGIN: u8 = 1;
 const END: u8 = 2;
@@ -108,7 +109,11 @@ impl Put for Vec<u8> {
 /// Reads what [`Put`] wrote.
 pub(super) trait Take<'a> {
     fn u64(&mut self) -> Option<u64>;
+    /// A number that counts from 1: whoever goes on counting will not come round.
+    fn number(&mut self) -> Option<u64>;
     fn short(&mut self) -> Option<&'a str>;
+    /// A topic name.
+    fn name(&mut self) -> Option<&'a str>;
     fn long(&mut self) -> Option<&'a [u8]>;
     fn qos(&mut self) -> Option<QoS>;
 }
@@ -117,6 +122,14 @@ impl<'a> Take<'a> for Reader<'a> {
     fn u64(&mut self) -> Option<u64> {
         let (high, low) = (self.u32()?, self.u32()?);
         Some(u64::from(high).wrapping_shl(32) | u64::from(low))
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.u64().filter(|number| *number <= u64::MAX.wrapping_shr(1))
+    }
+
+    fn name(&mut self) -> Option<&'a str> {
+        self.short().filter(|name| valid_name(name))
     }
 
     fn short(&mut self) -> Option<&'a str> {
@@ -175,7 +188,7 @@ fn frame(pieces: &[&[u8]]) -> [u8; FRAME] {
     [a, b, c, d, e, f, g, h]
 }
 
-fn framed(body: &[u8]) -> Bytes {
+pub(super) fn framed(body: &[u8]) -> Bytes {
     [&frame(&[body]), body].concat().into()
 }
 
@@ -226,7 +239,7 @@ pub(super) struct Journal {
     /// The host has this frame.
     outstanding: Option<u64>,
     /// Peers for which something waits until it is durable.
-    pub(super) waiting: Vec<Peer>,
+    pub(super) waiting: BTreeSet<Peer>,
     /// Bytes that wait to become a frame, about.
     gathered: usize,
     gone: Vec<SessionKey>,
@@ -435,9 +448,13 @@ impl Broker {
     /// published (§3.1.2.5), and the time after which absent clients are forgotten begins anew. Then
     /// [`compact`](Self::compact) gives the file to go on with.
     ///
+    /// Where bounds are lower than they were, sessions and what waits for them are kept as they are until the clients
+    /// have taken them; of the retained messages the latest are kept, as many as there may be.
+    ///
     /// # Errors
-    /// [`Misuse::WrongState`]: not [`BrokerConfig::persistent`](super::BrokerConfig::persistent), or the broker was
-    /// used already. [`Misuse::OutOfRange`]: these are not bytes that a broker wrote.
+    /// Nothing is taken up then. [`Misuse::WrongState`]: not
+    /// [`BrokerConfig::persistent`](super::BrokerConfig::persistent), or the broker was used already.
+    /// [`Misuse::OutOfRange`]: these are not bytes that a broker of this version wrote.
     pub fn restore(&mut self, now: Instant, file: &[u8]) -> Result<Restored, Error> {
         let now = self.clock.advance(now);
         let unused = self.connections.is_empty() && self.sessions.is_empty() && self.serial == 0;
@@ -453,9 +470,18 @@ impl Broker {
         let mut replay = Replay::default();
         while let Some((body, behind)) = next(rest) {
             if self.replay(&mut replay, body).is_none() {
-                break;
+                // Whole, and yet not understood: to go on without it would lose it for good.
+                self.sessions.clear();
+                self.clients.clear();
+                (self.serial, self.last_session) = (0, 0);
+                return Err(Misuse::OutOfRange.into());
             }
             rest = behind;
+        }
+        let mut retained: Vec<_> = replay.retained.into_values().collect();
+        retained.sort_unstable_by_key(|message| Reverse(message.serial));
+        for message in retained {
+            self.retained.retain(&message);
         }
         let known: Vec<SessionKey> = self.sessions.keys().copied().collect();
         for key in known {
@@ -475,8 +501,11 @@ impl Broker {
         for (filter, qos) in session.subscribed() {
             self.subscriptions.insert(filter, key, qos);
         }
+        // Not every message is recorded. What comes now is later than any that a search of before may find.
+        self.serial = self.serial.max(session.searched_until());
         session.start_recording();
-        let given = session.saved_acl.take().and_then(|text| Acl::parse(&text).ok()).map(Arc::new);
+        // Rights that are no longer understood are none.
+        let given = session.saved_acl.take().map(|text| Arc::new(Acl::parse(&text).unwrap_or_default()));
         let acl = given.or_else(|| self.config.acl.clone());
         session.rights = acl.map(|acl| Rights::new(acl, session.client_id.clone(), session.username.clone()));
         if let Some(expiry) = self.config.session_expiry {
@@ -493,24 +522,29 @@ impl Broker {
         while !r.is_empty() {
             match r.u8()? {
                 END => {
-                    self.serial = self.serial.max(r.u64()?);
-                    self.last_session = self.last_session.max(r.u64()?);
+                    self.serial = self.serial.max(r.number()?);
+                    self.last_session = self.last_session.max(r.number()?);
                     replay.begun = true;
                     replay.kept.clear();
                 }
                 MESSAGE => {
-                    let (serial, qos, topic, payload) = (r.u64()?, r.qos()?, r.short()?, r.long()?);
+                    let (serial, qos, topic, payload) = (r.number()?, r.qos()?, r.name()?, r.long()?);
                     let payload = Bytes::copy_from_slice(payload);
                     let message = Arc::new(Message { topic: topic.into(), payload, qos, serial });
                     self.serial = self.serial.max(serial);
-                    replay.known.insert(serial, Arc::downgrade(&message));
+                    if replay.known.insert(serial, Arc::downgrade(&message)).is_some() {
+                        return None;
+                    }
                     here.push(message);
                 }
                 SESSION => {
-                    let (key, entries) = (r.u64()?, r.long()?);
+                    let (key, entries) = (r.number()?, r.long()?);
                     let session = self.sessions.entry(key).or_insert_with(|| Session::new("".into(), false));
                     session.replay(entries, &replay.known)?;
-                    self.clients.insert(session.client_id.clone(), key);
+                    // One client, one session.
+                    if *self.clients.entry(session.client_id.clone()).or_insert(key) != key {
+                        return None;
+                    }
                     self.last_session = self.last_session.max(key);
                 }
                 GONE => {
@@ -520,14 +554,17 @@ impl Broker {
                 }
                 RETAIN => {
                     if let Some(message) = replay.known.get(&r.u64()?).and_then(Weak::upgrade) {
-                        self.retained.retain(&message);
+                        // What is retained for the others comes behind: only all of it together keeps the bounds.
+                        replay.retained.insert(message.topic.clone(), message);
                     }
                 }
-                FORGET => self.retained.remove(r.short()?),
+                FORGET => {
+                    replay.retained.remove(r.short()?);
+                }
                 WILL => {
-                    let number = r.u64()?;
+                    let number = r.number()?;
                     let retain = r.u8()? != 0;
-                    let (qos, topic) = (r.qos()?, r.short()?.into());
+                    let (qos, topic) = (r.qos()?, r.name()?.into());
                     let payload = Bytes::copy_from_slice(r.long()?);
                     let message = Message { topic, payload, qos, serial: 0 };
                     replay.wills.insert(number, LastWill { message, retain, number });
@@ -559,6 +596,7 @@ struct Replay {
     begun: bool,
     /// Messages in it, which what follows refers to.
     kept: Vec<Arc<Message>>,
+    retained: BTreeMap<Arc<str>, Arc<Message>>,
     wills: BTreeMap<u64, LastWill>,
 }
 
@@ -567,7 +605,8 @@ pub(super) type Known = BTreeMap<u64, Weak<Message>>;
 
 /// An entry's delivery: the flags are the QoS, then 4 for retained, 8 for held.
 pub(super) fn delivery(known: &Known, serial: u64, flags: u8) -> Option<Option<Delivery>> {
-    let qos = QoS::from_u8(flags & 3)?;
+    // What is of QoS 0 is not kept.
+    let qos = QoS::from_u8(flags & 3).filter(|qos| *qos != QoS::AtMostOnce)?;
     let message = known.get(&serial).and_then(Weak::upgrade);
     Some(message.map(|message| Delivery { message, qos, retain: flags & 4 != 0 }))
 }

@@ -195,6 +195,37 @@ impl Session {
         self.rights.as_ref().is_none_or(|rights| rights.may_read(topic))
     }
 
+    /// Whoever comes back may have other rights than who went, or another name: what is on its way to the client and
+    /// may not be read any more goes no further. What waits is looked at when its turn comes.
+    pub(super) fn drop_denied(&mut self) {
+        for flight in core::mem::take(&mut self.in_flight) {
+            if self.may_read(&flight.delivery.message.topic) {
+                self.in_flight.push_back(flight);
+            } else {
+                self.bytes = self.bytes.saturating_sub(flight.delivery.message.size());
+                self.note(saved::PUBACK, flight.id);
+            }
+        }
+    }
+
+    /// Takes what may not be read from the front of `queue`: for the journal it is sent, and acknowledged at once.
+    fn skip_denied(&mut self) {
+        while let Some((_, first)) = self.queue.front() {
+            if self.may_read(&first.message.topic) {
+                return;
+            }
+            let Some((_, delivery)) = self.queue.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(delivery.message.size());
+            if self.changes.is_some() {
+                let id = self.unused_id();
+                if let Some(changes) = &mut self.changes {
+                    changes.send(id);
+                }
+                self.note(saved::PUBACK, id);
+            }
+        }
+    }
+
     // ---- subscriptions
 
     /// Grants a subscription, or replaces the one with that filter (`[MQTT-3.8.4-3]`). Messages retained so far, up to
@@ -319,6 +350,11 @@ impl Session {
         !self.walks.is_empty()
     }
 
+    /// The last message that such a search may find.
+    pub(super) fn searched_until(&self) -> u64 {
+        self.walks.values().map(Walk::until).max().unwrap_or_default()
+    }
+
     /// Whether such a search is still to find the retained message of this topic.
     fn is_to_find(&self, retained: &Retained, topic: &str) -> bool {
         let found = || retained.get(topic);
@@ -382,6 +418,7 @@ impl Session {
             self.sent = self.sent.saturating_add(1);
             return Some(outgoing);
         }
+        self.skip_denied();
         let open = self.is_open(config);
         let waiting = self.queue.front().filter(|_| open).map(|(serial, _)| *serial);
         let instant = self.instant.front().map(|(serial, _)| *serial);
@@ -412,8 +449,9 @@ impl Session {
         unacknowledged < config.max_in_flight.clamp(1, MAX_IN_FLIGHT)
     }
 
-    /// The first of `queue` goes to `in_flight`; whether there was one.
+    /// The first of `queue` that may be read goes to `in_flight`; whether there was one.
     fn send_first(&mut self, stage: u64) -> bool {
+        self.skip_denied();
         let Some((_, delivery)) = self.queue.pop_front() else { return false };
         let id = self.unused_id();
         if let Some(changes) = &mut self.changes {
@@ -508,5 +546,37 @@ impl Session {
         if self.received.remove(&id) {
             self.note(saved::RELEASE, id);
         }
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// All that a restart has to find, of messages of QoS 1 and 2.
+    pub(super) fn describe(&self, retained: &Retained) -> alloc::vec::Vec<String> {
+        use alloc::{format, vec::Vec};
+        let one = |delivery: &Delivery| {
+            let Delivery { message, qos, retain } = delivery;
+            format!("{} {:?} {qos:?} retain {retain}", message.topic, message.payload)
+        };
+        let mut lines = Vec::from([format!(
+            "{:?}, {} and {} bytes, received {:?}, releasing {:?}",
+            self.username, self.bytes, self.subscription_bytes, self.received, self.releasing
+        )]);
+        for (filter, Subscription { qos, walk }) in &self.subscriptions {
+            let walk = walk.and_then(|number| self.walks.get(&number));
+            let is_ahead = |message: &&Arc<Message>| {
+                let lasts = message.qos.min(*qos) != QoS::AtMostOnce && self.may_read(&message.topic);
+                lasts && walk.is_some_and(|walk| walk.is_to_find(message))
+            };
+            let ahead: Vec<_> = retained.all().filter(is_ahead).map(|message| &message.topic).collect();
+            lines.push(format!("subscribed {filter} {qos:?}, to be found {ahead:?}"));
+        }
+        lines.extend(
+            self.in_flight.iter().map(|flight| format!("in flight {} {}", flight.id.get(), one(&flight.delivery))),
+        );
+        lines.extend(self.queue.iter().map(|(_, delivery)| format!("waits {}", one(delivery))));
+        let held = self.held.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce);
+        lines.extend(held.map(|delivery| format!("held {}", one(delivery))));
+        lines
     }
 }

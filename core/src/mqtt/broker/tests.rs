@@ -7,4 +7,5 @@ mod connections;
 mod messages;
 mod properties;
 mod restart;
+mod restored;
 mod sessions;

@@ -23,7 +23,7 @@ use super::{
     Delivery, Flight, Session, Subscription,
 };
 use crate::{
-    mqtt::{PacketId, QoS},
+    mqtt::{PacketId, QoS, topic::valid_filter},
     wire::Reader,
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -141,6 +141,7 @@ impl Session {
         self.username = username;
         self.rights = rights;
         self.rights_given = given;
+        self.drop_denied();
         let text = self.given_text();
         if let Some(changes) = self.changes.as_mut().filter(|_| !same) {
             changes.rights(self.username.as_deref(), text.as_deref());
@@ -199,7 +200,7 @@ impl Session {
         let mut r = Reader::new(entries);
         while !r.is_empty() {
             match r.u8()? {
-                OPEN => self.client_id = r.short()?.into(),
+                OPEN if self.client_id.is_empty() => self.client_id = r.short()?.into(),
                 RIGHTS => {
                     let (named, name) = (r.u8()? != 0, r.short()?);
                     let (given, text) = (r.u8()? != 0, r.long()?);
@@ -209,12 +210,16 @@ impl Session {
                     self.saved_acl = given.then(|| text.into());
                 }
                 SUBSCRIBE => {
-                    let (filter, qos): (Arc<str>, _) = (r.short()?.into(), r.qos()?);
-                    let (walk, until) = (r.u64()?, r.u64()?);
+                    let filter = r.short().filter(|filter| valid_filter(filter))?;
+                    let (filter, qos): (Arc<str>, _) = (filter.into(), r.qos()?);
+                    let (walk, until) = (r.number()?, r.number()?);
                     self.unsubscribe(&filter);
                     self.subscription_bytes = self.subscription_bytes.saturating_add(filter.len());
                     self.serial = self.serial.max(walk);
                     let mut number = None;
+                    if self.walks.contains_key(&walk) {
+                        return None;
+                    }
                     if walk != 0 {
                         self.walks.insert(walk, Walk::again(filter.clone(), until));
                         number = Some(walk);
@@ -262,7 +267,8 @@ impl Session {
                 }
             }
         }
-        Some(())
+        // There is none without a name.
+        (!self.client_id.is_empty()).then_some(())
     }
 
     fn replay_id(&mut self, entry: u8, id: PacketId) -> Option<()> {

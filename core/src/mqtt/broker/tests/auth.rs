@@ -139,3 +139,46 @@ fn the_hosts_answer_brings_its_own_rights() {
     b.publish(1, "t", b"x", Q0, false);
     assert_eq!(b.got(1), ["PingResp", "t x q0"]);
 }
+
+#[test]
+fn who_takes_up_a_session_under_another_name_gets_what_that_one_may_read() {
+    for persistent in [false, true] {
+        let acl = Some(Arc::new(Acl::parse("user ann\ntopic read #\nuser bob\ntopic read b").unwrap()));
+        let mut b = Bench::new(BrokerConfig { acl, persistent, max_in_flight: 1, ..BrokerConfig::default() });
+        let durable = |b: &mut Bench| {
+            while b.broker.recorded(b.now).is_ok() {
+                b.drain();
+            }
+        };
+        let kept = |username| Connect { username: Some(username), clean_session: false, ..clean("c") };
+        b.open(1, &kept("ann"));
+        durable(&mut b);
+        let filters = [("#", Q2)];
+        let mut subscribe = vec![0; subscribe_len(&filters)];
+        encode_subscribe(&mut Writer::new(&mut subscribe), id(9), &filters);
+        b.send(1, &subscribe).unwrap();
+        for (topic, payload) in [("a", "1"), ("a", "2"), ("b", "3"), ("a", "4"), ("b", "5")] {
+            b.broker.publish(b.now, topic, payload, Q2, false).unwrap();
+        }
+        b.drain();
+        durable(&mut b);
+        // The first is on its way.
+        assert_eq!(b.got(1).last().unwrap(), "a 1 q2#2");
+        b.lose(1);
+        let mut got = b.open(2, &kept("bob"));
+        durable(&mut b);
+        got.extend(b.got(2));
+        assert!(
+            got.last().unwrap().starts_with("b 3 q2#") && got.iter().all(|line| !line.starts_with("a ")),
+            "{got:?}"
+        );
+        let n: u16 = got.last().unwrap().split_once('#').unwrap().1.parse().unwrap();
+        b.packet(2, &Packet::PubRec(id(n)));
+        b.packet(2, &Packet::PubComp(id(n)));
+        durable(&mut b);
+        let got = b.got(2);
+        assert!(got.last().is_some_and(|last| last.starts_with("b 5 q2#")), "{got:?}");
+        assert_eq!((b.broker.stats().queued, b.broker.stats().queued_bytes), (1, 2));
+        assert_eq!(b.broker.publish(b.now, "a", "6", Q2, false), Ok(0));
+    }
+}

@@ -91,6 +91,19 @@ fn a_retained_message_waits_for_subscribers_until_it_is_replaced_or_removed() {
 }
 
 #[test]
+fn the_same_filter_twice_in_one_packet_is_as_in_two() {
+    let mut b = Bench::default();
+    b.broker.publish(b.now, "t", "old", Q2, true).unwrap();
+    b.clean(1);
+    // [MQTT-3.8.4-4]: as if they came one after the other; [MQTT-3.8.4-3]: so the second sends it once more.
+    let got = b.subscribe(1, &[("t", Q1), ("t", Q0)]);
+    assert_eq!(got, ["t old q1#2 retain", "t old q0 retain"]);
+    b.broker.publish(b.now, "t", "new", Q2, false).unwrap();
+    b.drain();
+    assert_eq!(b.got(1), ["t new q0"]);
+}
+
+#[test]
 fn more_retained_messages_than_are_queued_come_as_the_client_takes_them() {
     let config = BrokerConfig { max_queued: 10, max_queued_bytes: 50_000, max_in_flight: 4, ..BrokerConfig::default() };
     let mut b = Bench::new(config);
