@@ -940,20 +940,20 @@
 /**
  * Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
  */
-#define WAFT_MQTT_CLIENT_WORDS 22
+#define WAFT_MQTT_CLIENT_WORDS 16
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
  */
-#define WAFT_MQTT_CLIENT_WORDS 30
+#define WAFT_MQTT_CLIENT_WORDS 26
 #endif
 
 /**
  * Bytes of memory that one message in flight takes in the table of waft_mqtt_client_init().
  */
-#define WAFT_MQTT_IN_FLIGHT_SIZE 8
+#define WAFT_MQTT_IN_FLIGHT_SIZE 12
 
 /**
  * Nothing to tell.
@@ -1011,11 +1011,6 @@
  * A message with too long a topic or payload is passed over; its payload has `len` bytes.
  */
 #define WAFT_MQTT_EVENT_SKIPPED 10
-
-/**
- * Filters that one call takes at most.
- */
-#define WAFT_MQTT_FILTERS 8
 
 /**
  * Words of a handle; `sizeof(waft_mqtt_journal_t)` is what to write.
@@ -3613,7 +3608,7 @@ int32_t waft_mqtt_client_payload(waft_mqtt_client_t *handle,
                                  size_t *taken);
 
 /**
- * Subscribes to `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
+ * Subscribes to `count` filters. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
  */
 int32_t waft_mqtt_client_subscribe(waft_mqtt_client_t *handle,
                                    uint64_t now,
@@ -3622,7 +3617,7 @@ int32_t waft_mqtt_client_subscribe(waft_mqtt_client_t *handle,
                                    uint16_t *id);
 
 /**
- * Unsubscribes from `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_UNSUBSCRIBED for `*id`.
+ * Unsubscribes from `count` filters. The answer is WAFT_MQTT_EVENT_UNSUBSCRIBED for `*id`.
  */
 int32_t waft_mqtt_client_unsubscribe(waft_mqtt_client_t *handle,
                                      uint64_t now,

@@ -59,7 +59,7 @@ fn payload_len(qos: QoS) -> u32 {
 }
 
 fn out(qos: QoS) {
-    let (mut arena, mut table, mut out) = ([0; 304], [InFlight::EMPTY; 3], [0; 176]);
+    let (mut arena, mut table, mut out) = ([0; 288], [InFlight::EMPTY; 3], [0; 176]);
     assert!(arena.len() + size_of_val(&table) + out.len() <= 512);
     let mut client = connected(Config { window: 240, ..Config::default() }, &mut arena, &mut table);
     let (pattern, header) = (pattern(), header(qos));

@@ -108,7 +108,7 @@ pub(crate) unsafe fn machine_ref<'h, O: Opaque>(handle: *const O) -> Result<&'h 
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that live, and do not change, for `'b`.
-pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Fail> {
+pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Misuse> {
     if len == 0 {
         return Ok(&[]);
     }
@@ -121,7 +121,7 @@ pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that nothing else uses for `'b`.
-pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Fail> {
+pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Misuse> {
     if len == 0 {
         return Ok(&mut []);
     }
@@ -130,13 +130,13 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
     Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
 }
 
-fn check<T>(pointer: *const T, len: usize) -> Result<(), Fail> {
+fn check<T>(pointer: *const T, len: usize) -> Result<(), Misuse> {
     if pointer.is_null() {
-        return Err(Misuse::NullPointer.into());
+        return Err(Misuse::NullPointer);
     }
     let bytes = len.checked_mul(size_of::<T>()).and_then(|n| isize::try_from(n).ok());
     if bytes.is_none() || !pointer.is_aligned() {
-        return Err(Misuse::OutOfRange.into());
+        return Err(Misuse::OutOfRange);
     }
     Ok(())
 }
@@ -251,8 +251,8 @@ mod tests {
         // SAFETY: nothing is read through NULL.
         unsafe {
             assert!(lent::<u8>(ptr::null(), 0).unwrap().is_empty());
-            assert_eq!(lent::<u8>(ptr::null(), 1).unwrap_err(), NULL);
-            assert_eq!(lent::<u8>(ptr::dangling(), usize::MAX).unwrap_err(), Fail(-7));
+            assert_eq!(lent::<u8>(ptr::null(), 1).unwrap_err(), Misuse::NullPointer);
+            assert_eq!(lent::<u8>(ptr::dangling(), usize::MAX).unwrap_err(), Misuse::OutOfRange);
         }
     }
 

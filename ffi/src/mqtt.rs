@@ -4,17 +4,20 @@
 pub mod packet;
 
 use crate::{
-    error::{Fail, result},
+    error::result,
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
-    types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
+    types::{
+        WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
+        deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
+    },
 };
-use heapless::Vec;
 use waft::{
     Input, Misuse, Peer,
     mqtt::{
-        Connect, PacketId, QoS, Will,
+        PacketId, QoS,
         client::{
-            Client, Config, Event, InFlight,
+            Client, Config, InFlight,
+            raw::{Kind, RawConnect, Told},
             session::{Journal, Record},
         },
     },
@@ -22,10 +25,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_MQTT_CLIENT_WORDS: usize = 22;
+pub const WAFT_MQTT_CLIENT_WORDS: usize = 16;
 /// Words of a handle; `sizeof(waft_mqtt_client_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_MQTT_CLIENT_WORDS: usize = 30;
+pub const WAFT_MQTT_CLIENT_WORDS: usize = 26;
 
 /// An MQTT 3.1.1 client: one connection to one server, and the session that outlives it.
 ///
@@ -45,7 +48,7 @@ unsafe impl Opaque for waft_mqtt_client_t {
 const _: () = assert!(fits::<waft_mqtt_client_t>(), "raise WAFT_MQTT_CLIENT_WORDS");
 
 /// Bytes of memory that one message in flight takes in the table of waft_mqtt_client_init().
-pub const WAFT_MQTT_IN_FLIGHT_SIZE: usize = 8;
+pub const WAFT_MQTT_IN_FLIGHT_SIZE: usize = 12;
 const _: () = assert!(size_of::<InFlight>() <= WAFT_MQTT_IN_FLIGHT_SIZE, "raise WAFT_MQTT_IN_FLIGHT_SIZE");
 
 /// How a client behaves. Begin with waft_mqtt_client_defaults().
@@ -178,61 +181,27 @@ impl waft_mqtt_event_t {
         bytes: waft_bytes_t::EMPTY,
     };
 
-    /// One that is filled in member by member, which takes less code than a whole one for each kind.
-    fn of(event: Option<Event<'_>>) -> Self {
+    fn of(told: &Told<'_>) -> Self {
         let mut to = Self::NONE;
-        let Some(event) = event else { return to };
-        to.kind = match event {
-            Event::Connected { session_present } => {
-                to.session_present = u8::from(session_present);
-                WAFT_MQTT_EVENT_CONNECTED
+        to.kind = told.kind as u32;
+        to.id = id_or_0(told.id);
+        to.len = told.len;
+        let code = told.code;
+        match told.kind {
+            Kind::Publish => {
+                to.qos = (code >> 1) & 3;
+                to.retain = code & 1;
+                to.dup = (code >> 3) & 1;
+                to.topic = waft_str_t { data: told.bytes.as_ptr().cast(), len: told.bytes.len() };
             }
-            Event::Refused { code } => {
-                to.code = code as u8;
-                WAFT_MQTT_EVENT_REFUSED
-            }
-            Event::Publish(publish) => {
-                to.topic = waft_str_t::of(publish.topic);
-                to.len = publish.payload_len;
-                to.id = id_or_0(publish.id);
-                to.qos = publish.qos as u8;
-                to.retain = u8::from(publish.retain);
-                to.dup = u8::from(publish.dup);
-                WAFT_MQTT_EVENT_PUBLISH
-            }
-            Event::Payload { bytes, last } => {
-                to.bytes = waft_bytes_t::of(bytes);
-                to.last = u8::from(last);
-                WAFT_MQTT_EVENT_PAYLOAD
-            }
-            Event::Acknowledged { id } => {
-                to.id = id.get();
-                WAFT_MQTT_EVENT_ACKNOWLEDGED
-            }
-            Event::Subscribed { id, codes } => {
-                to.id = id.get();
-                to.bytes = waft_bytes_t::of(codes);
-                WAFT_MQTT_EVENT_SUBSCRIBED
-            }
-            Event::Unsubscribed { id } => {
-                to.id = id.get();
-                WAFT_MQTT_EVENT_UNSUBSCRIBED
-            }
-            Event::PayloadWanted { id, offset, len } => {
-                to.id = id_or_0(id);
-                to.offset = offset;
-                to.len = len;
-                WAFT_MQTT_EVENT_PAYLOAD_WANTED
-            }
-            Event::Closed { reason } => {
-                to.code = reason as u8;
-                WAFT_MQTT_EVENT_CLOSED
-            }
-            Event::Skipped { payload_len, .. } => {
-                to.len = payload_len;
-                WAFT_MQTT_EVENT_SKIPPED
-            }
-        };
+            Kind::Connected => to.session_present = code,
+            Kind::Payload => to.last = code,
+            Kind::PayloadWanted => to.offset = told.offset,
+            _ => to.code = code,
+        }
+        if told.kind != Kind::Publish && !told.bytes.is_empty() {
+            to.bytes = waft_bytes_t::of(told.bytes);
+        }
         to
     }
 }
@@ -241,12 +210,9 @@ fn id_or_0(id: Option<PacketId>) -> u16 {
     id.map_or(0, PacketId::get)
 }
 
-fn qos(n: u8) -> Result<QoS, Fail> {
-    QoS::from_u8(n).ok_or_else(|| Misuse::OutOfRange.into())
+fn qos(n: u8) -> Result<QoS, Misuse> {
+    QoS::from_u8(n).ok_or(Misuse::OutOfRange)
 }
-
-/// Filters that one call takes at most.
-pub const WAFT_MQTT_FILTERS: usize = 8;
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
 #[unsafe(no_mangle)]
@@ -314,29 +280,24 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
     connect: *const waft_mqtt_connect_t,
 ) -> i32 {
     result((|| {
-        // SAFETY: C lends the handle and what `connect` names, for this call.
+        // SAFETY: C lends the handle and `connect` for this call.
         let (client, c) = unsafe { (machine(handle)?, lent(connect, 1)?.first().ok_or(Misuse::NullPointer)?) };
-        // SAFETY: likewise.
-        let connect = unsafe {
-            let will = match c.will_topic.lent_if_any()? {
-                None => None,
-                Some(topic) => Some(Will {
-                    topic,
-                    payload: c.will_payload.lent()?,
-                    qos: qos(c.will_qos)?,
-                    retain: c.will_retain != 0,
-                }),
-            };
-            Connect {
-                client_id: c.client_id.lent()?,
-                clean_session: c.clean_session != 0,
-                keep_alive: c.keep_alive,
-                will,
-                username: c.username.lent_if_any()?,
-                password: if c.password.data.is_null() { None } else { Some(c.password.lent()?) },
+        let will = !c.will_topic.data.is_null();
+        let mut flags = u8::from(c.clean_session != 0) << 1;
+        if will {
+            flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
+        }
+        let (client_id, topic, username) = (c.client_id.as_bytes(), c.will_topic.as_bytes(), c.username.as_bytes());
+        let mut strings = [None; 5];
+        for (n, bytes) in [client_id, topic, c.will_payload, username, c.password].into_iter().enumerate() {
+            // What has to be there may be empty, and then a NULL pointer.
+            let there = n == 0 || (n == 2 && will) || (n != 2 && !bytes.data.is_null());
+            if let (true, Some(string)) = (there, strings.get_mut(n)) {
+                // SAFETY: C lends what `connect` names, too.
+                *string = Some(unsafe { bytes.lent() }?);
             }
-        };
-        Ok(client.connect(instant(now), Peer(peer), &connect)?)
+        }
+        Ok(client.connect_raw(instant(now), Peer(peer), &RawConnect { strings, flags, keep_alive: c.keep_alive })?)
     })())
 }
 
@@ -372,8 +333,8 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
         // SAFETY: C lends the handle, the topic and the payload for this call, and the place of `id`.
         unsafe {
             let (client, out) = (machine(handle)?, Out::new(id)?);
-            let (topic, payload) = (topic.lent()?, payload.lent()?);
-            out.set(id_or_0(client.publish(instant(now), topic, payload, self::qos(qos)?, retain != 0)?));
+            let (topic, payload) = (topic.as_bytes().lent()?, payload.lent()?);
+            out.set(id_or_0(client.publish_raw(instant(now), topic, payload, self::qos(qos)?, retain != 0)?));
         }
         Ok(())
     })())
@@ -395,8 +356,8 @@ pub unsafe extern "C" fn waft_mqtt_client_publish_streamed(
         // SAFETY: as for `waft_mqtt_client_publish`.
         unsafe {
             let (client, out) = (machine(handle)?, Out::new(id)?);
-            let topic = topic.lent()?;
-            out.set(id_or_0(client.publish_streamed(instant(now), topic, len, self::qos(qos)?, retain != 0)?));
+            let topic = topic.as_bytes().lent()?;
+            out.set(id_or_0(client.publish_streamed_raw(instant(now), topic, len, self::qos(qos)?, retain != 0)?));
         }
         Ok(())
     })())
@@ -420,7 +381,7 @@ pub unsafe extern "C" fn waft_mqtt_client_payload(
     })())
 }
 
-/// Subscribes to `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
+/// Subscribes to `count` filters. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_subscribe(
     handle: *mut waft_mqtt_client_t,
@@ -433,17 +394,14 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
         // SAFETY: C lends the handle, the filters and their text for this call, and the place of `id`.
         unsafe {
             let (client, out) = (machine(handle)?, Out::new(id)?);
-            let mut list: Vec<(&str, QoS), WAFT_MQTT_FILTERS> = Vec::new();
-            for filter in lent(filters, count)? {
-                list.push((filter.filter.lent()?, qos(filter.qos)?)).map_err(|_| Misuse::OutOfRange)?;
-            }
-            out.set(client.subscribe(instant(now), &list)?.get());
+            let each = |filter: &waft_mqtt_filter_t| Ok((filter.filter.as_bytes().lent()?, qos(filter.qos)?));
+            out.set(client.subscribe_raw(instant(now), lent(filters, count)?.iter().map(each))?.get());
         }
         Ok(())
     })())
 }
 
-/// Unsubscribes from `count` filters, at most WAFT_MQTT_FILTERS. The answer is WAFT_MQTT_EVENT_UNSUBSCRIBED for `*id`.
+/// Unsubscribes from `count` filters. The answer is WAFT_MQTT_EVENT_UNSUBSCRIBED for `*id`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
     handle: *mut waft_mqtt_client_t,
@@ -456,11 +414,8 @@ pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
         // SAFETY: as for `waft_mqtt_client_subscribe`.
         unsafe {
             let (client, out) = (machine(handle)?, Out::new(id)?);
-            let mut list: Vec<&str, WAFT_MQTT_FILTERS> = Vec::new();
-            for filter in lent(filters, count)? {
-                list.push(filter.lent()?).map_err(|_| Misuse::OutOfRange)?;
-            }
-            out.set(client.unsubscribe(instant(now), &list)?.get());
+            let each = |filter: &waft_str_t| Ok((filter.as_bytes().lent()?, QoS::AtMostOnce));
+            out.set(client.unsubscribe_raw(instant(now), lent(filters, count)?.iter().map(each))?.get());
         }
         Ok(())
     })())
@@ -655,9 +610,11 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_input(
         unsafe {
             let client = machine(handle)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            let done = client.handle_input(instant(now), Input { peer: Peer(peer), bytes: lent(data, len)? })?;
-            handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
-            out.set(waft_mqtt_event_t::of(done.event));
+            let mut told = Told::NOTHING;
+            let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
+            client.handle_input_raw(instant(now), input, &mut told)?;
+            handled.set(waft_handled_t { consumed: told.consumed, needed: told.needed });
+            out.set(waft_mqtt_event_t::of(&told));
         }
         Ok(())
     })())
@@ -686,9 +643,18 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
         unsafe {
             let client = machine(handle)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let (what, told) = waft_output_t::of(client.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
+            let mut told = Told::NOTHING;
+            let len = client.poll_output_raw(instant(now), lent_mut(buffer, buffer_len)?, &mut told);
+            let mut what = waft_output_t { kind: WAFT_OUTPUT_EVENT, peer: 0, len: 0, deadline: WAFT_NEVER };
+            if len != 0 {
+                (what.kind, what.peer, what.len) = (WAFT_OUTPUT_TRANSMIT, client.peer().0, len);
+            } else if told.needed != 0 {
+                (what.kind, what.len) = (WAFT_OUTPUT_BUFFER_TOO_SMALL, told.needed);
+            } else if told.kind == Kind::Nothing {
+                (what.kind, what.deadline) = (WAFT_OUTPUT_TIMEOUT, deadline(client.next_timeout()));
+            }
             output.set(what);
-            out.set(waft_mqtt_event_t::of(told));
+            out.set(waft_mqtt_event_t::of(&told));
         }
         Ok(())
     })())

@@ -32,11 +32,16 @@ impl waft_str_t {
         Self { data: text.as_ptr().cast(), len: text.len() }
     }
 
+    /// For what looks at the bytes itself.
+    pub(crate) const fn as_bytes(self) -> waft_bytes_t {
+        waft_bytes_t { data: self.data.cast(), len: self.len }
+    }
+
     /// # Safety
     /// It names as many bytes as it says, which live and do not change for `'b`; or nothing.
     pub(crate) unsafe fn lent<'b>(self) -> Result<&'b str, Fail> {
         // SAFETY: the caller's.
-        let bytes = unsafe { lent::<u8>(self.data.cast(), self.len) }?;
+        let bytes = unsafe { self.as_bytes().lent() }?;
         core::str::from_utf8(bytes).map_err(|_| Misuse::InvalidString.into())
     }
 
@@ -59,7 +64,7 @@ impl waft_bytes_t {
 
     /// # Safety
     /// As for [`waft_str_t::lent`].
-    pub(crate) unsafe fn lent<'b>(self) -> Result<&'b [u8], Fail> {
+    pub(crate) unsafe fn lent<'b>(self) -> Result<&'b [u8], Misuse> {
         // SAFETY: the caller's.
         unsafe { lent(self.data, self.len) }
     }

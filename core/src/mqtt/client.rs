@@ -22,9 +22,9 @@
 //! ```
 //!
 //! # Memory
-//! - The **arena** holds, encoded, each message until it is acknowledged (at QoS 0: sent), each SUBSCRIBE and
-//!   UNSUBSCRIBE until it is answered, and the CONNECT until it is sent. From the first [`Client::connect`] on it
-//!   keeps room for another CONNECT of that length.
+//! - The **arena** holds, encoded and without anything between them, each message until it is acknowledged (at QoS 0:
+//!   sent), each SUBSCRIBE and UNSUBSCRIBE until it is answered, and at its end the CONNECT: room for another of that
+//!   length is kept from the first [`Client::connect`] on.
 //! - The **table** has an [`InFlight`] for each of these, and for each message received whose handshake goes on.
 //!   Commands leave [`Config::keep_free`] of it to reception. Acknowledgements are made from it, so none needs room
 //!   of its own and none is lost.
@@ -40,26 +40,23 @@
 mod flow;
 mod input;
 mod output;
+pub mod raw;
 pub mod session;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod write;
 
-use super::{
-    Connect, ConnectReturnCode, Error, PacketId, Publish, QoS,
-    packet::{FilterList, MAX_REMAINING},
-    topic,
-};
+use super::{Connect, ConnectReturnCode, Error, PacketId, Publish, QoS, packet::MAX_REMAINING};
 use crate::{
-    Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage,
-    arena::Arena,
+    Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage,
     time::Clock,
     timer::{Timer, Timers},
-    wire::Writer,
 };
-use flow::{Excuse, Link, Step};
+use flow::{Excuse, Link};
+use raw::{RawConnect, Told};
 pub use slots::InFlight;
-use slots::Slots;
+use slots::{Due, Slots};
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,22 +207,18 @@ impl Timer for Deadline {
     }
 }
 
-/// The kept packet that is being sent, perhaps in pieces.
+/// The packet that is being sent, perhaps in pieces.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sending {
-    /// Its tag in the arena, if there is one.
-    tag: Option<u32>,
-    /// How much of what stands in the arena is out.
+    /// How much of it is out of what stands in the memory, and where that ends: the packet, or what there is now of a
+    /// message being streamed.
     sent: usize,
-    /// Where the window for the payload of a streamed message begins; the end of any other packet.
+    end: usize,
+    /// Where the window for the payload begins.
     header: usize,
-    /// How much of the window is filled.
-    filled: usize,
     /// How much payload has been put into the window so far, of how much.
     taken: u32,
     total: u32,
-    /// `PayloadWanted` has been told.
-    asked: bool,
 }
 
 /// The message that is being received.
@@ -233,36 +226,41 @@ struct Sending {
 struct Receiving {
     /// Bytes of payload to come.
     left: u32,
-    /// The identifier, at QoS 1 and 2.
-    id: Option<PacketId>,
-    /// Nothing of it is told: it was received before, or is too large.
-    quiet: bool,
-    /// Bytes of an oversized header to come.
+    /// Bytes of topic and packet identifier to come of a message that is passed over.
     header: u32,
     /// Bytes of topic in it.
     topic_len: u16,
-    qos: QoS,
+    /// The identifier, at QoS 1 and 2.
+    id: Option<PacketId>,
+    /// The first byte of its packet.
+    first: u8,
+    /// Nothing of it is told: it was received before, or is not wanted.
+    quiet: bool,
 }
 
 /// An MQTT client. See [the module](self).
 #[derive(Debug)]
 pub struct Client<'a> {
-    config: Config,
     clock: Clock,
     timers: Timers<2>,
-    /// Packets to send, by tag: the packet identifier, [`TAG_QOS0`] or [`TAG_CONNECT`].
-    arena: Arena<'a>,
+    // From the configuration.
+    answer_timeout: Duration,
+    max_payload: u32,
+    max_packet: u16,
+    window: u16,
+    manual_ack: bool,
+    /// What is in flight. The CONNECT stands at the end of the memory.
     slots: Slots<'a>,
     sending: Sending,
     receiving: Receiving,
     peer: Peer,
-    link: Link,
+    /// Bytes of the last CONNECT, and so room that the next one finds.
+    reserve: usize,
     /// The identifier to try next.
     next_id: PacketId,
     /// In seconds; 0 for none.
     keep_alive: u16,
-    /// Room in the arena for the next CONNECT.
-    reserve: usize,
+    link: Link,
     clean_session: bool,
     /// DISCONNECT follows when all is sent.
     leaving: bool,
@@ -276,28 +274,26 @@ pub struct Client<'a> {
     closed: Option<CloseReason>,
 }
 
-/// Tag of all messages of QoS 0: they leave in the order they came, so the first is always meant.
-const TAG_QOS0: u32 = 0;
-/// Tag of the CONNECT.
-const TAG_CONNECT: u32 = 0x1_0000;
-
 impl<'a> Client<'a> {
     /// A client without a session, which keeps packets in `arena` and track of them in `table`.
     #[must_use]
     pub fn new(config: Config, arena: impl Into<Storage<'a, u8>>, table: impl Into<Storage<'a, InFlight>>) -> Self {
         Self {
-            config,
             clock: Clock::START,
             timers: Timers::STOPPED,
-            arena: Arena::new(arena),
-            slots: Slots::new(table.into()),
+            answer_timeout: config.answer_timeout,
+            max_payload: config.max_payload,
+            max_packet: config.max_packet,
+            window: config.window.max(1),
+            manual_ack: config.manual_ack,
+            slots: Slots::new(table.into(), arena.into(), config.keep_free),
             sending: Sending::default(),
             receiving: Receiving::default(),
             peer: Peer(0),
-            link: Link::Closed,
+            reserve: 0,
             next_id: PacketId::FIRST,
             keep_alive: 0,
-            reserve: 0,
+            link: Link::Closed,
             clean_session: true,
             leaving: false,
             ping: false,
@@ -315,7 +311,7 @@ impl<'a> Client<'a> {
         match self.link {
             Link::Closed => State::Closed,
             _ if self.leaving => State::Disconnecting,
-            Link::Connecting => State::Connecting,
+            Link::Greeting | Link::Connecting => State::Connecting,
             Link::Connected => State::Connected,
         }
     }
@@ -350,21 +346,7 @@ impl<'a> Client<'a> {
     /// [`Misuse::WrongState`]: there is a connection. [`Misuse::InvalidString`], [`Misuse::InvalidTopic`],
     /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`]: the arena has no room for this CONNECT.
     pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
-        if self.link != Link::Closed {
-            return Err(Misuse::WrongState.into());
-        }
-        connect.check()?;
-        let len = connect.encoded_len();
-        // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
-        let dropped = if connect.clean_session || self.clean_session { self.arena.as_bytes().len() } else { 0 };
-        if len > self.arena.room().saturating_add(dropped) {
-            return Err(Capacity::Arena.into());
-        }
-        self.opened(now, peer, connect.clean_session, connect.keep_alive);
-        self.arena.push(TAG_CONNECT, len, |place| connect.encode(&mut Writer::new(place)))?;
-        self.reserve = len.saturating_add(Arena::OVERHEAD);
-        self.send_kept(TAG_CONNECT);
-        Ok(())
+        self.open(now, peer, &RawConnect::from(connect))
     }
 
     /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
@@ -401,7 +383,7 @@ impl<'a> Client<'a> {
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
         let len = u32::try_from(payload.len()).map_err(|_| Misuse::OutOfRange)?;
-        self.queue_publish(now, topic, len, Some(payload), qos, retain)
+        self.queue_publish(now, topic.as_bytes(), len, Some(payload), qos, retain)
     }
 
     /// Publishes a message of any length: when its turn comes, and again after a reconnect if it was not acknowledged,
@@ -417,7 +399,7 @@ impl<'a> Client<'a> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        self.queue_publish(now, topic, len, None, qos, retain)
+        self.queue_publish(now, topic.as_bytes(), len, None, qos, retain)
     }
 
     /// Gives payload that [`Event::PayloadWanted`] asked for, from the offset it named on. Returns how many of the
@@ -436,7 +418,7 @@ impl<'a> Client<'a> {
     /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
     /// [`Capacity::InFlight`], [`Capacity::Arena`].
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
-        self.queue_filters(now, Step::Subscribe, FilterList::Subscribe(filters))
+        self.queue_filters(now, write::SUBSCRIBE, filters.iter().map(|(filter, qos)| Ok((filter.as_bytes(), *qos))))
     }
 
     /// Takes subscriptions back. Tells [`Event::Unsubscribed`] with the identifier given here.
@@ -444,7 +426,8 @@ impl<'a> Client<'a> {
     /// # Errors
     /// As [`Client::subscribe`].
     pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
-        self.queue_filters(now, Step::Unsubscribe, FilterList::Unsubscribe(filters))
+        let filters = filters.iter().map(|filter| Ok((filter.as_bytes(), QoS::AtMostOnce)));
+        self.queue_filters(now, write::UNSUBSCRIBE, filters)
     }
 
     /// With [`Config::manual_ack`]: the message received under this identifier is safe, so PUBACK or PUBREC may go.
@@ -457,7 +440,7 @@ impl<'a> Client<'a> {
     /// [`Misuse::UnknownId`]: no whole message with this identifier waits for it.
     pub fn acknowledge(&mut self, now: Instant, id: PacketId) -> Result<(), Error> {
         self.clock.advance(now);
-        if self.acknowledged(id) { Ok(()) } else { Err(Misuse::UnknownId.into()) }
+        Ok(self.acknowledged(id)?)
     }
 
     /// The message that is being received ([`Event::Publish`]) is not wanted: the rest of its payload is passed over,
@@ -474,94 +457,6 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    // ---- how commands queue
-
-    fn may_send(&self) -> Result<(), Misuse> {
-        if self.link == Link::Closed || self.leaving { Err(Misuse::NotConnected) } else { Ok(()) }
-    }
-
-    /// Room for a packet of `len` bytes and a place for it, with something left for the next CONNECT and for reception.
-    fn room_for(&self, len: usize) -> Result<(), Capacity> {
-        if self.slots.free() <= usize::from(self.config.keep_free.max(1)) {
-            return Err(Capacity::InFlight);
-        }
-        // A CONNECT that is not sent yet takes the room kept for it.
-        let reserve = if self.sending.tag == Some(TAG_CONNECT) { 0 } else { self.reserve };
-        if len.saturating_add(reserve) > self.arena.room() { Err(Capacity::Arena) } else { Ok(()) }
-    }
-
-    fn queue_publish(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        payload_len: u32,
-        payload: Option<&[u8]>,
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Option<PacketId>, Error> {
-        self.clock.advance(now);
-        self.may_send()?;
-        if !topic::valid_name(topic) {
-            return Err(Misuse::InvalidTopic.into());
-        }
-        let (step, id) = match qos {
-            QoS::AtMostOnce => (Step::Message0, None),
-            QoS::AtLeastOnce => (Step::Message1, Some(self.free_id())),
-            QoS::ExactlyOnce => (Step::Message2, Some(self.free_id())),
-        };
-        let publish = Publish { dup: false, qos, retain, topic, id, payload_len };
-        if u32::try_from(publish.remaining()).map_or(true, |len| len > MAX_REMAINING) {
-            return Err(Misuse::OutOfRange.into());
-        }
-        let body = match payload {
-            Some(payload) => payload.len(),
-            None => usize::try_from(payload_len).unwrap_or(usize::MAX).min(self.config.window.max(1).into()),
-        };
-        let len = publish.encoded_len().saturating_add(body);
-        self.room_for(len)?;
-        self.arena.push(id.map_or(TAG_QOS0, |id| id.get().into()), len, |place| {
-            let mut writer = Writer::new(place);
-            publish.encode(&mut writer);
-            writer.bytes(payload.unwrap_or(&[]));
-        })?;
-        self.queued(step, id, 0, payload.is_none());
-        Ok(id)
-    }
-
-    fn queue_filters(&mut self, now: Instant, step: Step, filters: FilterList<'_>) -> Result<PacketId, Error> {
-        self.clock.advance(now);
-        self.may_send()?;
-        let mut count = 0_u16;
-        while let Some((filter, _)) = filters.get(count.into()) {
-            if !topic::valid_filter(filter) {
-                return Err(Misuse::InvalidFilter.into());
-            }
-            count = count.checked_add(1).ok_or(Misuse::OutOfRange)?;
-        }
-        if count == 0 {
-            return Err(Misuse::InvalidFilter.into());
-        }
-        let len = filters.encoded_len();
-        if u32::try_from(len).map_or(true, |len| len > MAX_REMAINING) {
-            return Err(Misuse::OutOfRange.into());
-        }
-        self.room_for(len)?;
-        let id = self.free_id();
-        self.arena.push(id.get().into(), len, |place| filters.encode(&mut Writer::new(place), id))?;
-        self.queued(step, Some(id), count, false);
-        Ok(id)
-    }
-
-    /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). The table is shorter than the numbers
-    /// are many, so one is found.
-    fn free_id(&self) -> PacketId {
-        let mut id = self.next_id;
-        while self.slots.sent(id).is_some() {
-            id = id.next();
-        }
-        id
-    }
-
     // ---- the contract
 
     /// Takes in bytes from the server: at most one event a call.
@@ -573,14 +468,9 @@ impl<'a> Client<'a> {
     /// [`Error::Peer`](crate::Error::Peer): the server broke the protocol; the connection is closed, close the stream.
     /// [`Misuse::NotConnected`], [`Misuse::UnknownId`] (another peer's bytes).
     pub fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
-        let now = self.clock.advance(now);
-        if self.link == Link::Closed {
-            return Err(Misuse::NotConnected.into());
-        }
-        if input.peer != self.peer {
-            return Err(Misuse::UnknownId.into());
-        }
-        self.take_in(now, input.bytes)
+        let mut told = Told::NOTHING;
+        self.handle_input_raw(now, input, &mut told)?;
+        Ok(told.handled())
     }
 
     /// Lets the keep-alive and the waiting for answers run out.
@@ -591,10 +481,16 @@ impl<'a> Client<'a> {
 
     /// The next bytes for the server, which may be several packets or part of one: any `out` of 4 bytes will do.
     pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let now = self.clock.advance(now);
-        self.timed_out(now);
-        // Most calls find nothing to do.
-        if self.is_quiet() { Output::Timeout(self.next_timeout()) } else { self.put_out(now, out) }
+        let mut told = Told::NOTHING;
+        let len = self.poll_output_raw(now, out, &mut told);
+        if len != 0 {
+            return Output::Transmit { peer: self.peer, bytes: out.get(..len).unwrap_or(&[]) };
+        }
+        match told.event() {
+            Some(event) => Output::Event(event),
+            None if told.needed != 0 => Output::BufferTooSmall { needed: told.needed },
+            None => Output::Timeout(self.next_timeout()),
+        }
     }
 
     /// When to call [`Client::handle_timeout`].

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "alloc")]
 pub mod broker;
+mod checked;
 pub mod client;
 pub mod packet;
 mod text;

@@ -2,10 +2,11 @@
 //!
 //! The connection:
 //!
-//! 1. `Closed`: [`Client::connect`] queues CONNECT → 2.
-//! 2. `Connecting`: CONNECT goes out; nothing else may come before CONNACK (`[MQTT-3.2.0-1]`), and we send nothing else
-//!    before it. CONNACK accepts → 3; refuses, or does not come in time → 1.
-//! 3. `Connected`: all that the table below says. Silence for the keep-alive → PINGREQ; no PINGRESP in time, whatever
+//! 1. `Closed`: [`Client::connect`] → 2.
+//! 2. `Greeting`: CONNECT goes out → 3.
+//! 3. `Connecting`: nothing else may come before CONNACK (`[MQTT-3.2.0-1]`), and we send nothing else before it. CONNACK
+//!    accepts → 4; refuses, or does not come in time → 1.
+//! 4. `Connected`: all that the table below says. Silence for the keep-alive → PINGREQ; no PINGRESP in time, whatever
 //!    else comes → 1 (but see [`Excuse`]).
 //!    [`Client::disconnect`]: what is due goes out, then DISCONNECT → 1.
 //!
@@ -13,16 +14,16 @@
 //!
 //! A message from us:
 //!
-//! 4. QoS 0: PUBLISH goes out, done (`[MQTT-4.3.1-1]`).
-//! 5. QoS 1: PUBLISH goes out, PUBACK comes, done (`[MQTT-4.3.2-1]`).
-//! 6. QoS 2: PUBLISH goes out, PUBREC comes and the message is dropped, PUBREL goes out, PUBCOMP comes, done
+//! 5. QoS 0: PUBLISH goes out, done (`[MQTT-4.3.1-1]`).
+//! 6. QoS 1: PUBLISH goes out, PUBACK comes, done (`[MQTT-4.3.2-1]`).
+//! 7. QoS 2: PUBLISH goes out, PUBREC comes and the message is dropped, PUBREL goes out, PUBCOMP comes, done
 //!    (`[MQTT-4.3.3-1]`). PUBRELs leave in the order of the PUBRECs (`[MQTT-4.6.0-4]`): the place moves to the end.
 //!
 //! A message to us:
 //!
-//! 7. QoS 1: PUBLISH arrives, its payload arrives, the application acknowledges (by itself with
+//! 8. QoS 1: PUBLISH arrives, its payload arrives, the application acknowledges (by itself with
 //!    [`Config::manual_ack`](super::Config::manual_ack), else at once), PUBACK goes out, done (`[MQTT-4.3.2-2]`).
-//! 8. QoS 2: the same up to PUBREC; the identifier is known until PUBREL comes, and a PUBLISH with it until then is the
+//! 9. QoS 2: the same up to PUBREC; the identifier is known until PUBREL comes, and a PUBLISH with it until then is the
 //!    same message, acknowledged and not told again. PUBREL comes, PUBCOMP goes out, done (`[MQTT-4.3.3-2]`).
 //!
 //! Both are kept until then (`[MQTT-4.1.0-1]`, `[MQTT-4.1.0-2]`), and so are their identifiers (`[MQTT-2.3.1-3]`).
@@ -31,16 +32,18 @@
 //! DUP if it had been sent (`[MQTT-3.3.1-1]`), and of what is the server's only QoS 2 stays. A server that comes back
 //! without the session starts its identifiers anew, so these are forgotten too.
 
-use super::{Client, CloseReason, Deadline, InFlight, Receiving, Sending, TAG_CONNECT, TAG_QOS0};
+use super::{Client, CloseReason, Deadline, Due, InFlight, Receiving, Sending};
 use crate::{
-    Duration, Instant, Peer,
-    mqtt::{PacketId, QoS, Violation},
+    Duration, Instant, Misuse, Peer,
+    mqtt::{PacketId, Violation},
+    timer::Timers,
 };
 
 /// What the connection has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     Closed,
+    Greeting,
     Connecting,
     Connected,
 }
@@ -100,125 +103,110 @@ impl Step {
         self <= Self::Release
     }
 
-    /// The arena holds its packet.
+    /// Its packet is kept.
     pub(super) fn is_kept(self) -> bool {
         self < Self::Release
     }
+
+    /// Who comes to it has something to send.
+    fn sends(self) -> bool {
+        self.is_ours() || matches!(self, Self::PubAck | Self::PubRec | Self::PubComp)
+    }
 }
 
-/// What makes a step follow another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What makes a step follow another. What a packet causes has the packet's number (Table 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Cause {
     /// The packet that was due is out.
-    Sent,
-    /// This packet came.
-    PubAck,
-    PubRec,
-    PubComp,
-    SubAck,
-    UnsubAck,
-    PubRel,
-    /// The last of the payload came.
-    Whole,
-    /// The last of the payload came of a PUBLISH that had come before.
-    Again,
-    /// The application acknowledges.
-    Acknowledge,
+    Sent = 0,
     /// The connection ended.
-    Lost,
+    Lost = 1,
     /// The server has no session.
-    Forgotten,
+    Forgotten = 2,
+    /// A PUBLISH that had come before, and the last of its payload.
+    Again = 3,
+    PubAck = 4,
+    PubRec = 5,
+    PubRel = 6,
+    PubComp = 7,
+    /// The last of the payload came.
+    Whole = 8,
+    SubAck = 9,
+    /// The application acknowledges.
+    Acknowledge = 10,
+    UnsubAck = 11,
 }
 
-impl Cause {
-    fn is_answer(self) -> bool {
-        Self::PubAck <= self && self <= Self::UnsubAck
-    }
-}
-
-/// What follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// This step; nothing to send.
-    Wait(Step),
-    /// This step, with its packet to send.
-    Send(Step),
-    /// Done.
-    Gone,
-    /// Nothing: what came answers nothing that was sent over this connection.
-    Ignore,
-    /// The server may not.
-    Breach,
-}
-
-/// The table: where a message or subscription is, what happens, what follows. What is not in it, the server may not do.
-pub(super) const TABLE: &[(Step, Cause, Next)] = &[
-    // 4
-    (Step::Message0, Cause::Sent, Next::Gone),
-    (Step::Message0, Cause::Lost, Next::Gone),
-    // What was queued after `connect` belongs to the new session.
-    (Step::Message0, Cause::Forgotten, Next::Send(Step::Message0)),
+/// The table: where a message or subscription is, what happens, and what follows: a step, or nothing as it is done. What
+/// is not in it, the server may not do.
+pub(super) const TABLE: &[(Step, Cause, Option<Step>)] = &[
     // 5
-    (Step::Message1, Cause::Sent, Next::Wait(Step::Message1)),
-    (Step::Message1, Cause::PubAck, Next::Gone),
-    (Step::Message1, Cause::Lost, Next::Send(Step::Message1)),
-    (Step::Message1, Cause::Forgotten, Next::Send(Step::Message1)),
+    (Step::Message0, Cause::Sent, None),
+    (Step::Message0, Cause::Lost, None),
     // 6
-    (Step::Message2, Cause::Sent, Next::Wait(Step::Message2)),
-    (Step::Message2, Cause::PubRec, Next::Send(Step::Release)),
-    (Step::Message2, Cause::Lost, Next::Send(Step::Message2)),
-    (Step::Message2, Cause::Forgotten, Next::Send(Step::Message2)),
-    (Step::Release, Cause::Sent, Next::Wait(Step::Release)),
-    (Step::Release, Cause::PubRec, Next::Send(Step::Release)),
-    (Step::Release, Cause::PubComp, Next::Gone),
-    (Step::Release, Cause::Lost, Next::Send(Step::Release)),
-    (Step::Release, Cause::Forgotten, Next::Send(Step::Release)),
-    // Subscriptions
-    (Step::Subscribe, Cause::Sent, Next::Wait(Step::Subscribe)),
-    (Step::Subscribe, Cause::SubAck, Next::Gone),
-    (Step::Subscribe, Cause::Lost, Next::Send(Step::Subscribe)),
-    (Step::Subscribe, Cause::Forgotten, Next::Send(Step::Subscribe)),
-    (Step::Unsubscribe, Cause::Sent, Next::Wait(Step::Unsubscribe)),
-    (Step::Unsubscribe, Cause::UnsubAck, Next::Gone),
-    (Step::Unsubscribe, Cause::Lost, Next::Send(Step::Unsubscribe)),
-    (Step::Unsubscribe, Cause::Forgotten, Next::Send(Step::Unsubscribe)),
+    (Step::Message1, Cause::Sent, Some(Step::Message1)),
+    (Step::Message1, Cause::PubAck, None),
+    (Step::Message1, Cause::Lost, Some(Step::Message1)),
     // 7
-    (Step::Arriving1, Cause::Whole, Next::Wait(Step::Held1)),
-    (Step::Arriving1, Cause::Lost, Next::Gone),
-    (Step::Held1, Cause::Acknowledge, Next::Send(Step::PubAck)),
-    (Step::Held1, Cause::Again, Next::Wait(Step::Held1)),
-    (Step::Held1, Cause::Lost, Next::Gone),
-    (Step::PubAck, Cause::Sent, Next::Gone),
-    (Step::PubAck, Cause::Lost, Next::Gone),
+    (Step::Message2, Cause::Sent, Some(Step::Message2)),
+    (Step::Message2, Cause::PubRec, Some(Step::Release)),
+    (Step::Message2, Cause::Lost, Some(Step::Message2)),
+    (Step::Release, Cause::Sent, Some(Step::Release)),
+    (Step::Release, Cause::PubComp, None),
+    (Step::Release, Cause::PubRec, Some(Step::Release)),
+    (Step::Release, Cause::Lost, Some(Step::Release)),
+    // Subscriptions
+    (Step::Subscribe, Cause::Sent, Some(Step::Subscribe)),
+    (Step::Subscribe, Cause::SubAck, None),
+    (Step::Subscribe, Cause::Lost, Some(Step::Subscribe)),
+    (Step::Unsubscribe, Cause::Sent, Some(Step::Unsubscribe)),
+    (Step::Unsubscribe, Cause::UnsubAck, None),
+    (Step::Unsubscribe, Cause::Lost, Some(Step::Unsubscribe)),
     // 8
-    (Step::Arriving2, Cause::Whole, Next::Wait(Step::Held2)),
-    (Step::Arriving2, Cause::Lost, Next::Gone),
-    (Step::Held2, Cause::Acknowledge, Next::Send(Step::PubRec)),
-    (Step::Held2, Cause::Again, Next::Wait(Step::Held2)),
-    (Step::Held2, Cause::Lost, Next::Wait(Step::Kept2)),
+    (Step::Arriving1, Cause::Whole, Some(Step::Held1)),
+    (Step::Arriving1, Cause::Lost, None),
+    (Step::Held1, Cause::Acknowledge, Some(Step::PubAck)),
+    (Step::Held1, Cause::Again, Some(Step::Held1)),
+    (Step::Held1, Cause::Lost, None),
+    (Step::PubAck, Cause::Sent, None),
+    (Step::PubAck, Cause::Lost, None),
+    // 9
+    (Step::Arriving2, Cause::Whole, Some(Step::Held2)),
+    (Step::Arriving2, Cause::Lost, None),
+    (Step::Held2, Cause::Acknowledge, Some(Step::PubRec)),
+    (Step::Held2, Cause::Again, Some(Step::Held2)),
+    (Step::Held2, Cause::Lost, Some(Step::Kept2)),
     // PUBREC waits for the PUBLISH that it is going to answer.
-    (Step::Kept2, Cause::Acknowledge, Next::Wait(Step::Known)),
-    (Step::Kept2, Cause::Again, Next::Wait(Step::Held2)),
-    (Step::Kept2, Cause::Lost, Next::Wait(Step::Kept2)),
-    (Step::Kept2, Cause::Forgotten, Next::Gone),
-    (Step::PubRec, Cause::Sent, Next::Wait(Step::Known)),
-    (Step::PubRec, Cause::Lost, Next::Wait(Step::Known)),
-    (Step::Known, Cause::Again, Next::Send(Step::PubRec)),
-    (Step::Known, Cause::PubRel, Next::Send(Step::PubComp)),
-    (Step::Known, Cause::Lost, Next::Wait(Step::Known)),
-    (Step::Known, Cause::Forgotten, Next::Gone),
-    (Step::PubComp, Cause::Sent, Next::Gone),
-    (Step::PubComp, Cause::Lost, Next::Gone),
+    (Step::Kept2, Cause::Acknowledge, Some(Step::Known)),
+    (Step::Kept2, Cause::Again, Some(Step::Held2)),
+    (Step::Kept2, Cause::Lost, Some(Step::Kept2)),
+    (Step::Kept2, Cause::Forgotten, None),
+    (Step::PubRec, Cause::Sent, Some(Step::Known)),
+    (Step::PubRec, Cause::Lost, Some(Step::Known)),
+    (Step::Known, Cause::Again, Some(Step::PubRec)),
+    (Step::Known, Cause::PubRel, Some(Step::PubComp)),
+    (Step::Known, Cause::Lost, Some(Step::Known)),
+    (Step::Known, Cause::Forgotten, None),
+    (Step::PubComp, Cause::Sent, None),
+    (Step::PubComp, Cause::Lost, None),
 ];
 
-/// Looks it up. An answer to what has not been sent over this connection yet counts for nothing.
-fn next(slot: InFlight, cause: Cause) -> Next {
-    if slot.due && slot.step.is_kept() && cause.is_answer() {
-        return Next::Ignore;
-    }
-    let row = TABLE.iter().find(|(step, on, _)| *step == slot.step && *on == cause);
-    row.map_or(Next::Breach, |(_, _, next)| *next)
+/// Looks it up. `Err`: it is not in the table.
+fn next(step: Step, cause: Cause) -> Result<Option<Step>, Violation> {
+    let row = TABLE.iter().find(|(from, on, _)| *from == step && *on == cause);
+    row.map(|(_, _, next)| *next).ok_or(Violation::UnexpectedPacket)
+}
+
+/// What came of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// What it was about is done.
+    Done,
+    /// Nothing to tell.
+    Quiet,
+    /// Something has to leave the table first.
+    NotNow,
 }
 
 /// Whether a PUBLISH of QoS 1 or 2 is to be told.
@@ -238,20 +226,15 @@ impl Client<'_> {
 
     /// 1 → 2
     pub(super) fn opened(&mut self, now: Instant, peer: Peer, clean_session: bool, keep_alive: u16) {
-        let now = self.clock.advance(now);
-        if clean_session || self.clean_session {
-            self.slots.clear();
-            self.arena.clear();
-        }
         self.peer = peer;
         self.clean_session = clean_session;
         self.keep_alive = keep_alive;
         self.closed = None;
-        self.link = Link::Connecting;
-        self.timers.set(Deadline::Answer, now.after(self.config.answer_timeout));
+        self.link = Link::Greeting;
+        self.timers.set(Deadline::Answer, now.after(self.answer_timeout));
     }
 
-    /// 2 → 3
+    /// 3 → 4
     pub(super) fn accepted(&mut self, session_present: bool) -> Result<(), Violation> {
         if session_present && self.clean_session {
             return Err(Violation::ConnAck); // [MQTT-3.2.2-1]
@@ -270,16 +253,12 @@ impl Client<'_> {
             return;
         }
         self.link = Link::Closed;
-        self.timers = crate::timer::Timers::STOPPED;
-        if let Sending { tag: Some(tag), sent: 1.., .. } = self.sending {
-            self.sent_before(tag);
-        }
+        self.timers = Timers::STOPPED;
         self.sending = Sending::default();
         self.receiving = Receiving::default();
         self.leaving = false;
         self.ping = false;
         self.excuse = Excuse::None;
-        self.arena.remove(TAG_CONNECT);
         self.all(Cause::Lost);
     }
 
@@ -292,7 +271,7 @@ impl Client<'_> {
     /// Deadlines.
     pub(super) fn timed_out(&mut self, now: Instant) {
         if self.timers.expired(Deadline::Answer, now) {
-            if self.link == Link::Connecting {
+            if self.link != Link::Connected {
                 self.close(CloseReason::ConnectTimeout);
             } else if self.excuse == Excuse::None && self.is_receiving() {
                 self.await_pong(now);
@@ -309,8 +288,8 @@ impl Client<'_> {
     /// timer is late.
     fn rest(&mut self, now: Instant) {
         if self.keep_alive != 0 {
-            let quiet = Duration::from_micros(875_000).times(self.keep_alive.into());
-            self.timers.set(Deadline::Idle, now.after(quiet));
+            let quiet = u64::from(self.keep_alive).wrapping_mul(875_000);
+            self.timers.set(Deadline::Idle, now.after(Duration::from_micros(quiet)));
         }
         self.heard = false;
     }
@@ -318,7 +297,7 @@ impl Client<'_> {
     /// Bytes left. Sending puts the next PINGREQ off, unless nothing has been heard since it was put off last: who only
     /// sends learns too that nobody is there.
     pub(super) fn bytes_out(&mut self, now: Instant) {
-        if self.link == Link::Connecting || self.heard {
+        if self.link != Link::Connected || self.heard {
             self.rest(now);
         }
     }
@@ -338,7 +317,7 @@ impl Client<'_> {
     /// PINGRESP has its whole time from now on, and a message that is under way stands before it.
     fn await_pong(&mut self, now: Instant) {
         self.excuse = if self.is_receiving() { Excuse::UnderWay } else { Excuse::None };
-        self.timers.set(Deadline::Answer, now.after(self.config.answer_timeout));
+        self.timers.set(Deadline::Answer, now.after(self.answer_timeout));
     }
 
     /// A message is under way.
@@ -346,7 +325,7 @@ impl Client<'_> {
         self.receiving.left != 0 || self.receiving.header != 0
     }
 
-    /// PINGREQ left.
+    /// PINGREQ leaves.
     pub(super) fn pinged(&mut self, now: Instant) {
         self.ping = false;
         self.rest(now);
@@ -363,26 +342,18 @@ impl Client<'_> {
 
     // ---- messages and subscriptions
 
-    /// A command's packet is in the arena. There is a place: the command looked.
-    pub(super) fn queued(&mut self, step: Step, id: Option<PacketId>, filters: u16, streamed: bool) {
-        if let Some(id) = id {
-            self.next_id = id.next();
-        }
-        self.slots.push(InFlight { step, due: true, streamed, id, filters });
-    }
-
     /// PUBLISH came.
-    pub(super) fn arriving(&mut self, qos: QoS, id: PacketId, dup: bool) -> Result<Admission, Violation> {
-        let at_2 = qos == QoS::ExactlyOnce;
-        match self.slots.received(id).and_then(|index| self.slots.get(index)) {
-            None => {}
-            Some(slot) if slot.due => return Ok(Admission::NotNow),
-            Some(slot) if at_2 && matches!(slot.step, Step::Known | Step::Held2 | Step::Kept2) => {
-                return Ok(Admission::Duplicate);
+    pub(super) fn arriving(&mut self, at_2: bool, id: PacketId, dup: bool) -> Result<Admission, Violation> {
+        if let Some(slot) = self.slots.find(id, false).and_then(|index| self.slots.get(index)) {
+            if slot.due != Due::No {
+                return Ok(Admission::NotNow);
             }
             // §4.4 lets a server send again over the same connection, too.
-            Some(slot) if !at_2 && dup && slot.step == Step::Held1 => return Ok(Admission::Duplicate),
-            Some(_) => return Err(Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
+            let same = if at_2 { slot.step != Step::Held1 } else { slot.step == Step::Held1 && dup };
+            return match next(slot.step, Cause::Again) {
+                Ok(_) if same => Ok(Admission::Duplicate),
+                _ => Err(Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
+            };
         }
         let step = if at_2 { Step::Arriving2 } else { Step::Arriving1 };
         Ok(if self.slots.push(InFlight { step, id: Some(id), ..InFlight::EMPTY }) {
@@ -404,119 +375,80 @@ impl Client<'_> {
 
     /// The last of the payload came.
     pub(super) fn arrived(&mut self) {
-        let Some(id) = self.receiving.id.take() else { return };
-        let Some(index) = self.slots.received(id) else { return };
-        let fresh =
-            matches!(self.slots.get(index), Some(slot) if matches!(slot.step, Step::Arriving1 | Step::Arriving2));
-        self.apply(index, if fresh { Cause::Whole } else { Cause::Again });
-        // What was passed over, nobody can acknowledge, and yet it has to be: [MQTT-4.5.0-2].
-        if fresh && (self.receiving.quiet || !self.config.manual_ack) {
-            self.apply(index, Cause::Acknowledge);
+        let Some(index) = self.receiving.id.take().and_then(|id| self.slots.find(id, false)) else { return };
+        if self.apply(index, Cause::Whole).is_err() {
+            let _ = self.apply(index, Cause::Again);
+        } else if self.receiving.quiet || !self.manual_ack {
+            // What was passed over, nobody can acknowledge, and yet it has to be: [MQTT-4.5.0-2].
+            let _ = self.apply(index, Cause::Acknowledge);
         }
     }
 
-    /// The application acknowledges. Whether it can.
-    pub(super) fn acknowledged(&mut self, id: PacketId) -> bool {
-        self.slots.received(id).is_some_and(|index| self.apply(index, Cause::Acknowledge) != Next::Breach)
+    /// The application acknowledges.
+    pub(super) fn acknowledged(&mut self, id: PacketId) -> Result<(), Misuse> {
+        let index = self.slots.find(id, false).ok_or(Misuse::UnknownId)?;
+        self.apply(index, Cause::Acknowledge).map(|_| ()).map_err(|_| Misuse::UnknownId)
     }
 
-    /// PUBREL came. Whether it could be taken in.
-    pub(super) fn released(&mut self, id: PacketId) -> Result<bool, Violation> {
-        match self.slots.received(id) {
-            Some(index) if self.slots.get(index).is_some_and(|slot| slot.due) => Ok(false),
-            Some(index) if self.apply(index, Cause::PubRel) == Next::Breach => Err(Violation::UnexpectedPacket),
-            Some(_) => Ok(true),
-            // Forgotten already, and yet it wants its answer.
-            None => Ok(self.answer(Step::PubComp, id)),
-        }
-    }
-
-    /// PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK came. What it led to.
-    pub(super) fn answered(&mut self, id: PacketId, cause: Cause) -> Result<Next, Violation> {
-        match self.slots.sent(id) {
-            Some(index) => match self.apply(index, cause) {
-                Next::Breach => Err(Violation::UnexpectedPacket),
-                next => Ok(next),
-            },
-            // A server that kept a session which we lost goes on with it.
-            None if cause == Cause::PubRec && !self.answer(Step::Release, id) => Ok(Next::Breach),
-            None => Ok(Next::Ignore),
-        }
-    }
-
-    /// Makes a place for nothing but an answer. Whether there was one; where there never will be, the answer is left
-    /// out.
-    fn answer(&mut self, step: Step, id: PacketId) -> bool {
-        self.slots.push(InFlight { step, due: true, id: Some(id), ..InFlight::EMPTY }) || !self.will_free()
-    }
-
-    /// The packet of a place left.
-    pub(super) fn sent(&mut self, index: usize) {
-        self.apply(index, Cause::Sent);
-    }
-
-    /// The kept packet with this tag left.
-    pub(super) fn kept_sent(&mut self, tag: u32) {
-        self.sending = Sending::default();
-        if tag == TAG_CONNECT {
-            self.arena.remove(tag);
-            return;
-        }
-        let of_tag = |slot: &InFlight| slot.step.is_kept() && slot.id.map_or(TAG_QOS0, |id| id.get().into()) == tag;
-        if let Some(index) = self.slots.as_slice().iter().position(of_tag) {
-            self.sent(index);
-        }
-    }
-
-    /// Sets DUP in a kept packet that is a PUBLISH of QoS 1 or 2: it has been sent, or part of it.
-    fn sent_before(&mut self, tag: u32) {
-        if let Some(first @ (0x32..=0x35)) = self.arena.get_mut(tag).and_then(|packet| packet.first_mut()) {
-            *first |= 0x08; // [MQTT-3.3.1-1]
+    /// A packet came that is about what has a place.
+    pub(super) fn answered(&mut self, cause: Cause, id: PacketId) -> Result<Taken, Violation> {
+        let ours = cause != Cause::PubRel;
+        let Some(index) = self.slots.find(id, ours) else {
+            let step = match cause {
+                // Forgotten already, and yet it wants its answer.
+                Cause::PubRel => Step::PubComp,
+                // A server that kept a session which we lost goes on with it.
+                Cause::PubRec => Step::Release,
+                _ => return Ok(Taken::Quiet),
+            };
+            // Where there never will be a place for the answer, it is left out.
+            let taken = self.slots.push(InFlight { step, due: Due::Yes, id: Some(id), ..InFlight::EMPTY });
+            return Ok(if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow });
+        };
+        match self.slots.get(index) {
+            Some(slot) if slot.due != Due::No && !ours => Ok(Taken::NotNow),
+            // It answers nothing that was sent over this connection.
+            Some(slot) if slot.due != Due::No && slot.step.is_kept() => Ok(Taken::Quiet),
+            _ => self.apply(index, cause),
         }
     }
 
     fn all(&mut self, cause: Cause) {
         let mut index = 0_usize;
         while index < self.slots.as_slice().len() {
-            if self.apply(index, cause) != Next::Gone {
-                index = index.saturating_add(1);
+            if self.apply(index, cause) != Ok(Taken::Done) {
+                index = index.wrapping_add(1);
             }
         }
     }
 
     /// Takes one place one step further.
-    fn apply(&mut self, index: usize, cause: Cause) -> Next {
-        let Some(slot) = self.slots.get(index) else { return Next::Ignore };
-        let next = next(slot, cause);
-        let tag = slot.id.map_or(TAG_QOS0, |id| id.get().into());
-        let (step, due) = match next {
-            Next::Ignore | Next::Breach => return next,
-            Next::Gone => {
-                if slot.step.is_kept() {
-                    self.arena.remove(tag);
-                }
-                self.slots.remove(index);
-                return next;
-            }
-            Next::Wait(step) => (step, false),
-            Next::Send(step) => (step, true),
+    pub(super) fn apply(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
+        let Some(slot) = self.slots.get(index) else { return Ok(Taken::Quiet) };
+        let Some(step) = next(slot.step, cause)? else {
+            self.slots.remove(index);
+            return Ok(Taken::Done);
         };
-        match (slot.step, cause) {
-            // 6: the message is no longer needed, and the place moves to the end.
-            (Step::Message2, Cause::PubRec) => {
-                self.arena.remove(tag);
-                self.slots.remove(index);
-                self.slots.push(InFlight { step, due, streamed: false, ..slot });
+        let due = if cause != Cause::Sent && step.sends() { Due::Yes } else { Due::No };
+        if step != slot.step && slot.step == Step::Message2 {
+            // 7: the message is no longer needed, and the place moves to the end.
+            self.slots.remove(index);
+            self.slots.push(InFlight { step, due, len: 0, streamed: false, ..slot });
+        } else {
+            if cause == Cause::Lost && slot.due != Due::Yes {
+                self.sent_before(index);
             }
-            _ => {
-                if cause == Cause::Lost && slot.step.is_kept() && !slot.due {
-                    self.sent_before(tag);
-                }
-                if let Some(place) = self.slots.get_mut(index) {
-                    *place = InFlight { step, due, ..slot };
-                }
+            if let Some(place) = self.slots.get_mut(index) {
+                (place.step, place.due) = (step, due);
             }
         }
-        next
+        Ok(Taken::Quiet)
+    }
+
+    /// Sets DUP in a kept packet that is a PUBLISH of QoS 1 or 2: it has been sent, or part of it.
+    fn sent_before(&mut self, index: usize) {
+        if let Some(first @ (0x32..=0x35)) = self.slots.packet_mut(index).first_mut() {
+            *first |= 0x08; // [MQTT-3.3.1-1]
+        }
     }
 }

@@ -1,213 +1,365 @@
 //! Bytes from the server, cut into packets.
 //!
-//! Not inlined into one another, the functions write their results where the caller wants them, which takes a fifth
-//! less code than merging them all at the end of one.
+//! Only what servers send is decoded here, straight from its bytes, and checked as
+//! [`decode_from_server`](crate::mqtt::packet::decode_from_server) does it.
 
 use super::{
-    Client, CloseReason, Event, Receiving,
-    flow::{Admission, Cause, Link, Next, Step},
+    Client, CloseReason, Receiving,
+    flow::{Admission, Cause, Link, Step, Taken},
+    raw::{Kind, Told},
 };
 use crate::{
-    Handled, Instant,
-    mqtt::{
-        ConnectReturnCode, Error, Packet, PacketId, Publish, QoS, Violation,
-        packet::{Decoded, check_name, decode_from_server, oversized_publish},
-    },
+    Input, Instant, Misuse,
+    mqtt::{ConnectReturnCode, Error, PacketId, Violation, checked::whole_characters, text},
+    wire::Reader,
 };
 
-type Taken<'i> = Result<Handled<Event<'i>>, Error>;
+// Of each packet type (Table 2.1), its flags (Table 2.2), and further, where a server sends it:
+const SENT: u8 = 0x10;
+/// Two bytes follow the fixed header.
+const TWO: u8 = 0x30;
+/// None do.
+const NONE: u8 = 0x50;
+const TYPES: [u8; 16] = [
+    0xFF,
+    0,
+    TWO,
+    SENT,
+    TWO,
+    TWO,
+    TWO | 2,
+    TWO,
+    2,
+    SENT,
+    2,
+    TWO,
+    0,
+    NONE,
+    0,
+    0xFF, // 0 and 15 are reserved
+];
+const CONNACK: u8 = 2;
+const PUBLISH: u8 = 3;
+const PINGRESP: u8 = 13;
 
-/// Not now: something has to be sent or acknowledged first.
-const NOT_NOW: Taken<'static> = Ok(Handled::quiet(0));
+/// Whether a first byte can be one (`[MQTT-2.2.2-2]`, `[MQTT-3.6.1-1]`); what is to be known of the type.
+fn type_of(first: u8) -> Result<u8, Violation> {
+    let [kind, flags] = [first >> 4, first & 0x0F];
+    let about = TYPES.get(usize::from(kind)).copied().unwrap_or(0xFF);
+    if kind == PUBLISH {
+        // §3.3.1
+        return match flags & 0x0E {
+            0x06 | 0x0E => Err(Violation::QoS),
+            0x08 => Err(Violation::DupQoS0),
+            _ => Ok(about),
+        };
+    }
+    if about == 0xFF {
+        return Err(Violation::ReservedType);
+    }
+    if about & 0x0F == flags { Ok(about) } else { Err(Violation::ReservedFlags) }
+}
 
 impl Client<'_> {
-    pub(super) fn take_in<'i>(&mut self, now: Instant, bytes: &'i [u8]) -> Taken<'i> {
-        let taken = if bytes.is_empty() {
-            Ok(Handled::incomplete(1))
-        } else if self.receiving.header != 0 {
-            self.skip_header(bytes)
-        } else if self.receiving.left != 0 {
-            Ok(self.payload_in(bytes))
-        } else {
-            self.packet_in(bytes)
-        };
-        match &taken {
-            Ok(handled) if handled.consumed != 0 => self.bytes_in(now),
-            Ok(_) => {}
-            Err(_) => self.lost(), // [MQTT-4.8.0-1]
+    pub(super) fn take_in<'i>(&mut self, now: Instant, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
+        if self.link == Link::Closed {
+            return Err(Misuse::NotConnected.into());
         }
-        taken
+        if input.peer != self.peer {
+            return Err(Misuse::UnknownId.into());
+        }
+        let bytes = input.bytes;
+        let taken = if bytes.is_empty() {
+            told.needed = 1;
+            Ok(())
+        } else if self.receiving.header != 0 {
+            self.skip_header(bytes, told)
+        } else if self.receiving.left != 0 {
+            self.payload_in(bytes, told);
+            Ok(())
+        } else {
+            self.packet_in(bytes, told)
+        };
+        if let Err(violation) = taken {
+            self.lost(); // [MQTT-4.8.0-1]
+            return Err(violation.into());
+        }
+        if told.consumed != 0 {
+            self.bytes_in(now);
+        }
+        Ok(())
     }
 
-    #[inline(never)]
-    fn payload_in<'i>(&mut self, bytes: &'i [u8]) -> Handled<Event<'i>> {
+    fn payload_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) {
         let left = usize::try_from(self.receiving.left).unwrap_or(usize::MAX);
         let bytes = bytes.get(..left).unwrap_or(bytes);
-        let len = bytes.len();
-        self.receiving.left = self.receiving.left.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+        told.consumed = bytes.len();
+        self.receiving.left = self.receiving.left.wrapping_sub(u32::try_from(bytes.len()).unwrap_or(0));
         let last = self.receiving.left == 0;
-        let quiet = self.receiving.quiet;
+        if !self.receiving.quiet {
+            told.kind = Kind::Payload;
+            told.code = last.into();
+            told.bytes = bytes;
+        }
         if last {
             self.arrived();
         }
-        if quiet { Handled::quiet(len) } else { Handled::event(len, Event::Payload { bytes, last }) }
     }
 
-    #[inline(never)]
-    fn packet_in<'i>(&mut self, bytes: &'i [u8]) -> Taken<'i> {
-        let (packet, len) = match decode_from_server(bytes, self.config.max_packet.into()) {
-            Ok(Decoded::Packet { packet, len }) => (packet, len),
-            Ok(Decoded::Incomplete { needed }) => return Ok(Handled::incomplete(needed)),
-            Err(Violation::PacketTooLarge) if self.link == Link::Connected => return self.oversized(bytes),
-            Err(violation) => return Err(violation.into()),
+    fn packet_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
+        let mut reader = Reader::new(bytes);
+        let first = reader.u8().unwrap_or(0);
+        let about = type_of(first)?;
+        let Some(remaining) = remaining_length(&mut reader)? else {
+            told.needed = 1;
+            return Ok(());
         };
-        // [MQTT-3.2.0-1]: CONNACK first, and once.
-        if matches!(packet, Packet::ConnAck { .. }) != (self.link == Link::Connecting) {
-            return Err(Violation::UnexpectedPacket.into());
+        let kind = first >> 4;
+        if kind == PUBLISH {
+            return self.publish_in(first, remaining, bytes, reader, told);
         }
-        let (id, cause) = match packet {
-            Packet::ConnAck { session_present, code: ConnectReturnCode::Accepted } => {
-                self.accepted(session_present)?;
-                return Ok(Handled::event(len, Event::Connected { session_present }));
-            }
-            Packet::ConnAck { code, .. } => {
-                self.lost(); // [MQTT-3.2.2-5]
-                return Ok(Handled::event(len, Event::Refused { code }));
-            }
-            Packet::Publish(publish) => return self.publish_in(publish, len),
-            Packet::PubRel(id) => return if self.released(id)? { Ok(Handled::quiet(len)) } else { NOT_NOW },
-            Packet::PingResp => {
-                self.ponged();
-                return Ok(Handled::quiet(len));
-            }
-            Packet::PubAck(id) => (id, Cause::PubAck),
-            Packet::PubRec(id) => (id, Cause::PubRec),
-            Packet::PubComp(id) => (id, Cause::PubComp),
-            Packet::UnsubAck(id) => (id, Cause::UnsubAck),
-            Packet::SubAck { id, codes } => {
-                let asked = self.slots.sent(id).and_then(|index| self.slots.get(index));
-                if asked.is_some_and(|slot| slot.step == Step::Subscribe && usize::from(slot.filters) != codes.len()) {
-                    return Err(Violation::SubAck.into()); // [MQTT-3.9.3-1]
-                }
-                (id, Cause::SubAck)
-            }
-            _ => return Err(Violation::UnexpectedPacket.into()),
+        if about & SENT == 0 {
+            return Err(Violation::UnexpectedPacket);
+        }
+        if (about & TWO == TWO && remaining != 2) || (about & NONE == NONE && remaining != 0) {
+            return Err(Violation::Length);
+        }
+        if remaining > usize::from(self.max_packet) {
+            return Err(Violation::PacketTooLarge);
+        }
+        let Some(body) = reader.take(remaining) else {
+            told.needed = remaining.wrapping_sub(reader.len());
+            return Ok(());
         };
-        Ok(match self.answered(id, cause)? {
-            Next::Gone => Handled::event(
-                len,
-                match packet {
-                    Packet::SubAck { codes, .. } => Event::Subscribed { id, codes },
-                    Packet::UnsubAck(_) => Event::Unsubscribed { id },
-                    _ => Event::Acknowledged { id },
-                },
-            ),
-            Next::Breach => return NOT_NOW,
-            _ => Handled::quiet(len),
-        })
+        let (high, low, codes) = match *body {
+            [high, low, ref codes @ ..] => (high, low, codes),
+            _ if kind == PINGRESP => (0, 1, &[][..]),
+            _ => return Err(Violation::Length),
+        };
+        let consumed = bytes.len().wrapping_sub(reader.len());
+        if kind == CONNACK {
+            told.consumed = consumed;
+            return self.connack_in(high, low, told);
+        }
+        let id = PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?;
+        let (cause, what) = match kind {
+            4 => (Cause::PubAck, Kind::Acknowledged),
+            5 => (Cause::PubRec, Kind::Nothing),
+            6 => (Cause::PubRel, Kind::Nothing),
+            7 => (Cause::PubComp, Kind::Acknowledged),
+            9 => {
+                self.check_suback(id, codes)?;
+                (Cause::SubAck, Kind::Subscribed)
+            }
+            _ => (Cause::UnsubAck, Kind::Unsubscribed),
+        };
+        if self.link != Link::Connected {
+            return Err(Violation::UnexpectedPacket); // [MQTT-3.2.0-1]
+        }
+        if kind == PINGRESP {
+            self.ponged();
+            told.consumed = consumed;
+            return Ok(());
+        }
+        match self.answered(cause, id)? {
+            Taken::NotNow => return Ok(()),
+            Taken::Quiet => {}
+            Taken::Done => {
+                told.kind = what;
+                told.id = Some(id);
+                told.bytes = codes;
+            }
+        }
+        told.consumed = consumed;
+        Ok(())
     }
 
-    /// Lets a message begin; whether it is one that was told before. `Err`: it does not begin now, and this is to be
-    /// answered.
+    /// §3.2
+    fn connack_in(&mut self, flags: u8, code: u8, told: &mut Told<'_>) -> Result<(), Violation> {
+        // [MQTT-3.2.2-4]; the other seven bits are reserved (§3.2.2.1).
+        if flags > 1 || code > ConnectReturnCode::NotAuthorized as u8 || (flags == 1 && code != 0) {
+            return Err(Violation::ConnAck);
+        }
+        // [MQTT-3.2.0-1]: it answers CONNECT, once.
+        if self.link != Link::Connecting {
+            return Err(Violation::UnexpectedPacket);
+        }
+        if code == 0 {
+            self.accepted(flags == 1)?;
+            told.kind = Kind::Connected;
+            told.code = flags;
+        } else {
+            self.lost(); // [MQTT-3.2.2-5]
+            told.kind = Kind::Refused;
+            told.code = code;
+        }
+        Ok(())
+    }
+
+    /// §3.9
+    fn check_suback(&self, id: PacketId, codes: &[u8]) -> Result<(), Violation> {
+        if codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80)) {
+            return Err(Violation::SubAck);
+        }
+        match self.slots.find(id, true).and_then(|index| self.slots.get(index)) {
+            // [MQTT-3.9.3-1]
+            Some(slot) if slot.step == Step::Subscribe && usize::from(slot.filters) != codes.len() => {
+                Err(Violation::SubAck)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// §3.3; `reader` stands behind the fixed header.
+    fn publish_in<'i>(
+        &mut self,
+        first: u8,
+        remaining: usize,
+        bytes: &'i [u8],
+        mut reader: Reader<'i>,
+        told: &mut Told<'i>,
+    ) -> Result<(), Violation> {
+        let id_len = id_len(first);
+        let least = id_len.wrapping_add(2);
+        if remaining < least {
+            return Err(Violation::Length);
+        }
+        let Some(topic_len) = reader.u16() else {
+            told.needed = 2_usize.wrapping_sub(reader.len());
+            return Ok(());
+        };
+        let header = usize::from(topic_len).wrapping_add(id_len);
+        let Some(left) = remaining.wrapping_sub(2).checked_sub(header) else { return Err(Violation::Length) };
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        if header.wrapping_add(2) > self.max_packet.into() && topic_len != 0 {
+            if self.link != Link::Connected {
+                return Err(Violation::PacketTooLarge);
+            }
+            // It is passed over.
+            told.consumed = bytes.len().wrapping_sub(reader.len());
+            let header = u32::try_from(header).unwrap_or(0);
+            self.receiving = Receiving { left, header, topic_len, first, ..Receiving::default() };
+            return Ok(());
+        }
+        let (Some(topic), Some(id)) = (reader.take(topic_len.into()), reader.take(id_len)) else {
+            told.needed = header.wrapping_sub(reader.len());
+            return Ok(());
+        };
+        let name = text::Kind::Name;
+        if !text::is_right(topic, name) && whole_characters(topic, name)? != topic.len() {
+            return Err(Violation::NotUtf8);
+        }
+        if topic.is_empty() {
+            return Err(Violation::TopicName);
+        }
+        told.consumed = bytes.len().wrapping_sub(reader.len());
+        self.begin(first, id, topic, topic_len, left, told)
+    }
+
+    /// Lets a message begin that is to be told if its `topic` is known. What it would consume stands in `told` already.
     fn begin<'i>(
         &mut self,
-        qos: QoS,
-        id: Option<PacketId>,
-        dup: bool,
+        first: u8,
+        id: &[u8],
+        topic: &'i [u8],
+        topic_len: u16,
         left: u32,
-        quiet: bool,
-    ) -> Result<bool, Taken<'i>> {
+        told: &mut Told<'i>,
+    ) -> Result<(), Violation> {
+        let id = match *id {
+            [high, low] => Some(PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?),
+            _ => None,
+        };
+        if self.link != Link::Connected {
+            return Err(Violation::UnexpectedPacket); // [MQTT-3.2.0-1]
+        }
+        let wanted = !topic.is_empty() && left <= self.max_payload;
         let mut duplicate = false;
         if let Some(id) = id {
-            match self.arriving(qos, id, dup) {
-                Ok(Admission::New) => {}
-                Ok(Admission::Duplicate) => duplicate = true,
-                Ok(Admission::NotNow) => return Err(NOT_NOW),
-                Ok(Admission::Overflow) => {
-                    self.lost(); // [MQTT-4.8.0-2]
-                    return Err(Ok(Handled::event(0, Event::Closed { reason: CloseReason::Overflow })));
+            match self.arriving(first & 0x04 != 0, id, first & 0x08 != 0)? {
+                Admission::New => {}
+                Admission::Duplicate => duplicate = true,
+                Admission::NotNow => {
+                    told.consumed = 0;
+                    return Ok(());
                 }
-                Err(violation) => return Err(Err(violation.into())),
+                Admission::Overflow => {
+                    self.lost(); // [MQTT-4.8.0-2]
+                    told.consumed = 0;
+                    told.kind = Kind::Closed;
+                    told.code = CloseReason::Overflow as u8;
+                    return Ok(());
+                }
             }
         }
-        self.receiving = Receiving { left, id, quiet: quiet || duplicate, ..Receiving::default() };
+        self.receiving = Receiving { left, id, quiet: !wanted || duplicate, ..Receiving::default() };
         if left == 0 {
             self.arrived();
         }
-        Ok(duplicate)
-    }
-
-    #[inline(never)]
-    fn publish_in<'i>(&mut self, publish: Publish<'i>, len: usize) -> Taken<'i> {
-        let Publish { payload_len, .. } = publish;
-        let wanted = payload_len <= self.config.max_payload;
-        match self.begin(publish.qos, publish.id, publish.dup, payload_len, !wanted) {
-            Ok(true) => Ok(Handled::quiet(len)),
-            Ok(false) if wanted => Ok(Handled::event(len, Event::Publish(publish))),
-            Ok(false) => {
-                let topic_len = u16::try_from(publish.topic.len()).unwrap_or(u16::MAX);
-                Ok(Handled::event(len, Event::Skipped { topic_len, payload_len }))
+        if !duplicate {
+            told.len = left;
+            if wanted {
+                told.kind = Kind::Publish;
+                told.code = first;
+                told.id = id;
+                told.bytes = topic;
+            } else {
+                told.kind = Kind::Skipped;
+                told.offset = topic_len.into();
             }
-            Err(taken) => taken,
         }
-    }
-
-    /// A packet that is too large: a PUBLISH is passed over.
-    #[inline(never)]
-    fn oversized<'i>(&mut self, bytes: &'i [u8]) -> Taken<'i> {
-        let (len, publish) = oversized_publish(bytes).ok_or(Violation::PacketTooLarge)?;
-        self.receiving = Receiving {
-            left: publish.payload_len,
-            header: u32::from(publish.topic_len).saturating_add(if publish.qos == QoS::AtMostOnce { 0 } else { 2 }),
-            topic_len: publish.topic_len,
-            qos: publish.qos,
-            ..Receiving::default()
-        };
-        Ok(Handled::quiet(len))
+        Ok(())
     }
 
     /// Topic and packet identifier of a PUBLISH that is passed over.
-    #[inline(never)]
-    fn skip_header<'i>(&mut self, bytes: &'i [u8]) -> Taken<'i> {
-        let Receiving { header, qos, topic_len, left, .. } = self.receiving;
-        let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
+    fn skip_header<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
+        let Receiving { header, first, topic_len, left, .. } = self.receiving;
+        let id_len = id_len(first);
         let header = usize::try_from(header).unwrap_or(usize::MAX);
         let topic = header.saturating_sub(id_len);
-        let valid = topic_part(bytes.get(..topic).unwrap_or(bytes), bytes.len() < topic)?;
-        let Some(whole) = bytes.get(..header) else {
-            let consumed = valid;
-            let rest = u32::try_from(header.saturating_sub(consumed)).unwrap_or(0);
-            self.receiving.header = rest;
-            return Ok(if consumed == 0 {
-                // The rest of a character, or of the identifier.
-                Handled::incomplete(if topic == 0 { header.saturating_sub(bytes.len()) } else { 1 })
-            } else {
-                Handled::quiet(consumed)
-            });
-        };
-        let id = match whole.get(topic..) {
-            Some(&[high, low]) => Some(PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?),
-            _ => None,
-        };
-        match self.begin(qos, id, false, left, true) {
-            Ok(true) => Ok(Handled::quiet(header)),
-            Ok(false) => Ok(Handled::event(header, Event::Skipped { topic_len, payload_len: left })),
-            Err(taken) => taken,
+        let part = bytes.get(..topic).unwrap_or(bytes);
+        // Nobody is told of it, and yet it has to be a topic name. A character may be cut off where more is to come.
+        let valid = whole_characters(part, text::Kind::Name)?;
+        if valid != part.len() && part.len() == topic {
+            return Err(Violation::NotUtf8);
         }
+        if let Some(whole) = bytes.get(..header) {
+            told.consumed = header;
+            self.receiving.header = 0;
+            let id = whole.get(topic..).unwrap_or(&[]);
+            let begun = self.begin(first, id, &[], topic_len, left, told);
+            if told.consumed == 0 {
+                self.receiving.header = u32::try_from(header).unwrap_or(0);
+            }
+            return begun;
+        }
+        told.consumed = valid;
+        self.receiving.header = u32::try_from(header.wrapping_sub(valid)).unwrap_or(0);
+        if valid == 0 {
+            // The rest of a character, or of the identifier.
+            told.needed = if topic == 0 { header.wrapping_sub(bytes.len()) } else { 1 };
+        }
+        Ok(())
     }
 }
 
-/// How much of `bytes` may be passed over as (part of) a topic name: all but a character cut off at the end, where
-/// `more` is to come. Nobody is told of it, and yet it has to be one.
-fn topic_part(bytes: &[u8], more: bool) -> Result<usize, Violation> {
-    let (valid, error) = match core::str::from_utf8(bytes) {
-        Ok(_) => (bytes.len(), None),
-        Err(error) => (error.valid_up_to(), Some(error)),
-    };
-    let text = bytes.get(..valid).and_then(|valid| core::str::from_utf8(valid).ok()).unwrap_or_default();
-    check_name(text)?;
-    if error.is_some_and(|error| !more || error.error_len().is_some()) {
-        return Err(Violation::NotUtf8);
+/// §2.2.3: seven bits a byte, least significant first, at most four bytes. `None`: there is more to come.
+pub(super) fn remaining_length(reader: &mut Reader<'_>) -> Result<Option<usize>, Violation> {
+    let (mut remaining, mut shift) = (0_usize, 0_u32);
+    while let Some(byte) = reader.u8() {
+        remaining |= usize::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Ok(Some(remaining));
+        }
+        shift = shift.wrapping_add(7);
+        if shift == 28 {
+            return Err(Violation::RemainingLength);
+        }
     }
-    Ok(valid)
+    Ok(None)
+}
+
+/// Bytes of a PUBLISH's packet identifier.
+pub(super) fn id_len(first: u8) -> usize {
+    if first & 0x06 == 0 { 0 } else { 2 }
 }

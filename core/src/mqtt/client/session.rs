@@ -65,10 +65,11 @@ pub use journal::{Journal, Place};
 #[cfg(doc)]
 use super::Config;
 use super::{
-    Capacity, Client, Error, InFlight, Misuse, TAG_CONNECT,
+    Client, Due, Error, InFlight, Misuse,
     flow::{Link, Step},
 };
 use crate::{
+    Capacity,
     crc::crc32,
     mqtt::{
         PacketId,
@@ -199,7 +200,6 @@ impl Client<'_> {
             return Err(Misuse::WrongState.into());
         }
         self.slots.clear();
-        self.arena.clear();
         let record = Record::read(bytes)?;
         self.next_id = record.next_id;
         self.clean_session = false;
@@ -209,7 +209,6 @@ impl Client<'_> {
                 Ok(len) => packets = packets.get(len..).unwrap_or(&[]),
                 Err(error) => {
                     self.slots.clear();
-                    self.arena.clear();
                     return Err(error);
                 }
             }
@@ -220,9 +219,9 @@ impl Client<'_> {
     /// The packets of a record, in parts.
     fn each_part(&self, put: &mut dyn FnMut(&[u8])) {
         let slots = if self.clean_session { &[] } else { self.slots.as_slice() };
-        for slot in slots {
+        for (index, slot) in slots.iter().enumerate() {
             let Some(id) = slot.id else { continue };
-            let packet = || self.arena.get(id.get().into()).unwrap_or(&[]);
+            let packet = || self.slots.packet(index);
             match slot.step {
                 Step::Message1 | Step::Message2 => {
                     let mut packet = packet();
@@ -252,19 +251,14 @@ impl Client<'_> {
     fn take_back(&mut self, packets: &[u8]) -> Result<usize, Error> {
         let (mark, streamed) = if packets.first() == Some(&STREAMED) { (1, true) } else { (0, false) };
         let bytes = packets.get(mark..).unwrap_or(&[]);
-        let (slot, packet, room) = read_packet(bytes, streamed).ok_or(Misuse::InvalidSession)?;
-        let room = room.min(self.config.window.max(1).into());
-        let taken = match slot.id {
-            Some(id) if slot.step.is_ours() => self.slots.sent(id).is_some(),
-            Some(id) => self.slots.received(id).is_some(),
-            None => true,
-        };
-        if taken {
+        let (mut slot, packet, window) = read_packet(bytes, streamed).ok_or(Misuse::InvalidSession)?;
+        if slot.id.is_none_or(|id| self.slots.find(id, slot.step.is_ours()).is_some()) {
             return Err(Misuse::InvalidSession.into());
         }
         if slot.step.is_kept() {
-            let tag = slot.id.map_or(TAG_CONNECT, |id| id.get().into());
-            self.arena.push(tag, packet.len().saturating_add(room), |place| copy(place, packet))?;
+            let len = packet.len().saturating_add(window.min(self.window.into()));
+            copy(self.slots.room().get_mut(..len).ok_or(Capacity::Arena)?, packet);
+            slot.len = u32::try_from(len).map_err(|_| Capacity::Arena)?;
         }
         if !self.slots.push(slot) {
             return Err(Capacity::InFlight.into());
@@ -278,7 +272,7 @@ fn read_packet(bytes: &[u8], streamed: bool) -> Option<(InFlight, &[u8], usize)>
     let first = *bytes.first()?;
     if first == 0x82 || first == 0xA2 {
         let (step, packet, id, filters) = read_filters(bytes, first == 0x82)?;
-        let slot = InFlight { step, due: true, id: Some(id), filters, ..InFlight::EMPTY };
+        let slot = InFlight { step, due: Due::Yes, id: Some(id), filters, ..InFlight::EMPTY };
         return (!streamed).then_some((slot, packet, 0));
     }
     let Ok(Decoded::Packet { packet, len }) = decode_from_server(bytes, u32::MAX) else { return None };
@@ -296,7 +290,8 @@ fn read_packet(bytes: &[u8], streamed: bool) -> Option<(InFlight, &[u8], usize)>
     if streamed && !step.is_kept() {
         return None;
     }
-    let slot = InFlight { step, due: step.is_ours(), streamed, id: Some(id), ..InFlight::EMPTY };
+    let due = if step.is_ours() { Due::Yes } else { Due::No };
+    let slot = InFlight { step, due, streamed, id: Some(id), ..InFlight::EMPTY };
     Some((slot, bytes.get(..len)?, missing))
 }
 

@@ -1,26 +1,50 @@
-//! The table of what is in flight, in the order it began.
+//! The table of what is in flight, in the order it began, and the packets kept for it, in the same order.
 
 use super::flow::Step;
 use crate::{Storage, mqtt::PacketId};
 use core::fmt;
 
-/// A place in the table of a [`Client`](super::Client): the memory one message, subscription or handshake takes.
+/// A place in the table of a [`Client`](super::Client): the memory one message, subscription or handshake takes besides
+/// its packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InFlight {
-    pub(super) step: Step,
-    /// A packet is to be sent for it.
-    pub(super) due: bool,
-    /// Its payload is asked for when it is sent.
-    pub(super) streamed: bool,
+    /// Bytes of its packet.
+    pub(super) len: u32,
     /// `None` at QoS 0.
     pub(super) id: Option<PacketId>,
     /// How many filters a SUBSCRIBE or UNSUBSCRIBE has.
     pub(super) filters: u16,
+    pub(super) step: Step,
+    pub(super) due: Due,
+    /// Its payload is asked for when it is sent.
+    pub(super) streamed: bool,
+}
+
+/// Whether a packet is to be sent for a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Due {
+    No,
+    Yes,
+    /// Part of it is out. One place at most is so, or the next.
+    Begun,
+    /// And `PayloadWanted` has been told for the rest.
+    Asked,
+}
+
+impl Due {
+    pub(super) fn has_begun(self) -> bool {
+        self >= Self::Begun
+    }
 }
 
 impl InFlight {
     /// A free place.
-    pub const EMPTY: Self = Self { step: Step::Message0, due: false, streamed: false, id: None, filters: 0 };
+    pub const EMPTY: Self = Self { len: 0, id: None, filters: 0, step: Step::Message0, due: Due::No, streamed: false };
+
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
 }
 
 impl Default for InFlight {
@@ -29,28 +53,33 @@ impl Default for InFlight {
     }
 }
 
-/// The places, those taken first.
+/// The places, those taken first; and the packets, back to back at the front of their memory.
 pub(super) struct Slots<'a> {
     places: Storage<'a, InFlight>,
-    used: usize,
+    pub(super) memory: Storage<'a, u8>,
+    kept: usize,
+    used: u16,
+    /// See [`Config`](super::Config).
+    pub(super) keep_free: u16,
 }
 
 impl<'a> Slots<'a> {
-    pub(super) fn new(places: Storage<'a, InFlight>) -> Self {
-        Self { places, used: 0 }
+    pub(super) fn new(places: Storage<'a, InFlight>, memory: Storage<'a, u8>, keep_free: u16) -> Self {
+        Self { places, memory, kept: 0, used: 0, keep_free: keep_free.max(1) }
     }
 
     pub(super) fn clear(&mut self) {
         self.used = 0;
+        self.kept = 0;
     }
 
     pub(super) fn free(&self) -> usize {
         // Fewer places than packet identifiers: `Client::free_id` relies on it.
-        self.places.len().min(0xFFFE).saturating_sub(self.used)
+        self.places.len().min(0xFFFE).saturating_sub(self.used.into())
     }
 
     pub(super) fn as_slice(&self) -> &[InFlight] {
-        self.places.get(..self.used).unwrap_or(&[])
+        self.places.get(..self.used.into()).unwrap_or(&[])
     }
 
     pub(super) fn get(&self, index: usize) -> Option<InFlight> {
@@ -58,39 +87,80 @@ impl<'a> Slots<'a> {
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut InFlight> {
-        self.places.get_mut(..self.used)?.get_mut(index)
+        self.places.get_mut(..self.used.into())?.get_mut(index)
     }
 
-    /// Puts one behind all others. Whether there was room.
+    /// Puts one behind all others; its packet, if it has one, stands in [`Slots::room`] already. Whether there was a place.
     pub(super) fn push(&mut self, slot: InFlight) -> bool {
         if self.free() == 0 {
             return false;
         }
-        let Some(place) = self.places.get_mut(self.used) else { return false };
+        let Some(place) = self.places.get_mut(usize::from(self.used)) else { return false };
         *place = slot;
-        self.used = self.used.saturating_add(1);
+        self.used = self.used.wrapping_add(1);
+        self.kept = self.kept.wrapping_add(slot.len());
         true
     }
 
+    /// Takes one out, and its packet.
     pub(super) fn remove(&mut self, index: usize) {
-        let Some(behind) = self.places.get_mut(index..self.used) else { return };
-        let mut moved = InFlight::EMPTY;
-        for place in behind.iter_mut().rev() {
-            core::mem::swap(place, &mut moved);
-        }
-        if !behind.is_empty() {
-            self.used = self.used.saturating_sub(1);
-        }
+        let (start, len) = self.span(index);
+        shift(self.memory.get_mut(start..self.kept), len);
+        self.kept = self.kept.saturating_sub(len);
+        shift(self.places.get_mut(index..self.used.into()), 1);
+        self.used = self.used.saturating_sub(1);
     }
 
-    /// What we send under `id`.
-    pub(super) fn sent(&self, id: PacketId) -> Option<usize> {
-        self.as_slice().iter().position(|slot| slot.id == Some(id) && slot.step.is_ours())
+    /// Bytes that packets take.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
     }
 
-    /// What the server sends under `id`.
-    pub(super) fn received(&self, id: PacketId) -> Option<usize> {
-        self.as_slice().iter().position(|slot| slot.id == Some(id) && !slot.step.is_ours())
+    /// What no packet takes.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        self.memory.get_mut(self.kept..).unwrap_or(&mut [])
+    }
+
+    /// Where the packet of a place begins in the memory, and how long it is.
+    pub(super) fn span(&self, index: usize) -> (usize, usize) {
+        let (mut start, mut len) = (0_usize, 0);
+        for slot in self.as_slice().iter().take(index.wrapping_add(1)) {
+            start = start.wrapping_add(len);
+            len = slot.len();
+        }
+        (start, len)
+    }
+
+    pub(super) fn packet(&self, index: usize) -> &[u8] {
+        let (start, len) = self.span(index);
+        self.memory.get(start..).and_then(|bytes| bytes.get(..len)).unwrap_or(&[])
+    }
+
+    pub(super) fn packet_mut(&mut self, index: usize) -> &mut [u8] {
+        let (start, len) = self.span(index);
+        self.memory.get_mut(start..).and_then(|bytes| bytes.get_mut(..len)).unwrap_or(&mut [])
+    }
+
+    /// What we (or the server) send under `id`.
+    pub(super) fn find(&self, id: PacketId, ours: bool) -> Option<usize> {
+        self.as_slice().iter().position(|slot| slot.id == Some(id) && slot.step.is_ours() == ours)
+    }
+}
+
+/// Moves what stands behind the first `by` to the front.
+fn shift<T: Copy>(slice: Option<&mut [T]>, by: usize) {
+    let Some(slice) = slice else { return };
+    #[cfg(target_pointer_width = "64")]
+    if by <= slice.len() {
+        slice.copy_within(by.., 0);
+    }
+    // `copy_within` keeps a panic at opt-level z.
+    #[cfg(not(target_pointer_width = "64"))]
+    {
+        let cells = core::cell::Cell::from_mut(slice).as_slice_of_cells();
+        for (to, from) in cells.iter().zip(cells.get(by..).unwrap_or(&[])) {
+            to.set(from.get());
+        }
     }
 }
 

@@ -409,37 +409,10 @@ fn bytewise_name(bytes: &[u8]) -> Result<&str, Violation> {
     if !name.is_empty() && topic::bytewise_name(name) { Ok(name) } else { Err(Violation::TopicName) }
 }
 
-/// Whether `text` may be part of a topic name, or nothing of one.
-pub(in crate::mqtt) fn check_name(text: &str) -> Result<(), Violation> {
-    match text.bytes().find(|byte| matches!(byte, 0 | b'+' | b'#')) {
-        None => Ok(()),
-        Some(0) => Err(Violation::NullCharacter), // [MQTT-4.7.3-2]
-        Some(_) => Err(Violation::TopicName),     // [MQTT-3.3.2-2]
-    }
-}
-
 fn nothing_more(reader: &Reader<'_>) -> Result<(), Violation> {
     if reader.is_empty() { Ok(()) } else { Err(Violation::Length) }
 }
 
 fn size(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-/// A PUBLISH whose topic is longer than is accepted.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::mqtt) struct Oversized {
-    pub(in crate::mqtt) qos: QoS,
-    pub(in crate::mqtt) topic_len: u16,
-    pub(in crate::mqtt) payload_len: u32,
-}
-
-/// The fixed header and the topic's length of a PUBLISH that [`decode`] found to be a
-/// [`Violation::PacketTooLarge`], and how many bytes these take: what it needs to be passed over. `None` if it is no
-/// PUBLISH.
-pub(in crate::mqtt) fn oversized_publish(bytes: &[u8]) -> Option<(usize, Oversized)> {
-    let frame = Frame::read(bytes).ok().filter(|frame| frame.kind() == PUBLISH)?;
-    let (qos, topic_len, header) = publish_head(&frame, usize::MAX).ok()?;
-    let payload_len = u32::try_from(frame.remaining.checked_sub(header)?).ok()?;
-    Some((frame.header.saturating_add(2), Oversized { qos, topic_len: u16::try_from(topic_len).ok()?, payload_len }))
 }

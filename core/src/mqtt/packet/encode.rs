@@ -7,7 +7,7 @@ use super::{Connect, Packet, PacketId, Publish, QoS};
 use crate::{mqtt::topic, wire::Writer};
 
 /// Bytes of a whole packet whose remaining length is `remaining`: with its fixed header (§2.2.3).
-const fn framed(remaining: usize) -> usize {
+pub(in crate::mqtt) const fn framed(remaining: usize) -> usize {
     let header = match remaining {
         0..0x80 => 2,
         0x80..0x4000 => 3,
@@ -18,7 +18,7 @@ const fn framed(remaining: usize) -> usize {
 }
 
 /// Writes a fixed header; `first` holds the type and the flags of Table 2.2 (`[MQTT-2.2.2-1]`).
-fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
+pub(in crate::mqtt) fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
     if let Ok(short @ 0..0x80) = u8::try_from(remaining) {
         return w.array([first, short]);
     }
@@ -147,14 +147,14 @@ pub fn encode_ack(w: &mut Writer<'_>, first: u8, id: PacketId) {
 
 /// The filters of a SUBSCRIBE or of an UNSUBSCRIBE, as commands give them.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::mqtt) enum FilterList<'f> {
+enum FilterList<'f> {
     Subscribe(&'f [(&'f str, QoS)]),
     Unsubscribe(&'f [&'f str]),
 }
 
 impl<'f> FilterList<'f> {
     /// One of them. A common type for both keeps one copy of the code.
-    pub(in crate::mqtt) fn get(self, index: usize) -> Option<(&'f str, Option<QoS>)> {
+    fn get(self, index: usize) -> Option<(&'f str, Option<QoS>)> {
         match self {
             Self::Subscribe(filters) => filters.get(index).map(|(filter, qos)| (*filter, Some(*qos))),
             Self::Unsubscribe(filters) => filters.get(index).map(|filter| (*filter, None)),
@@ -171,12 +171,12 @@ impl<'f> FilterList<'f> {
     }
 
     /// Bytes of the packet.
-    pub(in crate::mqtt) fn encoded_len(self) -> usize {
+    fn encoded_len(self) -> usize {
         framed(self.remaining())
     }
 
     /// Writes the packet (§3.8, §3.10).
-    pub(in crate::mqtt) fn encode(self, w: &mut Writer<'_>, id: PacketId) {
+    fn encode(self, w: &mut Writer<'_>, id: PacketId) {
         let first = if matches!(self, Self::Subscribe(_)) { 0x82 } else { 0xA2 };
         header(w, first, self.remaining());
         w.u16(id.get());
