@@ -23,8 +23,8 @@ const VECTORS: [(&str, u64, Result<&str, Refusal>); 7] = [
     ("example2_1", 2, Err(Refusal::Severed)),
     ("example2_2", 2, Ok("http://example.com/very/long/path/to/file/file.bin")),
     ("example3_1", 3, Err(Refusal::Condition)),
-    ("example4_1", 4, Err(Refusal::Component)),
-    ("example5_1", 5, Err(Refusal::Component)),
+    ("example4_1", 4, Err(Refusal::UnknownMember)),
+    ("example5_1", 5, Ok("http://example.com/file1.bin")),
 ];
 
 fn vector(name: &str) -> Vec<u8> {
@@ -265,6 +265,7 @@ fn text_can_be_severed_and_sequences_cannot() {
 fn a_member_that_the_manifest_has_no_digest_of_is_refused() {
     let manifest = map(&known(Change::None));
     let plain = envelope(&secret(), &manifest);
+    let mut unknown = Vec::new();
     for member in [
         [uint(16), nested(&seq(&[command(14, 15)]))].concat(),
         [uint(20), nested(&seq(&[command(14, 15)]))].concat(),
@@ -275,8 +276,11 @@ fn a_member_that_the_manifest_has_no_digest_of_is_refused() {
     ] {
         let mut more = [&plain[..], &member].concat();
         more[2] = 0xa3;
-        assert_eq!(verify(&more, &keys(), &Ed25519), Err(Refusal::UnknownMember), "{member:02x?}");
+        unknown.push(verify(&more, &keys(), &Ed25519).unwrap_err());
+        assert_eq!(verify_envelope(&more, &keys(), &Ed25519).unwrap_err(), *unknown.last().unwrap(), "{member:02x?}");
     }
+    assert_eq!(unknown[..5], [Refusal::UnknownMember; 5]);
+    assert_eq!(unknown[5..], [Refusal::Payload]);
 }
 
 /// Signs a manifest of these members and gives what `verify` says.
@@ -337,8 +341,9 @@ fn each_broken_rule_of_the_structure_has_its_reason() {
     };
     assert_eq!(components(&[&[0]]), Ok(()));
     assert_eq!(components(&[]), Err(Refusal::Component));
-    assert_eq!(components(&[&[0], &[1]]), Err(Refusal::Component));
-    assert_eq!(components(&[&[1]]), Err(Refusal::Component));
+    assert_eq!(components(&[&[0], &[1]]), Err(Refusal::Component), "each sequence has to say which");
+    assert_eq!(components(&[&[1]]), Ok(()), "for the device to decide");
+    assert_eq!(components(&[&[7]]), Err(Refusal::Component));
     assert_eq!(components(&[&[0, 0]]), Err(Refusal::Component));
     let one = || (2, array(&[array(&[bytes(&[0])])]));
     assert_eq!(common(&[one()]), Err(Refusal::IdentityCheck));
@@ -439,12 +444,15 @@ fn commands_stand_only_where_they_make_sense() {
     assert_eq!(validate(&[matches.clone(), command(23, 2)]), Err(Refusal::Command));
     assert_eq!(invoke(&[command(21, 2)]), Err(Refusal::Command));
     assert_eq!(invoke(&[matches.clone(), command(23, 2)]), Ok(()));
-    for code in [0, 6, 18, 25, 29, 33, 34, 35] {
+    for code in [0, 6, 18, 25, 33, 34, 35] {
         assert_eq!(validate(&[matches.clone(), command(code, 2)]), Err(Refusal::Command), "{code}");
     }
     assert_eq!(validate(&[matches.clone(), [int(-300), uint(0)].concat()]), Err(Refusal::Command));
+    // A wait comes before what is fetched and installed.
+    let wait = set(&[(29, nested(&map(&[(5, uint(1))])))]);
+    assert_eq!(validate(&[matches.clone(), wait, command(29, 2)]), Err(Refusal::Command));
     for code in [22, 31] {
-        assert_eq!(install(&[uri("x"), command(code, 2)]), Err(Refusal::Command));
+        assert_eq!(install(&[uri("x"), command(code, 2)]), Err(Refusal::Image));
     }
 
     assert_eq!(validate(&[command(3, 16)]), Err(Refusal::Argument));
@@ -493,7 +501,7 @@ fn one_image_is_fetched_and_checked_twice() {
 #[test]
 fn parameters_are_known_and_of_their_type() {
     let with = |key: i64, value: Vec<u8>| validate(&[set(&[(key, value)]), command(3, 15)]);
-    for key in [0, 6, 12, 13, 18, 19, 23, 25, 29, 30, -1, -256, -258] {
+    for key in [0, 6, 12, 13, 18, 19, 23, 25, 30, -1, -256, -258] {
         assert_eq!(with(key, uint(1)), Err(Refusal::Parameter), "{key}");
     }
     assert_eq!(with(1, bytes(&suit::VENDOR[..15])), Err(Refusal::Argument));
@@ -511,7 +519,8 @@ fn parameters_are_known_and_of_their_type() {
         array(&[uint(256)]),
         array(&[uint(0), uint(0)]),
         array(&[uint(0), uint(1 << 32)]),
-        array(&[uint(0), uint(1), uint(1)]),
+        array(&[uint(0), uint(1), bytes(&suit::CLASS)]),
+        array(&[uint(0), uint(1), bytes(&suit::DIGEST), uint(1)]),
     ] {
         assert_eq!(with(-257, nested(&private)), Err(Refusal::Argument), "{private:02x?}");
     }
@@ -563,6 +572,7 @@ fn conditions_for_the_device_are_noted_where_they_are_certain() {
         authorization: true,
         version: [version(Comparison::GreaterEqual, "1.0"), version(Comparison::Lesser, "1.10-rc.2")],
         device: Some([0x44; 16]),
+        wait: None,
     };
     let signed = Release { requires, ..release() }.sign(&secret()).unwrap();
     assert_eq!(verify(&signed, &keys(), &Ed25519).unwrap().requires, requires);
@@ -638,6 +648,7 @@ fn requires() -> impl Strategy<Value = Requires> {
             authorization,
             version,
             device,
+            wait: None,
         },
     )
 }

@@ -5,7 +5,7 @@
 
 use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
 use super::digest::Sha256;
-use super::manifest::{COMPONENT, Image, Manifest, PRIVATE, Requires, Version, VersionMatch, parse_unverified};
+use super::manifest::{Image, Manifest, PRIVATE, Requires, Version, VersionMatch, parse_unverified};
 use super::policy::{Severity, UpdateType};
 use crate::error::Misuse;
 use alloc::vec::Vec;
@@ -132,7 +132,7 @@ impl Release<'_> {
             signer: manifest.signer,
             vendor: self.vendor,
             class: self.class,
-            component: COMPONENT,
+            payloads: manifest.payloads,
             image: self.image,
             uri: self.uri,
             version: self.version,

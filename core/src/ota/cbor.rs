@@ -3,7 +3,8 @@
 
 use super::manifest::Version;
 use super::refusal::Refusal;
-use crate::wire::{self, Writer};
+use crate::wire::Writer;
+use core::cell::Cell;
 
 /// Major types (RFC 8949 §3.1).
 const UINT: u8 = 0;
@@ -17,34 +18,76 @@ const TAG: u8 = 6;
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
+/// The first thing that is wrong with what is being read.
+///
+/// It sticks: readers go on, with zeros and nothing, so that their callers need not ask after each item, and whoever
+/// began asks at the end. No reader gives more items than it has bytes, whatever is wrong.
+#[derive(Debug)]
+pub(crate) struct Fault(Cell<Option<Refusal>>);
+
+impl Fault {
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    pub(crate) fn set(&self, refusal: Refusal) {
+        if self.0.get().is_none() {
+            self.0.set(Some(refusal));
+        }
+    }
+
+    /// Where this does not hold, it is wrong.
+    pub(crate) fn unless(&self, holds: bool, refusal: Refusal) {
+        if !holds {
+            self.set(refusal);
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// Whether nothing was wrong so far.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.0.get().map_or(Ok(()), Err)
+    }
+}
+
 /// Reads items one by one from the front of a slice.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(wire::Reader<'a>);
+pub(crate) struct Reader<'a, 'f> {
+    rest: &'a [u8],
+    fault: &'f Fault,
+}
 
-impl<'a> Reader<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(wire::Reader::new(bytes))
+impl<'a, 'f> Reader<'a, 'f> {
+    pub(crate) const fn new(bytes: &'a [u8], fault: &'f Fault) -> Self {
+        Self { rest: bytes, fault }
     }
 
     /// What has not been read.
     pub(crate) const fn rest(&self) -> &'a [u8] {
-        self.0.rest()
+        self.rest
+    }
+
+    pub(crate) const fn fault(&self) -> &'f Fault {
+        self.fault
     }
 
     /// What was read since `self` was `start`.
     pub(crate) fn since(&self, start: &Self) -> &'a [u8] {
-        let len = start.rest().len().saturating_sub(self.rest().len());
-        start.rest().get(..len).unwrap_or_default()
+        let len = start.rest.len().saturating_sub(self.rest.len());
+        start.rest.get(..len).unwrap_or_default()
     }
 
     /// Nothing may follow.
-    pub(crate) fn end(&self) -> Result<(), Refusal> {
-        if self.0.is_empty() { Ok(()) } else { Err(Refusal::TrailingBytes) }
+    pub(crate) fn end(&self) {
+        self.fault.unless(self.rest.is_empty(), Refusal::TrailingBytes);
     }
 
     /// Whether the next item is of that major type.
     fn is(&self, major: u8) -> bool {
-        self.0.peek().is_some_and(|first| first >> 5 == major)
+        self.rest.first().is_some_and(|first| first >> 5 == major)
     }
 
     pub(crate) fn is_bytes(&self) -> bool {
@@ -59,106 +102,148 @@ impl<'a> Reader<'a> {
         self.is(ARRAY)
     }
 
-    /// Major type and argument of the next item, in their shortest form.
-    fn head(&mut self) -> Result<(u8, u64), Refusal> {
-        let first = self.0.u8().ok_or(Refusal::Malformed)?;
-        let info = first & 0x1f;
-        let argument = match info {
-            0..24 => info.into(),
-            24..28 => {
-                let width = 1usize << (info & 3);
-                let bytes = self.0.take(width).ok_or(Refusal::Malformed)?;
-                let value = bytes.iter().fold(0, |value: u64, byte| (value << 8) | u64::from(*byte));
-                // The largest value that the next shorter form holds.
-                let shorter: u64 = match info {
-                    24 => 23,
-                    25 => 0xff,
-                    26 => 0xffff,
-                    _ => 0xffff_ffff,
-                };
-                if value <= shorter {
-                    return Err(Refusal::NotCanonical);
-                }
+    /// The argument of the next item, which has to be of that major type and in its shortest form.
+    fn head(&mut self, major: u8) -> u64 {
+        match Self::split(self.rest, major) {
+            Ok((value, rest)) => {
+                self.rest = rest;
                 value
             }
-            31 => return Err(Refusal::NotCanonical),
-            _ => return Err(Refusal::Malformed),
-        };
-        Ok((first >> 5, argument))
+            Err(refusal) => {
+                self.fault.set(refusal);
+                0
+            }
+        }
     }
 
-    fn expect(&mut self, major: u8) -> Result<u64, Refusal> {
-        match self.head()? {
-            (found, argument) if found == major => Ok(argument),
-            _ => Err(Refusal::Malformed),
+    fn split(bytes: &[u8], major: u8) -> Result<(u64, &[u8]), Refusal> {
+        let (&first, rest) =
+            bytes.split_first().filter(|(first, _)| **first >> 5 == major).ok_or(Refusal::Malformed)?;
+        let info = first & 0x1f;
+        if info < 24 {
+            return Ok((info.into(), rest));
         }
+        if info == 31 {
+            return Err(Refusal::NotCanonical);
+        }
+        let width = 1usize << (info & 3);
+        let (bytes, rest) = rest.split_at_checked(width).filter(|_| info < 28).ok_or(Refusal::Malformed)?;
+        let value = bytes.iter().fold(0, |value: u64, byte| (value << 8) | u64::from(*byte));
+        // The smallest value that the next shorter form does not hold.
+        let least = match width {
+            1 => 24,
+            2 => 1 << 8,
+            4 => 1 << 16,
+            _ => 1 << 32,
+        };
+        if value < least { Err(Refusal::NotCanonical) } else { Ok((value, rest)) }
     }
 
     /// A count of items. Each takes a byte at least, so that there are never more than bytes are left.
-    fn count(&mut self, major: u8) -> Result<usize, Refusal> {
-        let count = self.expect(major)?;
-        usize::try_from(count).ok().filter(|count| *count <= self.0.len()).ok_or(Refusal::Malformed)
-    }
-
-    fn string(&mut self, major: u8) -> Result<&'a [u8], Refusal> {
-        let len = self.count(major)?;
-        self.0.take(len).ok_or(Refusal::Malformed)
-    }
-
-    pub(crate) fn uint(&mut self) -> Result<u64, Refusal> {
-        self.expect(UINT)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, Refusal> {
-        u32::try_from(self.uint()?).map_err(|_| Refusal::Argument)
-    }
-
-    pub(crate) fn int(&mut self) -> Result<i64, Refusal> {
-        let (major, argument) = self.head()?;
-        let value = i64::try_from(argument).map_err(|_| Refusal::Argument)?;
-        match major {
-            UINT => Ok(value),
-            NINT => Ok(!value),
-            _ => Err(Refusal::Malformed),
+    fn count(&mut self, major: u8) -> usize {
+        match usize::try_from(self.head(major)) {
+            Ok(count) if count <= self.rest.len() => count,
+            _ => {
+                self.fault.set(Refusal::Malformed);
+                0
+            }
         }
     }
 
-    /// A number that is a label: one beyond 32 bits is none that anybody knows.
-    pub(crate) fn label(&mut self) -> Result<i32, Refusal> {
-        Ok(i32::try_from(self.int()?).unwrap_or(i32::MIN))
+    fn string(&mut self, major: u8) -> &'a [u8] {
+        let len = self.count(major);
+        let (string, rest) = self.rest.split_at_checked(len).unwrap_or_default();
+        self.rest = rest;
+        string
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Refusal> {
+    pub(crate) fn uint(&mut self) -> u64 {
+        self.head(UINT)
+    }
+
+    /// A number up to `most`.
+    pub(crate) fn up_to(&mut self, most: u32) -> u32 {
+        match u32::try_from(self.uint()) {
+            Ok(value) if value <= most => value,
+            _ => {
+                self.fault.set(Refusal::Argument);
+                0
+            }
+        }
+    }
+
+    pub(crate) fn u32(&mut self) -> u32 {
+        self.up_to(u32::MAX)
+    }
+
+    pub(crate) fn int(&mut self) -> i64 {
+        let negative = self.is(NINT);
+        match i64::try_from(self.head(if negative { NINT } else { UINT })) {
+            Ok(value) if negative => !value,
+            Ok(value) => value,
+            Err(_) => {
+                self.fault.set(Refusal::Argument);
+                0
+            }
+        }
+    }
+
+    pub(crate) fn i32(&mut self) -> i32 {
+        i32::try_from(self.int()).unwrap_or_else(|_| {
+            self.fault.set(Refusal::Argument);
+            0
+        })
+    }
+
+    /// A number that is a label: one beyond 32 bits is none that anybody knows.
+    pub(crate) fn label(&mut self) -> i32 {
+        i32::try_from(self.int()).unwrap_or(i32::MIN)
+    }
+
+    pub(crate) fn bytes(&mut self) -> &'a [u8] {
         self.string(BYTES)
     }
 
-    /// A byte string of exactly `N` bytes.
-    pub(crate) fn array_of<const N: usize>(&mut self) -> Result<&'a [u8; N], Refusal> {
-        self.bytes()?.try_into().map_err(|_| Refusal::Argument)
+    /// A byte string of exactly `N` bytes; else `refusal`.
+    pub(crate) fn array_of<const N: usize>(&mut self, refusal: Refusal) -> &'a [u8; N] {
+        self.bytes().try_into().unwrap_or_else(|_| {
+            self.fault.set(refusal);
+            const { &[0; N] }
+        })
     }
 
     /// The items in a byte string.
-    pub(crate) fn nested(&mut self) -> Result<Self, Refusal> {
-        self.bytes().map(Self::new)
+    pub(crate) fn nested(&mut self) -> Self {
+        Self { rest: self.bytes(), fault: self.fault }
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, Refusal> {
-        core::str::from_utf8(self.string(TEXT)?).map_err(|_| Refusal::Malformed)
+    pub(crate) fn text(&mut self) -> &'a str {
+        core::str::from_utf8(self.string(TEXT)).unwrap_or_else(|_| {
+            self.fault.set(Refusal::Malformed);
+            ""
+        })
     }
 
     /// An array's head: how many items follow.
-    pub(crate) fn array(&mut self) -> Result<usize, Refusal> {
+    pub(crate) fn array(&mut self) -> usize {
         self.count(ARRAY)
     }
 
+    /// The head of an array of so many items; else `refusal`.
+    pub(crate) fn array_with(&mut self, items: usize, refusal: Refusal) {
+        let found = self.array();
+        self.fault.unless(found == items, refusal);
+    }
+
     /// A map's head: how many pairs follow.
-    pub(crate) fn map(&mut self) -> Result<Map<'a>, Refusal> {
-        Ok(Map { left: self.count(MAP)?, last: &[] })
+    pub(crate) fn map(&mut self) -> Map<'a> {
+        Map { left: self.count(MAP), last: &[] }
     }
 
     /// Exactly this tag.
-    pub(crate) fn tag(&mut self, tag: u64) -> Result<(), Refusal> {
-        if self.expect(TAG)? == tag { Ok(()) } else { Err(Refusal::Malformed) }
+    pub(crate) fn tag(&mut self, tag: u64) {
+        let found = self.head(TAG);
+        self.fault.unless(found == tag, Refusal::Malformed);
     }
 
     /// Whether `true` was next; then it is read.
@@ -172,11 +257,13 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_byte(&mut self, byte: u8) -> bool {
-        let found = self.0.peek() == Some(byte);
-        if found {
-            self.0.u8();
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
         }
-        found
     }
 }
 
@@ -194,28 +281,41 @@ impl<'a> Map<'a> {
         self.left
     }
 
-    /// The next key, where keys are numbers; its value follows in `reader`.
-    pub(crate) fn key(&mut self, reader: &mut Reader<'a>) -> Result<Option<i32>, Refusal> {
-        self.next(reader, Reader::label)
+    /// Whether there is another pair; its key is then to be read, and [`ordered`](Self::ordered) asked.
+    pub(crate) fn more(&mut self) -> bool {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or(0);
+        left.is_some()
     }
 
-    /// The next key as `read` reads it.
-    pub(crate) fn next<T>(
-        &mut self,
-        reader: &mut Reader<'a>,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T, Refusal>,
-    ) -> Result<Option<T>, Refusal> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        let start = *reader;
-        let key = read(reader)?;
-        let encoded = reader.since(&start);
+    /// A key was read; `reader` was `start` before.
+    pub(crate) fn ordered(&mut self, start: &Reader<'a, '_>, reader: &Reader<'a, '_>) {
+        let encoded = reader.since(start);
         // An empty `last` is below any key.
-        if self.last >= encoded {
-            return Err(Refusal::KeyOrder);
-        }
+        reader.fault.unless(self.last < encoded, Refusal::KeyOrder);
         self.last = encoded;
-        Ok(Some(key))
+    }
+
+    /// The next key, where keys are numbers; its value follows in `reader`.
+    pub(crate) fn key(&mut self, reader: &mut Reader<'a, '_>) -> Option<i32> {
+        if !self.more() {
+            return None;
+        }
+        let start = *reader;
+        let key = reader.label();
+        self.ordered(&start, reader);
+        Some(key)
+    }
+
+    /// The next key, which has to be this one; else `refusal`.
+    pub(crate) fn required(&mut self, reader: &mut Reader<'a, '_>, key: i32, refusal: Refusal) {
+        let found = self.key(reader);
+        reader.fault.unless(found == Some(key), refusal);
+    }
+
+    /// There may be no further pair; else `refusal`.
+    pub(crate) fn end(&self, reader: &Reader<'a, '_>, refusal: Refusal) {
+        reader.fault.unless(self.left == 0, refusal);
     }
 }
 

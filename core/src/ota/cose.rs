@@ -1,6 +1,6 @@
 //! Signatures: COSE_Sign1 with Ed25519 over a detached payload (RFC 9052 §4, draft-ietf-suit-manifest-37 §8.3).
 
-use super::cbor::{Encoder, Map, Reader};
+use super::cbor::{Encoder, Fault, Map, Reader};
 use super::digest::Sha256;
 use super::keys::Scope;
 use super::refusal::Refusal;
@@ -85,70 +85,55 @@ pub(crate) struct Authentication<'a> {
 }
 
 /// Reads a SUIT_Digest that has to be SHA-256.
-pub(crate) fn read_digest<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], Refusal> {
-    if reader.array()? != 2 {
-        return Err(Refusal::Malformed);
-    }
-    if reader.label()? != ALG_SHA256 {
-        return Err(Refusal::Algorithm);
-    }
-    reader.array_of().map_err(|_| Refusal::Malformed)
+pub(crate) fn read_digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
+    reader.array_with(2, Refusal::Malformed);
+    let algorithm = reader.label();
+    reader.fault().unless(algorithm == ALG_SHA256, Refusal::Algorithm);
+    reader.array_of(Refusal::Malformed)
 }
 
 /// Reads an envelope up to and with its authentication block: how many members it has, and that block.
-pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a>) -> Result<(Map<'a>, Authentication<'a>), Refusal> {
-    reader.tag(TAG_ENVELOPE)?;
-    let mut members = reader.map()?;
-    if members.key(reader)? != Some(2) {
-        return Err(Refusal::MissingMember);
-    }
-    let mut block = reader.nested()?;
+pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a, '_>) -> (Map<'a>, Authentication<'a>) {
+    let fault = reader.fault();
+    reader.tag(TAG_ENVELOPE);
+    let mut members = reader.map();
+    members.required(reader, 2, Refusal::MissingMember);
+    let mut block = reader.nested();
     // The digest, and one signature: what is signed twice has two authors, what is not signed none.
-    if block.array()? != 2 {
-        return Err(Refusal::Authentication);
-    }
-    let payload = block.bytes()?;
-    let mut digest = Reader::new(payload);
-    let found = read_digest(&mut digest)?;
-    digest.end()?;
+    block.array_with(2, Refusal::Authentication);
+    let payload = block.bytes();
+    let mut inner = Reader::new(payload, fault);
+    let digest = read_digest(&mut inner);
+    inner.end();
 
-    let mut sign1 = block.nested()?;
-    block.end()?;
-    sign1.tag(TAG_SIGN1)?;
-    if sign1.array()? != 4 {
-        return Err(Refusal::Authentication);
-    }
-    let protected = sign1.bytes()?;
-    let kid = read_protected(protected)?;
+    let mut sign1 = block.nested();
+    block.end();
+    sign1.tag(TAG_SIGN1);
+    sign1.array_with(4, Refusal::Authentication);
+    let protected = sign1.bytes();
+    let kid = read_protected(Reader::new(protected, fault));
     // Nothing unprotected, nothing attached.
-    if sign1.map()?.left() != 0 || !sign1.skip_null() {
-        return Err(Refusal::Authentication);
-    }
-    let signature = sign1.array_of().map_err(|_| Refusal::Authentication)?;
-    sign1.end()?;
-    Ok((members, Authentication { payload, digest: found, protected, kid, signature }))
+    let bare = sign1.map().left() == 0 && sign1.skip_null();
+    fault.unless(bare, Refusal::Authentication);
+    let signature = sign1.array_of(Refusal::Authentication);
+    sign1.end();
+    (members, Authentication { payload, digest, protected, kid, signature })
 }
 
 /// The protected header: exactly the algorithm, and perhaps the key identifier (RFC 9052 §3.1).
-fn read_protected(bytes: &[u8]) -> Result<Option<&[u8; 8]>, Refusal> {
-    let mut reader = Reader::new(bytes);
-    let mut header = reader.map()?;
-    if header.key(&mut reader)? != Some(1) {
-        return Err(Refusal::Authentication);
-    }
-    if reader.label()? != ALG_ED25519 {
-        return Err(Refusal::Algorithm);
-    }
-    let kid = match header.key(&mut reader)? {
-        None => None,
-        Some(4) => Some(reader.array_of().map_err(|_| Refusal::UnknownKey)?),
-        Some(_) => return Err(Refusal::Authentication),
-    };
+fn read_protected<'a>(mut reader: Reader<'a, '_>) -> Option<&'a [u8; 8]> {
+    let mut header = reader.map();
+    header.required(&mut reader, 1, Refusal::Authentication);
+    let algorithm = reader.label();
+    reader.fault().unless(algorithm == ALG_ED25519, Refusal::Algorithm);
+    let mut kid = None;
     if header.left() != 0 {
-        return Err(Refusal::Authentication);
+        header.required(&mut reader, 4, Refusal::Authentication);
+        kid = Some(reader.array_of(Refusal::UnknownKey));
     }
-    reader.end()?;
-    Ok(kid)
+    header.end(&reader, Refusal::Authentication);
+    reader.end();
+    kid
 }
 
 /// The longest Sig_structure: its array's head, context, the header with a key identifier, no external data, a digest.
@@ -172,7 +157,9 @@ pub(crate) fn authenticate<'k>(
     keys: &'k [Key],
     verifier: &(impl Verifier + ?Sized),
 ) -> Result<&'k Key, Refusal> {
-    let (_, block) = read_authentication(&mut Reader::new(envelope))?;
+    let fault = Fault::new();
+    let (_, block) = read_authentication(&mut Reader::new(envelope, &fault));
+    fault.check()?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);
     let mut refusal = Refusal::UnknownKey;

@@ -11,28 +11,43 @@
 //!   or `{1: -19, 4: kid}` with the 8 bytes of [`Key::id`];
 //! - a member, command or parameter that is not known is refused, never skipped;
 //! - the shared sequence checks vendor and class, unconditionally;
-//! - one component, [`COMPONENT`], whose image is fetched once and checked against its digest after the fetch and again
-//!   by the validate sequence.
+//! - every payload is fetched (or in the envelope) once, checked against its digest right after that, and again by the
+//!   validate sequence; nothing is in the envelope that is not referred to;
+//! - where there are several components, each sequence names the one it is about before anything else, and none that is
+//!   run inside of another does.
+//!
+//! # Components
+//! Those of [`Component`]: the firmware and up to six images more, installed together or not at all; lists of chunk
+//! digests; and the key table, which comes alone and in the envelope. An image may be fetched to any other component
+//! and copied or swapped from there: to the device that is the same image.
 //!
 //! The order of work: the signature over the digest, then the digest over the manifest, and only then its structure.
 //! Nothing is allocated, nothing recurses; sequences nest [`DEPTH`] deep.
 //!
 //! # The private parameter
 //! One parameter is waft's own, [`PRIVATE`], from the range that the draft leaves to private use (§11). Its value is a
-//! byte string that holds the CBOR array `[update type]` or `[update type, chunk size]`: the
-//! [`UpdateType`]'s number, and the bytes of image in each MQTT chunk of model A.
+//! byte string that holds the CBOR array `[update type]`, `[update type, chunk size]` or `[update type, chunk size, list
+//! digest]`: the [`UpdateType`]'s number, the bytes of image in each MQTT chunk of model A, and, for an image whose chunks
+//! are signed for one by one, the SHA-256 of the [list of their digests](super::chunks).
 
 mod envelope;
+mod inspect;
+mod parameters;
+mod requires;
 mod sequence;
+mod survey;
 mod version;
 
 use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
+use super::keys::Scope;
 use super::policy::{Severity, UpdateType};
 use super::refusal::Refusal;
 pub use envelope::Envelope;
+pub use inspect::{Visit, inspect, verify_envelope};
+pub use requires::{Facts, Requires, Wait};
 pub use sequence::Section;
-use sequence::{Fetch, Processor};
+use survey::parse;
 pub use version::{Comparison, Version, VersionMatch};
 
 /// The firmware's component, encoded: `[h'00']`, as in the draft's examples.
@@ -51,6 +66,22 @@ pub enum Component {
     /// The table of the keys that are trusted: [`KEYS`]. See [`keys`](super::keys).
     Keys,
 }
+
+impl Component {
+    /// The component with that encoded identifier; `None` where it is not of the profile.
+    #[must_use]
+    pub fn read(id: &[u8]) -> Option<Self> {
+        match id {
+            [0x81, 0x41, n @ 0..=6] => Some(Self::Image(*n)),
+            [0x82, 0x41, n @ 0..=6, 0x46, rest @ ..] if rest == b"chunks" => Some(Self::Chunks(*n)),
+            _ if id == KEYS => Some(Self::Keys),
+            _ => None,
+        }
+    }
+}
+
+/// The most components that a manifest may have.
+pub const COMPONENTS: usize = 8;
 
 /// Something that a manifest wants installed: it is fetched, or in the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,29 +164,9 @@ pub struct Image {
     pub size: u32,
 }
 
-/// Conditions that only the device can decide, when it is about to install.
-///
-/// A machine that cannot decide one of them refuses the manifest ([`Refusal::Condition`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Requires {
-    /// Not to be installed at or after this time, seconds since 1970 (draft-ietf-suit-update-management §4.1).
-    pub use_before: Option<u64>,
-    /// Least charge of the battery, mWh (§4.2).
-    pub battery: Option<u32>,
-    /// The application is to be asked (§5.4).
-    pub authorization: bool,
-    /// Versions that the installed image has to have: both, where there are two (§4.4).
-    pub version: [Option<VersionMatch>; 2],
-    /// The only device it is for (suit-condition-device-identifier).
-    pub device: Option<[u8; 16]>,
-}
-
-impl Requires {
-    /// Whether there is no such condition.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
+impl Image {
+    /// No image.
+    pub const NONE: Self = Self { digest: [0; 32], size: 0 };
 }
 
 /// A manifest that the device profile can apply.
@@ -171,11 +182,12 @@ pub struct Manifest<'a> {
     pub vendor: [u8; 16],
     /// The device class's UUID that the shared sequence checks.
     pub class: [u8; 16],
-    /// The component's identifier, encoded: [`COMPONENT`].
-    pub component: &'a [u8],
-    /// The image.
+    /// How many payloads there are: see [`Codec::payload`].
+    pub payloads: usize,
+    /// The firmware, component `[h'00']`; [`Image::NONE`] where the manifest is about something else.
     pub image: Image,
-    /// Where it is: `coap://…`, or a reference relative to where the manifest came from (RFC 3986 §5).
+    /// Where it is: `coap://…`, or a reference relative to where the manifest came from (RFC 3986 §5). Empty where there
+    /// is no firmware.
     pub uri: &'a str,
     /// The release's version (suit-set-version), where it states one.
     pub version: Option<Version>,
@@ -215,10 +227,7 @@ pub fn verify_for_slot<'a>(
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     let key = super::cose::authenticate(envelope, keys, verifier)?;
-    let manifest = parse_unverified(envelope, slot)?;
-    if !key.scope.has(Component::Image(0)) {
-        return Err(Refusal::Scope);
-    }
+    let (manifest, _) = parse(envelope, slot, key.scope, usize::MAX)?;
     Ok(Manifest { signer: Some(key.id), ..manifest })
 }
 
@@ -228,85 +237,11 @@ pub fn verify_for_slot<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    let mut processor = Processor::new(true, slot);
-    let Envelope { digest, key_id: signer, sequence, reference_uri, version, components: component, .. } =
-        envelope::read(envelope, &mut processor, &mut ())?;
-    let Processor { vendor, class, fetch, validated, requires, .. } = processor;
-    let (Some(vendor), Some(class)) = (vendor, class) else { return Err(Refusal::IdentityCheck) };
-    let Fetch { digest: image, size, uri, kind, severity, chunk } = fetch.ok_or(Refusal::Image)?;
-    if validated != Some(image) {
-        return Err(Refusal::ImageMatch);
-    }
-    Ok(Manifest {
-        sequence,
-        digest,
-        signer,
-        vendor: *vendor,
-        class: *class,
-        component,
-        image: Image { digest: *image, size },
-        uri,
-        version,
-        kind,
-        severity,
-        chunk,
-        reference_uri,
-        requires,
-    })
+    parse(envelope, slot, Scope::ALL, usize::MAX).map(|(manifest, _)| manifest)
 }
 
 /// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].
 #[must_use]
 pub fn payload(envelope: &[u8], slot: Option<u32>, n: usize) -> Option<Payload<'_>> {
-    let Manifest { image, uri, .. } = parse_unverified(envelope, slot).ok().filter(|_| n == 0)?;
-    Some(Payload { component: Component::Image(0), image, uri, content: None, chunks: None })
+    parse(envelope, slot, Scope::ALL, n).ok().and_then(|(_, payload)| payload)
 }
-
-/// Checks the signature, the digests, that the encoding is canonical, and that all sequences consist of known commands
-/// with proper arguments, whether or not the device profile can apply them: several components, load sequences and
-/// severed members pass here.
-///
-/// # Errors
-/// The rule that it breaks.
-pub fn verify_envelope<'a>(
-    envelope: &'a [u8],
-    keys: &[Key],
-    verifier: &(impl Verifier + ?Sized),
-) -> Result<Envelope<'a>, Refusal> {
-    super::cose::authenticate(envelope, keys, verifier)?;
-    inspect(envelope, &mut ())
-}
-
-/// As [`verify_envelope`] but without the signature, showing to `visit` all that it reads: for tools that print.
-///
-/// # Errors
-/// The rule that it breaks; `visit` has then seen what comes before.
-pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Envelope<'a>, Refusal> {
-    envelope::read(envelope, &mut Processor::new(false, None), visit)
-}
-
-/// Sees what a manifest says, in the order in which it says it.
-pub trait Visit<'a> {
-    /// A sequence begins. Those in other sequences have a `depth` above 0 and may be one `alternative` of a try-each.
-    fn sequence(&mut self, section: Section, depth: usize, alternative: bool) {
-        let _ = (section, depth, alternative);
-    }
-
-    /// A command in the sequence at that depth. `argument` is encoded; it is empty where parameters or sequences follow.
-    fn command(&mut self, depth: usize, code: i32, argument: &'a [u8]) {
-        let _ = (depth, code, argument);
-    }
-
-    /// A parameter that is set, with its encoded value.
-    fn parameter(&mut self, depth: usize, key: i32, value: &'a [u8]) {
-        let _ = (depth, key, value);
-    }
-
-    /// A text, on the component with that encoded identifier or on the manifest.
-    fn text(&mut self, language: &'a str, component: Option<&'a [u8]>, key: i32, text: &'a str) {
-        let _ = (language, component, key, text);
-    }
-}
-
-/// Looks at nothing.
-impl Visit<'_> for () {}

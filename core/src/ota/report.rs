@@ -11,7 +11,7 @@
 //! }
 //! ```
 
-use super::cbor::{Encoder, Reader};
+use super::cbor::{Encoder, Fault, Reader};
 use super::manifest::{COMPONENT, Comparison, PRIVATE, Version, VersionMatch};
 use super::refusal::Refusal;
 use crate::wire::Writer;
@@ -193,72 +193,68 @@ impl Report {
     /// # Errors
     /// What a strict reader finds wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &str), Refusal> {
-        let mut reader = Reader::new(bytes);
-        let r = &mut reader;
-        let mut report = r.map()?;
-        key(report.key(r)?, 3)?;
-        expect(r.array()?, 1)?;
-        let mut claims = r.map()?;
-        key(claims.key(r)?, 0)?;
+        let fault = Fault::new();
+        let read = Self::read(&mut Reader::new(bytes, &fault));
+        fault.check()?;
+        Ok(read)
+    }
+
+    fn read<'a>(r: &mut Reader<'a, '_>) -> (Self, &'a str) {
+        let fault = r.fault();
+        let mut report = r.map();
+        report.required(r, 3, Refusal::MissingMember);
+        r.array_with(1, Refusal::Malformed);
+        let mut claims = r.map();
+        claims.required(r, 0, Refusal::MissingMember);
         let start = *r;
-        for _ in 0..r.array()? {
-            r.bytes()?;
+        for _ in 0..r.array() {
+            r.bytes();
         }
-        if r.since(&start) != COMPONENT {
-            return Err(Refusal::Component);
-        }
+        fault.unless(r.since(&start) == COMPONENT, Refusal::Component);
         let mut version = None;
-        let mut next = claims.key(r)?;
+        let mut next = claims.key(r);
         if next == Some(28) {
-            let mut inner = r.nested()?;
-            version = Some(VersionMatch::read(&mut inner)?.version);
-            inner.end()?;
-            next = claims.key(r)?;
+            let mut inner = r.nested();
+            version = Some(VersionMatch::read(&mut inner).version);
+            inner.end();
+            next = claims.key(r);
         }
-        key(next, PRIVATE)?;
-        let mut inner = r.nested()?;
-        expect(inner.array()?, 2)?;
-        let state = u8::try_from(inner.uint()?).ok().and_then(State::from_u8).ok_or(Refusal::Argument)?;
-        let sequence = inner.uint()?;
-        inner.end()?;
-        expect(claims.left(), 0)?;
-        key(report.key(r)?, 4)?;
+        fault.unless(next == Some(PRIVATE), Refusal::MissingMember);
+        let mut inner = r.nested();
+        inner.array_with(2, Refusal::Malformed);
+        let state = u8::try_from(inner.uint()).ok().and_then(State::from_u8);
+        fault.unless(state.is_some(), Refusal::Argument);
+        let sequence = inner.uint();
+        inner.end();
+        claims.end(r, Refusal::Malformed);
+        report.required(r, 4, Refusal::MissingMember);
         let mut reason = None;
         if !r.skip_true() {
-            let mut result = r.map()?;
-            key(result.key(r)?, 5)?;
-            let code = r.label()?;
-            if code != 0 {
-                reason = Refusal::from_code(code);
-                reason.ok_or(Refusal::Argument)?;
-            }
-            key(result.key(r)?, 6)?;
-            expect(r.array()?, 5)?;
-            expect(r.array()?, 0)?;
+            let mut result = r.map();
+            result.required(r, 5, Refusal::MissingMember);
+            let code = r.label();
+            reason = Refusal::from_code(code);
+            fault.unless(code == 0 || reason.is_some(), Refusal::Argument);
+            result.required(r, 6, Refusal::MissingMember);
+            r.array_with(5, Refusal::Malformed);
+            r.array_with(0, Refusal::Malformed);
             for _ in 0..3 {
-                r.uint()?;
+                r.uint();
             }
-            expect(r.map()?.left(), 0)?;
-            key(result.key(r)?, 7)?;
-            r.uint()?;
-            expect(result.left(), 0)?;
+            let record = r.map();
+            record.end(r, Refusal::Malformed);
+            result.required(r, 7, Refusal::MissingMember);
+            r.uint();
+            result.end(r, Refusal::Malformed);
         }
-        key(report.key(r)?, 99)?;
-        expect(r.array()?, 2)?;
-        let uri = r.text()?;
-        let digest = *super::cose::read_digest(r)?;
-        expect(report.left(), 0)?;
-        r.end()?;
-        Ok((Self { state, reason, version, sequence, digest }, uri))
+        report.required(r, 99, Refusal::MissingMember);
+        r.array_with(2, Refusal::Malformed);
+        let uri = r.text();
+        let digest = *super::cose::read_digest(r);
+        report.end(r, Refusal::Malformed);
+        r.end();
+        (Self { state: state.unwrap_or(State::Failed), reason, version, sequence, digest }, uri)
     }
-}
-
-fn key(found: Option<i32>, wanted: i32) -> Result<(), Refusal> {
-    if found == Some(wanted) { Ok(()) } else { Err(Refusal::MissingMember) }
-}
-
-fn expect(found: usize, wanted: usize) -> Result<(), Refusal> {
-    if found == wanted { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 /// Encodes into a buffer of its own, for what is wrapped in a byte string. All callers' buffers are large enough.

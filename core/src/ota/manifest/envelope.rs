@@ -1,8 +1,9 @@
-//! The envelope and the manifest in it (draft-ietf-suit-manifest-37 §8.2 to §8.5).
+//! The envelope and the manifest in it (draft-ietf-suit-manifest-37 §8.2 to §8.5): what stands where. What the sequences
+//! come to is the [processor](super::sequence)'s.
 
-use super::sequence::{Processor, Section, read_component};
+use super::sequence::Section;
 use super::{Version, Visit};
-use crate::ota::cbor::Reader;
+use crate::ota::cbor::{Fault, Reader};
 use crate::ota::cose::{read_authentication, read_digest};
 use crate::ota::digest::Sha256;
 use crate::ota::refusal::Refusal;
@@ -27,162 +28,227 @@ pub struct Envelope<'a> {
 /// The members that may stand in the manifest or, in its place, be digested there and stand in the envelope (§8.6).
 const SEVERABLE: [i32; 3] = [16, 20, 23];
 
-/// Reads an envelope to its end.
-pub(super) fn read<'a>(
-    envelope: &'a [u8],
-    processor: &mut Processor<'a>,
-    visit: &mut impl Visit<'a>,
-) -> Result<Envelope<'a>, Refusal> {
-    let mut reader = Reader::new(envelope);
-    let (mut members, block) = read_authentication(&mut reader)?;
-    if members.key(&mut reader)? != Some(3) {
-        return Err(Refusal::MissingMember);
-    }
-    // A digest covers a member with its head.
-    let start = reader;
-    let mut manifest = reader.nested()?;
-    if Sha256::of(reader.since(&start)) != *block.digest {
-        return Err(Refusal::ManifestDigest);
-    }
+/// Where the parts of an envelope lie.
+#[derive(Debug)]
+pub(super) struct Layout<'a, 'f> {
+    pub(super) envelope: Envelope<'a>,
+    /// How many components there are.
+    pub(super) components: usize,
+    /// The command sequences, by [`Section::index`]; empty where there is none.
+    pub(super) sections: [&'a [u8]; Section::ALL.len()],
+    /// A sequence was severed and is not in the envelope.
+    pub(super) severed: bool,
+    /// The integrated payloads: the members of the envelope whose keys are texts.
+    payloads: Reader<'a, 'f>,
+    /// How many there are.
+    pub(super) payload_count: usize,
+}
 
-    let mut severed = [None; SEVERABLE.len()];
-    let mut read = read_manifest(&mut manifest, &mut severed, processor, visit)?;
-    read.digest = *block.digest;
-    read.key_id = block.kid.copied();
-
-    while members.left() != 0 {
-        // A text key would be an integrated payload (§5.5).
-        let key = if reader.is_text() { None } else { members.key(&mut reader)? };
-        let place = key.and_then(|key| SEVERABLE.iter().position(|severable| *severable == key));
-        let digest = place.and_then(|place| severed.get_mut(place)).and_then(Option::take);
-        let (Some(key), Some(digest)) = (key, digest) else { return Err(Refusal::UnknownMember) };
+impl<'a, 'f> Layout<'a, 'f> {
+    /// Reads an envelope to its end, but for what is in the sequences.
+    pub(super) fn read(mut reader: Reader<'a, 'f>, visit: &mut impl Visit<'a>) -> Result<Self, Refusal> {
+        let fault = reader.fault();
+        let (mut members, block) = read_authentication(&mut reader);
+        members.required(&mut reader, 3, Refusal::MissingMember);
+        // A digest covers a member with its head.
         let start = reader;
-        let member = reader.nested()?;
-        if Sha256::of(reader.since(&start)) != *digest {
-            return Err(Refusal::MemberDigest);
+        let manifest = reader.nested();
+        fault.check()?;
+        if Sha256::of(reader.since(&start)) != *block.digest {
+            return Err(Refusal::ManifestDigest);
         }
-        severable(key, member, processor, visit)?;
-    }
-    reader.end()?;
-    // The text is for people; the sequences are needed.
-    if let [fetch, install, _] = severed
-        && processor.live
-        && (fetch.is_some() || install.is_some())
-    {
-        return Err(Refusal::Severed);
-    }
-    Ok(read)
-}
 
-fn read_manifest<'a>(
-    reader: &mut Reader<'a>,
-    severed: &mut [Option<&'a [u8; 32]>; SEVERABLE.len()],
-    processor: &mut Processor<'a>,
-    visit: &mut impl Visit<'a>,
-) -> Result<Envelope<'a>, Refusal> {
-    let mut members = reader.map()?;
-    let mut required = |reader: &mut Reader<'a>, key| {
-        if members.key(reader)? == Some(key) { Ok(()) } else { Err(Refusal::MissingMember) }
-    };
-    required(reader, 1)?;
-    if reader.uint()? != 1 {
-        return Err(Refusal::ManifestVersion);
-    }
-    required(reader, 2)?;
-    let sequence = reader.uint()?;
-    required(reader, 3)?;
-    let components = read_common(reader.nested()?, processor, visit)?;
-    let mut read = Envelope { digest: [0; 32], key_id: None, sequence, reference_uri: None, version: None, components };
-    while let Some(key) = members.key(reader)? {
-        match key {
-            4 => read.reference_uri = Some(reader.text()?),
-            6 => {
-                let mut version = reader.nested()?;
-                read.version = Some(Version::read(&mut version)?);
-                version.end()?;
-            }
-            7 => processor.run(Section::Validate, reader.nested()?, visit)?,
-            // A device of the profile runs its image from where it is installed.
-            8 if !processor.live => processor.run(Section::Load, reader.nested()?, visit)?,
-            9 => processor.run(Section::Invoke, reader.nested()?, visit)?,
-            _ => {
-                let place = SEVERABLE.iter().position(|severable| *severable == key);
-                let place = place.and_then(|place| severed.get_mut(place)).ok_or(Refusal::UnknownMember)?;
-                if reader.is_bytes() {
-                    severable(key, reader.nested()?, processor, visit)?;
-                } else {
-                    *place = Some(read_digest(reader)?);
-                }
-            }
-        }
-    }
-    reader.end()?;
-    Ok(read)
-}
-
-/// Reads suit-common (§8.4.5): the components' identifiers, encoded.
-fn read_common<'a>(
-    mut reader: Reader<'a>,
-    processor: &mut Processor<'a>,
-    visit: &mut impl Visit<'a>,
-) -> Result<&'a [u8], Refusal> {
-    let mut members = reader.map()?;
-    if members.key(&mut reader)? != Some(2) {
-        return Err(Refusal::MissingMember);
-    }
-    let components = processor.components(&mut reader)?;
-    match members.key(&mut reader)? {
-        Some(4) => processor.run(Section::Shared, reader.nested()?, visit)?,
-        Some(_) => return Err(Refusal::UnknownMember),
-        None if processor.live => return Err(Refusal::IdentityCheck),
-        None => {}
-    }
-    if members.left() != 0 {
-        return Err(Refusal::UnknownMember);
-    }
-    reader.end()?;
-    Ok(components)
-}
-
-/// Reads a member that can be severed, wherever it stands.
-fn severable<'a>(
-    key: i32,
-    member: Reader<'a>,
-    processor: &mut Processor<'a>,
-    visit: &mut impl Visit<'a>,
-) -> Result<(), Refusal> {
-    match key {
-        16 => processor.run(Section::PayloadFetch, member, visit),
-        20 => processor.run(Section::Install, member, visit),
-        _ => read_text(member, visit),
-    }
-}
-
-/// Reads suit-text (§8.4.4): by language, texts on the manifest and on each component.
-fn read_text<'a>(mut reader: Reader<'a>, visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
-    let mut languages = reader.map()?;
-    while let Some(language) = languages.next(&mut reader, Reader::text)? {
-        let mut texts = reader.map()?;
-        // A number: a text on the manifest. A component identifier: texts on that.
-        let key = |reader: &mut Reader<'a>| {
-            let start = *reader;
-            if !reader.is_array() {
-                return reader.label().map(Ok);
-            }
-            read_component(reader)?;
-            Ok(Err(reader.since(&start)))
+        let empty = Reader::new(&[], fault);
+        let mut layout = Self {
+            envelope: Envelope {
+                digest: *block.digest,
+                key_id: block.kid.copied(),
+                sequence: 0,
+                reference_uri: None,
+                version: None,
+                components: &[],
+            },
+            components: 0,
+            sections: [&[]; Section::ALL.len()],
+            severed: false,
+            payloads: empty,
+            payload_count: 0,
         };
-        while let Some(key) = texts.next(&mut reader, key)? {
+        let mut severed = [None; SEVERABLE.len()];
+        layout.read_manifest(manifest, &mut severed, visit);
+        while members.left() != 0 && !reader.is_text() {
+            let key = members.key(&mut reader).unwrap_or_default();
+            let place = SEVERABLE.iter().position(|severable| *severable == key);
+            let Some(digest) = place.and_then(|place| severed.get_mut(place)).and_then(Option::take) else {
+                fault.set(Refusal::UnknownMember);
+                break;
+            };
+            let start = reader;
+            let member = reader.nested();
+            fault.unless(Sha256::of(reader.since(&start)) == *digest, Refusal::MemberDigest);
+            layout.member(key, member, visit);
+        }
+        layout.payload_count = members.left();
+        layout.payloads = reader;
+        while members.more() {
+            let start = reader;
+            reader.text();
+            members.ordered(&start, &reader);
+            reader.bytes();
+        }
+        reader.end();
+        // The text is for people; the sequences are needed.
+        layout.severed = matches!(severed, [Some(_), ..] | [_, Some(_), _]);
+        fault.check()?;
+        Ok(layout)
+    }
+
+    fn read_manifest(
+        &mut self,
+        mut reader: Reader<'a, 'f>,
+        severed: &mut [Option<&'a [u8; 32]>; SEVERABLE.len()],
+        visit: &mut impl Visit<'a>,
+    ) {
+        let fault = reader.fault();
+        let mut members = reader.map();
+        members.required(&mut reader, 1, Refusal::MissingMember);
+        let version = reader.uint();
+        fault.unless(version == 1, Refusal::ManifestVersion);
+        members.required(&mut reader, 2, Refusal::MissingMember);
+        self.envelope.sequence = reader.uint();
+        members.required(&mut reader, 3, Refusal::MissingMember);
+        self.read_common(reader.nested());
+        while let Some(key) = members.key(&mut reader) {
             match key {
-                Ok(key) => visit.text(language, None, key, reader.text()?),
-                Err(component) => {
-                    let mut texts = reader.map()?;
-                    while let Some(key) = texts.key(&mut reader)? {
-                        visit.text(language, Some(component), key, reader.text()?);
+                4 => self.envelope.reference_uri = Some(reader.text()),
+                6 => {
+                    let mut version = reader.nested();
+                    self.envelope.version = Some(Version::read(&mut version));
+                    version.end();
+                }
+                _ if reader.is_bytes() => {
+                    let member = reader.nested();
+                    self.member(key, member, visit);
+                }
+                _ => {
+                    let place = SEVERABLE.iter().position(|severable| *severable == key);
+                    match place.and_then(|place| severed.get_mut(place)) {
+                        Some(place) => *place = Some(read_digest(&mut reader)),
+                        None => return fault.set(Refusal::UnknownMember),
                     }
                 }
             }
         }
+        reader.end();
     }
-    reader.end()
+
+    /// Reads suit-common (§8.4.5).
+    fn read_common(&mut self, mut reader: Reader<'a, 'f>) {
+        let mut members = reader.map();
+        members.required(&mut reader, 2, Refusal::MissingMember);
+        self.components = reader.array();
+        let start = reader;
+        for _ in 0..self.components {
+            read_component(&mut reader);
+        }
+        self.envelope.components = reader.since(&start);
+        if members.left() != 0 {
+            members.required(&mut reader, 4, Refusal::UnknownMember);
+            self.put(Section::Shared, reader.nested());
+        }
+        members.end(&reader, Refusal::UnknownMember);
+        reader.end();
+        reader.fault().unless(self.components != 0, Refusal::Component);
+    }
+
+    /// Takes a member that is a byte string, wherever it stands.
+    fn member(&mut self, key: i32, member: Reader<'a, 'f>, visit: &mut impl Visit<'a>) {
+        match Section::ALL.into_iter().find(|section| *section as i32 == key) {
+            Some(section) if section != Section::Shared => self.put(section, member),
+            _ if key == 23 => read_text(member, visit),
+            _ => member.fault().set(Refusal::UnknownMember),
+        }
+    }
+
+    fn put(&mut self, section: Section, sequence: Reader<'a, 'f>) {
+        // An empty one would read as one that is not there.
+        sequence.fault().unless(!sequence.rest().is_empty(), Refusal::Malformed);
+        if let Some(place) = self.sections.get_mut(section.index()) {
+            *place = sequence.rest();
+        }
+    }
+
+    pub(super) const fn fault(&self) -> &'f Fault {
+        self.payloads.fault()
+    }
+
+    /// The sequence of that section; empty where there is none.
+    pub(super) fn section(&self, section: Section) -> &'a [u8] {
+        self.sections.get(section.index()).copied().unwrap_or_default()
+    }
+
+    /// The encoded identifier of component `n`; empty where there is none of that number.
+    pub(super) fn component(&self, n: usize) -> &'a [u8] {
+        let mut reader = Reader::new(self.envelope.components, self.fault());
+        for _ in 0..n.min(self.components) {
+            read_component(&mut reader);
+        }
+        let start = reader;
+        if n < self.components {
+            read_component(&mut reader);
+        }
+        reader.since(&start)
+    }
+
+    /// The integrated payload under that key (§5.5), and its place among them.
+    pub(super) fn payload(&self, key: &str) -> Option<(usize, &'a [u8])> {
+        let mut reader = self.payloads;
+        (0..self.payload_count).find_map(|n| {
+            let found = reader.text() == key;
+            let bytes = reader.bytes();
+            found.then_some((n, bytes))
+        })
+    }
+
+    /// The key and the bytes of the integrated payload at that place.
+    pub(super) fn payload_at(&self, n: usize) -> Option<(&'a str, &'a [u8])> {
+        let mut reader = self.payloads;
+        (0..self.payload_count).map(|_| (reader.text(), reader.bytes())).nth(n)
+    }
+}
+
+/// Reads a component identifier.
+pub(super) fn read_component(reader: &mut Reader<'_, '_>) {
+    for _ in 0..reader.array() {
+        reader.bytes();
+    }
+}
+
+/// Reads suit-text (§8.4.4): by language, texts on the manifest and on each component.
+fn read_text<'a>(mut reader: Reader<'a, '_>, visit: &mut impl Visit<'a>) {
+    let mut languages = reader.map();
+    while languages.more() {
+        let start = reader;
+        let language = reader.text();
+        languages.ordered(&start, &reader);
+        let mut texts = reader.map();
+        while texts.more() {
+            // A number: a text on the manifest. A component identifier: texts on that.
+            let start = reader;
+            if reader.is_array() {
+                read_component(&mut reader);
+                let component = reader.since(&start);
+                texts.ordered(&start, &reader);
+                let mut texts = reader.map();
+                while let Some(key) = texts.key(&mut reader) {
+                    visit.text(language, Some(component), key, reader.text());
+                }
+            } else {
+                let key = reader.label();
+                texts.ordered(&start, &reader);
+                visit.text(language, None, key, reader.text());
+            }
+        }
+    }
+    reader.end();
 }

@@ -42,14 +42,17 @@ impl Version {
     }
 
     /// Reads a `SUIT_Condition_Version_Comparison_Value`.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Refusal> {
-        let len = reader.array()?;
+    pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
+        let len = reader.array();
         let mut numbers = [0; Self::MAX];
-        let place = numbers.get_mut(..len).ok_or(Refusal::Argument)?;
+        let place = numbers.get_mut(..len).unwrap_or_default();
         for number in place.iter_mut() {
-            *number = i32::try_from(reader.int()?).map_err(|_| Refusal::Argument)?;
+            *number = reader.i32();
         }
-        Self::new(place).ok_or(Refusal::Argument)
+        Self::new(place).unwrap_or_else(|| {
+            reader.fault().set(Refusal::Argument);
+            Self { numbers, len: 0 }
+        })
     }
 }
 
@@ -177,19 +180,20 @@ impl VersionMatch {
     }
 
     /// Reads a `SUIT_Parameter_Version_Match`.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Refusal> {
-        if reader.array()? != 2 {
-            return Err(Refusal::Malformed);
-        }
-        let comparison = match reader.uint()? {
+    pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
+        reader.array_with(2, Refusal::Malformed);
+        let comparison = match reader.uint() {
             1 => Comparison::Greater,
             2 => Comparison::GreaterEqual,
             3 => Comparison::Equal,
             4 => Comparison::LesserEqual,
             5 => Comparison::Lesser,
-            _ => return Err(Refusal::Argument),
+            _ => {
+                reader.fault().set(Refusal::Argument);
+                Comparison::Equal
+            }
         };
-        Ok(Self { comparison, version: Version::read(reader)? })
+        Self { comparison, version: Version::read(reader) }
     }
 }
 
