@@ -46,6 +46,10 @@ impl Update<'_> {
         if !requires.is_empty() {
             return Err(Refusal::Condition);
         }
+        // One image, whole: the rest of what a manifest can hold is not taken half.
+        if m.payloads != 1 || manifest::payload(envelope, slot, 0).is_none_or(|payload| payload.content.is_some()) {
+            return Err(Refusal::Component);
+        }
         if m.image.size == 0 || m.image.size > slot_size {
             return Err(Refusal::Size);
         }
