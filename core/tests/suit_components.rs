@@ -6,12 +6,15 @@ mod suit;
 
 use sha2::{Digest, Sha256};
 use suit::{array, bytes, command, int, map, nested, seq, set, text, uint};
-use waft::ota::author::SecretKey;
+use waft::Misuse;
+use waft::ota::author::{Extra, KeyChange, List, More, Release, SecretKey};
 use waft::ota::chunks::{self, ChunkDigests};
-use waft::ota::keys::Scope;
+use waft::ota::keys::{KeyTable, Scope};
 use waft::ota::manifest::{
-    Codec, Component, Ed25519, Image, KEYS, Key, Manifest, Payload, Suit, Wait, payload, verify, verify_envelope,
+    Codec, Component, Ed25519, Image, KEYS, Key, Manifest, Payload, Requires, Suit, Wait, payload, verify,
+    verify_envelope,
 };
+use waft::ota::policy::{Severity, UpdateType};
 use waft::ota::refusal::Refusal;
 
 fn secret() -> SecretKey {
@@ -376,4 +379,98 @@ fn a_wait_is_noted_and_local_time_is_not_known() {
     ] {
         assert_eq!(with(&event), Err(Refusal::Argument), "{event:02x?}");
     }
+}
+
+fn release<'a>(firmware: &[u8], uri: &'a str, more: More<'a>) -> Release<'a> {
+    Release {
+        sequence: 7,
+        vendor: suit::VENDOR,
+        class: suit::CLASS,
+        image: Image::of(firmware).unwrap(),
+        uri,
+        version: "1.2.0".parse().ok(),
+        kind: UpdateType::Security,
+        severity: Severity::Low,
+        chunk: Some(300),
+        reference_uri: None,
+        requires: Requires::default(),
+        text: None,
+        more,
+    }
+}
+
+#[test]
+fn what_an_author_writes_of_several_components_is_read_back() {
+    let firmware = [5; 1000];
+    let list = chunks::list(&firmware, 300);
+    let radio = Image::of(b"for the radio").unwrap();
+    let wait = Wait { time: Some(2_000_000_000), ..Wait::default() };
+    for uri in ["#chunks", "image/list"] {
+        let images = [
+            Extra { number: 1, image: radio, uri: "image/radio", content: None },
+            Extra { number: 2, image: radio, uri: "#radio", content: Some(b"for the radio") },
+        ];
+        let more = More { content: None, list: Some(List { bytes: &list, uri }), images: &images };
+        let requires = Requires { use_before: Some(1 << 40), wait: Some(wait), ..Requires::default() };
+        let envelope = Release { requires, ..release(&firmware, "image/x", more) }.sign(&secret()).unwrap();
+        assert_eq!(suit::encode_again(&envelope), envelope);
+        let manifest = verify(&envelope, &[secret().key()], &Ed25519).unwrap();
+        assert_eq!((manifest.payloads, manifest.severity, manifest.requires), (4, Severity::Low, requires));
+        let found = payloads(&envelope);
+        let components = [Component::Chunks(0), Component::Image(0), Component::Image(1), Component::Image(2)];
+        assert_eq!(found.iter().map(|payload| payload.component).collect::<Vec<_>>(), components);
+        assert_eq!(found[0].content, (uri == "#chunks").then_some(&list[..]));
+        let chunks = found[1].chunks.unwrap();
+        assert_eq!(chunks.check_list(&list), Ok(()));
+        assert_eq!((found[2].image, found[3].content), (radio, Some(&b"for the radio"[..])));
+    }
+}
+
+#[test]
+fn an_author_does_not_sign_parts_that_do_not_fit() {
+    let firmware = [5; 1000];
+    let list = chunks::list(&firmware, 300);
+    let sign = |uri, more| release(&firmware, uri, more).sign(&secret()).map(drop);
+    let content = |content| More { content: Some(content), ..More::default() };
+    assert_eq!(sign("#firmware", content(&firmware[..])), Ok(()));
+    assert_eq!(sign("#firmware", content(&firmware[1..])), Err(Misuse::OutOfRange));
+    assert_eq!(sign("#firmware", More::default()), Err(Misuse::OutOfRange));
+    let listed = |bytes| More { list: Some(List { bytes, uri: "#chunks" }), ..More::default() };
+    assert_eq!(sign("x", listed(&list[..])), Ok(()));
+    assert_eq!(sign("x", listed(&list[32..])), Err(Misuse::OutOfRange));
+    let unsized_ = Release { chunk: None, ..release(&firmware, "x", listed(&list[..])) };
+    assert_eq!(unsized_.sign(&secret()), Err(Misuse::OutOfRange));
+    for number in [0, 7] {
+        let images = [Extra { number, image: Image { digest: [1; 32], size: 1 }, uri: "y", content: None }];
+        let more = More { images: &images, ..More::default() };
+        assert_eq!(release(&firmware, "x", more).sign(&secret()), Err(Misuse::OutOfRange), "{number}");
+    }
+}
+
+#[test]
+fn keys_are_rotated_by_manifests() {
+    let other = SecretKey::from_seed(&[8; 32]).unwrap();
+    let change = |epoch, keys: &[Key], by: &SecretKey| {
+        let table = KeyTable::of(epoch, keys).unwrap();
+        KeyChange { sequence: u64::from(epoch), vendor: suit::VENDOR, class: suit::CLASS, table: &table }.sign(by)
+    };
+    let take = |table: &KeyTable, envelope: &[u8]| -> Result<KeyTable, Refusal> {
+        let manifest = verify(envelope, table.keys(), &Ed25519)?;
+        let payload = payload(envelope, None, 0).expect("there is one");
+        assert_eq!(payload.component, Component::Keys);
+        table.apply(payload.content.expect("in the envelope"), &manifest.signer.expect("verified"))
+    };
+    let factory = KeyTable::factory(&[secret().key()]).unwrap();
+    let new = Key { epoch: 1, ..other.key() };
+    let bring = change(1, &[secret().key(), new], &secret()).unwrap();
+    let revoke = change(2, &[new], &other).unwrap();
+    assert_eq!(suit::encode_again(&bring), bring);
+    assert_eq!(take(&factory, &revoke), Err(Refusal::UnknownKey));
+    let both = take(&factory, &bring).unwrap();
+    assert_eq!(take(&both, &bring), Ok(both), "the same again is welcome");
+    let last = take(&both, &revoke).unwrap();
+    assert_eq!(take(&last, &bring), Err(Refusal::UnknownKey), "its key was revoked");
+    assert_eq!(last.keys(), [new]);
+    // Nobody signs his own revocation.
+    assert_eq!(change(3, &[new], &secret()), Err(Misuse::OutOfRange));
 }

@@ -8,7 +8,7 @@ use suit::{
     Change, array, bytes, command, envelope, known, map, nested, resign, run_sequence, seq, set, text, try_each,
 };
 use suit::{int, uint};
-use waft::ota::author::{Release, SecretKey, Text};
+use waft::ota::author::{More, Release, SecretKey, Text};
 use waft::ota::manifest::{
     Comparison, Ed25519, Image, Key, Requires, Verifier, Version, VersionMatch, verify, verify_envelope,
     verify_for_slot,
@@ -66,6 +66,7 @@ fn release() -> Release<'static> {
             model: None,
             version: Some("1.2.0"),
         }),
+        more: More::default(),
     }
 }
 
@@ -660,7 +661,7 @@ proptest! {
     fn what_is_authored_is_verified_to_the_same(
         (sequence, vendor, class) in any::<(u64, [u8; 16], [u8; 16])>(),
         (digest, size) in any::<([u8; 32], u32)>(),
-        uri in "[!-~]{1,300}",
+        uri in "[$-~][!-~]{0,299}",
         version in proptest::option::of(version()),
         kind in proptest::sample::select(&UpdateType::ALL[..]),
         severity in proptest::sample::select(&Severity::ALL[..]),
@@ -678,7 +679,7 @@ proptest! {
         };
         let release = Release {
             sequence, vendor, class, image: Image { digest, size }, uri: &uri, version, kind, severity, chunk,
-            reference_uri: reference.as_deref(), requires, text: description.is_some().then_some(text),
+            reference_uri: reference.as_deref(), requires, text: description.is_some().then_some(text), more: More::default(),
         };
         let signed = release.sign(&secret()).unwrap();
         prop_assert_eq!(&signed, &release.sign(&secret()).unwrap());

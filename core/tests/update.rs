@@ -27,6 +27,7 @@ fn release(image: &[u8]) -> Release<'static> {
         reference_uri: None,
         requires: Requires::default(),
         text: None,
+        more: Default::default(),
     }
 }
 

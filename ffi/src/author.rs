@@ -10,7 +10,7 @@ use crate::{
 use waft::{
     Capacity, Misuse,
     ota::{
-        author::{Release, SecretKey, Text},
+        author::{More, Release, SecretKey, Text},
         manifest::{Image, Requires},
         policy::{Severity, UpdateType},
     },
@@ -127,6 +127,7 @@ unsafe fn core_release<'r>(r: &waft_release_t) -> Result<Release<'r>, Fail> {
                 ..Requires::default()
             },
             text,
+            more: More::default(),
         })
     }
 }

@@ -187,6 +187,7 @@ impl SecretKey {
             reference_uri: None,
             requires: manifest::Requires::default(),
             text: None,
+            more: Default::default(),
         };
         release.sign(&self.key).map_err(|e| errors::misuse(py, e))
     }

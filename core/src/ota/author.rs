@@ -5,7 +5,10 @@
 
 use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
 use super::digest::Sha256;
-use super::manifest::{Image, Manifest, PRIVATE, Requires, Version, VersionMatch, parse_unverified};
+use super::keys::{KeyTable, PAYLOAD};
+use super::manifest::{
+    Component, Image, Manifest, PRIVATE, Payload, Requires, Version, VersionMatch, Wait, parse_unverified, payload,
+};
 use super::policy::{Severity, UpdateType};
 use crate::error::Misuse;
 use alloc::vec::Vec;
@@ -101,43 +104,155 @@ pub struct Release<'a> {
     pub requires: Requires,
     /// Texts for people.
     pub text: Option<Text<'a>>,
+    /// What few releases have.
+    pub more: More<'a>,
+}
+
+/// What few releases have: other images, payloads in the envelope, chunk digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct More<'a> {
+    /// The firmware itself, to be put into the envelope under its URI, which begins with `#`.
+    pub content: Option<&'a [u8]>,
+    /// The digests of the firmware's chunks, each of [`Release::chunk`] bytes: see [`chunks::list`](super::chunks::list).
+    pub list: Option<List<'a>>,
+    /// Images that are installed together with the firmware.
+    pub images: &'a [Extra<'a>],
+}
+
+/// A list of chunk digests, and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct List<'a> {
+    /// The list.
+    pub bytes: &'a [u8],
+    /// Where it is; one that begins with `#` is put into the envelope.
+    pub uri: &'a str,
+}
+
+/// An image besides the firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra<'a> {
+    /// Its number: 1 to 6.
+    pub number: u8,
+    /// Its digest and size.
+    pub image: Image,
+    /// Where it is.
+    pub uri: &'a str,
+    /// The image itself, to be put into the envelope under its URI.
+    pub content: Option<&'a [u8]>,
+}
+
+/// A new table of the keys that devices trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyChange<'a> {
+    /// Above that of every release before it.
+    pub sequence: u64,
+    /// The vendor's UUID.
+    pub vendor: [u8; 16],
+    /// The device class's UUID.
+    pub class: [u8; 16],
+    /// The table.
+    pub table: &'a KeyTable,
+}
+
+impl KeyChange<'_> {
+    /// Writes and signs the envelope. Whether the table may take the place of the one that a device has is for the
+    /// device to say: see [`KeyTable::apply`].
+    ///
+    /// # Errors
+    /// [`Misuse::OutOfRange`]: the table has not the key that signs it in it, with the right to sign tables.
+    pub fn sign(&self, key: &SecretKey) -> Result<Vec<u8>, Misuse> {
+        let Self { sequence, vendor, class, table } = *self;
+        let stays = |own: &Key| own.public == key.key.public && own.scope.has(Component::Keys);
+        let mut buf = [0; PAYLOAD];
+        let content = table.encode(&mut buf).ok().filter(|_| table.keys().iter().any(stays));
+        let content = content.ok_or(Misuse::OutOfRange)?;
+        let image = Image::of(content).ok_or(Misuse::OutOfRange)?;
+        let release = Release {
+            sequence,
+            vendor,
+            class,
+            image,
+            uri: "#keys",
+            version: None,
+            kind: UpdateType::Security,
+            severity: Severity::High,
+            chunk: None,
+            reference_uri: None,
+            requires: Requires::default(),
+            text: None,
+            more: More { content: Some(content), ..More::default() },
+        };
+        release.sign_as(key, Component::Keys)
+    }
+}
+
+/// One component of a manifest that is being written.
+#[derive(Debug, Clone, Copy)]
+struct Part<'a> {
+    component: Component,
+    image: Image,
+    uri: &'a str,
+    content: Option<&'a [u8]>,
 }
 
 type Cbor = Encoder<Vec<u8>>;
 type Written = Result<(), minicbor::encode::Error<Infallible>>;
 
-impl Release<'_> {
+impl<'a> Release<'a> {
     /// Writes and signs the envelope.
     ///
     /// # Errors
     /// [`Misuse::InvalidUri`] for a URI that is empty or not visible ASCII; [`Misuse::OutOfRange`] for what no verifier
-    /// would take back as it is: a chunk size of 0, numbers beyond 63 bits where the draft has integers.
+    /// would take back as it is: a chunk size of 0, numbers beyond 63 bits where the draft has integers, content that is
+    /// not what the digest says.
     pub fn sign(&self, key: &SecretKey) -> Result<Vec<u8>, Misuse> {
-        if self.uri.is_empty() || !self.uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        self.sign_as(key, Component::Image(0))
+    }
+
+    fn sign_as(&self, key: &SecretKey, first: Component) -> Result<Vec<u8>, Misuse> {
+        let parts = self.parts(first).ok_or(Misuse::OutOfRange)?;
+        let good = |part: &Part<'_>| !part.uri.is_empty() && part.uri.bytes().all(|byte| byte.is_ascii_graphic());
+        if !parts.iter().all(good) {
             return Err(Misuse::InvalidUri);
         }
-        let envelope = self.envelope(key).map_err(|_| Misuse::OutOfRange)?;
+        let envelope = self.envelope(key, &parts).map_err(|_| Misuse::OutOfRange)?;
         // An author never lets out what the verifier reads otherwise.
         match parse_unverified(&envelope, None) {
-            Ok(manifest) if self.is(&manifest) => Ok(envelope),
+            Ok(manifest) if self.is(&manifest, &parts) && self.holds(&envelope, &parts) => Ok(envelope),
             _ => Err(Misuse::OutOfRange),
         }
     }
 
+    /// Its components.
+    fn parts(&self, first: Component) -> Option<Vec<Part<'a>>> {
+        let More { content, list, images } = self.more;
+        let mut parts = alloc::vec![Part { component: first, image: self.image, uri: self.uri, content }];
+        if let Some(List { bytes, uri }) = list {
+            let content = uri.starts_with('#').then_some(bytes);
+            parts.push(Part { component: Component::Chunks(0), image: Image::of(bytes)?, uri, content });
+        }
+        for Extra { number, image, uri, content } in images {
+            let component = Component::Image(*number);
+            parts.push(Part { component, image: *image, uri, content: *content });
+        }
+        Some(parts)
+    }
+
     /// Whether `manifest` says what this release says.
-    fn is(&self, manifest: &Manifest<'_>) -> bool {
+    fn is(&self, manifest: &Manifest<'_>, parts: &[Part<'_>]) -> bool {
+        let firmware = parts.first().filter(|part| part.component == Component::Image(0));
         let expected = Manifest {
             sequence: self.sequence,
             digest: manifest.digest,
             signer: manifest.signer,
             vendor: self.vendor,
             class: self.class,
-            payloads: manifest.payloads,
-            image: self.image,
-            uri: self.uri,
+            payloads: parts.len(),
+            image: firmware.map_or(Image::NONE, |part| part.image),
+            uri: firmware.map_or("", |part| part.uri),
             version: self.version,
-            kind: self.kind,
-            severity: self.severity,
+            kind: firmware.map_or(UpdateType::Software, |_| self.kind),
+            severity: firmware.map_or(Severity::Medium, |_| self.severity),
             chunk: self.chunk,
             reference_uri: self.reference_uri,
             requires: self.requires,
@@ -145,11 +260,25 @@ impl Release<'_> {
         *manifest == expected
     }
 
-    fn envelope(&self, key: &SecretKey) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+    /// Whether the envelope's payloads are those of this release.
+    fn holds(&self, envelope: &[u8], parts: &[Part<'_>]) -> bool {
+        (0..parts.len()).all(|n| {
+            payload(envelope, None, n).is_some_and(|found| {
+                let Payload { component, image, uri, content, chunks } = found;
+                let listed = self.more.list.is_some() && component == Component::Image(0);
+                chunks.is_some() == listed
+                    && parts.iter().any(|part| {
+                        (component, image, uri, content) == (part.component, part.image, part.uri, part.content)
+                    })
+            })
+        })
+    }
+
+    fn envelope(&self, key: &SecretKey, parts: &[Part<'_>]) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
         let text = self.text.as_ref().map(text).transpose()?;
         // Digests cover members with their heads.
         let text = text.map(|text| wrap(&text)).transpose()?;
-        let manifest = wrap(&self.manifest(text.as_deref())?)?;
+        let manifest = wrap(&self.manifest(parts, text.as_deref())?)?;
 
         let payload = encode(|e| digest(e, &Sha256::of(&manifest)))?;
         let protected = encode(|e| e.map(2)?.u8(1)?.int(int(ALG_ED25519))?.u8(4)?.bytes(&key.key.id).map(drop))?;
@@ -161,8 +290,16 @@ impl Release<'_> {
         })?;
         let block = encode(|e| e.array(2)?.bytes(&payload)?.bytes(&sign1).map(drop))?;
 
+        // In the order of their encoded keys, each once.
+        let mut integrated = alloc::collections::BTreeMap::new();
+        for Part { uri, content, .. } in parts {
+            if let Some(content) = content {
+                integrated.insert(encode(|e| e.str(uri).map(drop))?, wrap(content)?);
+            }
+        }
+        let members = (if text.is_some() { 3_u64 } else { 2 }).saturating_add(integrated.len() as u64);
         let mut envelope = encode(|e| {
-            e.tag(Tag::new(TAG_ENVELOPE))?.map(if text.is_some() { 3 } else { 2 })?;
+            e.tag(Tag::new(TAG_ENVELOPE))?.map(members)?;
             e.u8(2)?.bytes(&block)?.u8(3).map(drop)
         })?;
         envelope.extend_from_slice(&manifest);
@@ -170,28 +307,53 @@ impl Release<'_> {
             envelope.push(23);
             envelope.extend_from_slice(&text);
         }
+        for (key, content) in integrated {
+            envelope.extend(key);
+            envelope.extend(content);
+        }
         Ok(envelope)
     }
 
-    fn manifest(&self, text: Option<&[u8]>) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+    fn manifest(
+        &self,
+        parts: &[Part<'_>],
+        text: Option<&[u8]>,
+    ) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
         let common = encode(|e| {
-            e.map(2)?.u8(2)?.array(1)?.array(1)?.bytes(&[0])?;
-            e.u8(4)?.bytes(&encode(|e| self.shared(e))?).map(drop)
+            e.map(2)?.u8(2)?.array(parts.len() as u64)?;
+            for part in parts {
+                identifier(e, part.component)?;
+            }
+            e.u8(4)?.bytes(&self.shared(parts)?).map(drop)
         })?;
-        let validate = [0x82, 3, 15];
-        let invoke = [0x82, 23, 2];
-        let install = encode(|e| self.install(e))?;
+        let mut validate = Commands::new(parts);
+        let mut invoke = Commands::new(parts);
+        for (n, part) in parts.iter().enumerate() {
+            validate.about(n)?;
+            validate.policy(3, 15)?;
+            if n == 0 && part.component == Component::Image(0) {
+                invoke.about(n)?;
+                invoke.policy(23, 2)?;
+            }
+        }
+        let (validate, invoke) = (validate.finish()?, invoke.finish()?);
+        let install = self.install(parts)?;
         encode(|e| {
-            let optional = [self.reference_uri.is_some(), self.version.is_some(), text.is_some()];
+            let invoked = invoke.len() > 1;
+            let optional = [self.reference_uri.is_some(), self.version.is_some(), text.is_some(), invoked];
             let members = optional.iter().filter(|there| **there).count() as u64;
-            e.map(members.saturating_add(6))?.u8(1)?.u8(1)?.u8(2)?.u64(self.sequence)?.u8(3)?.bytes(&common)?;
+            e.map(members.saturating_add(5))?.u8(1)?.u8(1)?.u8(2)?.u64(self.sequence)?.u8(3)?.bytes(&common)?;
             if let Some(uri) = self.reference_uri {
                 e.u8(4)?.str(uri)?;
             }
             if let Some(version) = &self.version {
                 e.u8(6)?.bytes(&encode(|e| numbers(e, version))?)?;
             }
-            e.u8(7)?.bytes(&validate)?.u8(9)?.bytes(&invoke)?.u8(20)?.bytes(&install)?;
+            e.u8(7)?.bytes(&validate)?;
+            if invoked {
+                e.u8(9)?.bytes(&invoke)?;
+            }
+            e.u8(20)?.bytes(&install)?;
             if let Some(text) = text {
                 e.u8(23)?;
                 digest(e, &Sha256::of(text))?;
@@ -201,61 +363,177 @@ impl Release<'_> {
     }
 
     /// Who it is for and what it is.
-    fn shared(&self, e: &mut Cbor) -> Written {
+    fn shared(&self, parts: &[Part<'_>]) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
         let device = self.requires.device;
-        let more = if device.is_some() { 1 } else { 0 };
-        e.array([6, 8].get(more).copied().unwrap_or(6))?;
-        e.u8(20)?.map([6, 7].get(more).copied().unwrap_or(6))?;
-        e.u8(1)?.bytes(&self.vendor)?.u8(2)?.bytes(&self.class)?;
-        e.u8(3)?.bytes(&encode(|e| digest(e, &self.image.digest))?)?.u8(14)?.u32(self.image.size)?;
-        if let Some(device) = device {
-            e.u8(24)?.bytes(&device)?;
-        }
-        e.u8(27)?.u8(self.severity.priority())?;
-        e.int(int(PRIVATE))?.bytes(&encode(|e| {
-            let items = if self.chunk.is_some() { 2 } else { 1 };
-            e.array(items)?.u8(self.kind as u8)?;
-            if let Some(chunk) = self.chunk {
-                e.u32(chunk)?;
+        let mut commands = Commands::new(parts);
+        for (n, part) in parts.iter().enumerate() {
+            commands.about(n)?;
+            let first = n == 0;
+            // The type and the urgency are the firmware's.
+            let firmware = part.component == Component::Image(0);
+            let there = [first, first, true, true, first && device.is_some(), firmware, firmware];
+            commands.set(there.iter().filter(|there| **there).count(), |e| {
+                if first {
+                    e.u8(1)?.bytes(&self.vendor)?.u8(2)?.bytes(&self.class)?;
+                }
+                e.u8(3)?.bytes(&encode(|e| digest(e, &part.image.digest))?)?.u8(14)?.u32(part.image.size)?;
+                if let Some(device) = device.filter(|_| first) {
+                    e.u8(24)?.bytes(&device)?;
+                }
+                if firmware {
+                    e.u8(27)?.u8(self.severity.priority())?;
+                    e.int(int(PRIVATE))?.bytes(&encode(|e| self.private(e))?)?;
+                }
+                Ok(())
+            })?;
+            for condition in [Some(1), Some(2), device.map(|_| 24)].into_iter().flatten().filter(|_| first) {
+                commands.policy(condition, 15)?;
             }
-            Ok(())
-        })?)?;
-        for condition in [Some(1), Some(2), device.map(|_| 24)].into_iter().flatten() {
-            e.u8(condition)?.u8(15)?;
+        }
+        commands.finish()
+    }
+
+    fn private(&self, e: &mut Cbor) -> Written {
+        let list = self.more.list.map(|list| Sha256::of(list.bytes));
+        let items = [true, self.chunk.is_some(), list.is_some()];
+        e.array(items.iter().filter(|there| **there).count() as u64)?.u8(self.kind as u8)?;
+        if let Some(chunk) = self.chunk {
+            e.u32(chunk)?;
+        }
+        if let Some(list) = list {
+            e.bytes(&list)?;
         }
         Ok(())
     }
 
     /// Where it is, and what has to hold before it is fetched.
-    fn install(&self, e: &mut Cbor) -> Written {
-        let Requires { use_before, battery, authorization, version: [first, second], .. } = self.requires;
+    fn install(&self, parts: &[Part<'_>]) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+        let Requires { use_before, battery, authorization, version: [first, second], wait, .. } = self.requires;
         let (first, second) = if first.is_some() { (first, second) } else { (second, None) };
+        let mut commands = Commands::new(parts);
+        // The lists of chunk digests are fetched before their images; what the device has to decide comes before all.
+        let mut order: Vec<_> = parts.iter().enumerate().collect();
+        order.sort_by_key(|(_, part)| !matches!(part.component, Component::Chunks(_)));
         let conditions = [use_before.map(|_| 4), battery.map(|_| 26), authorization.then_some(27), first.map(|_| 28)];
-        let count = |there: &[bool]| there.iter().filter(|there| **there).count() as u64;
-        let commands = conditions.iter().flatten().count() as u64;
-        let commands = commands.saturating_add(if second.is_some() { 5 } else { 3 });
-        e.array(commands.saturating_mul(2))?;
-        e.u8(20)?.map(count(&[true, use_before.is_some(), battery.is_some(), first.is_some()]))?;
-        if let Some(time) = use_before {
-            e.u8(4)?.u64(time)?;
+        let decided = conditions.iter().flatten().count() != 0 || wait.is_some();
+        // With one component, all of it is set at once.
+        let together = parts.len() == 1;
+        if decided || together {
+            commands.about(0)?;
+            let uri = parts.first().map(|part| part.uri).filter(|_| together);
+            let there = [uri.is_some(), use_before.is_some(), battery.is_some(), first.is_some(), wait.is_some()];
+            let count = there.iter().filter(|there| **there).count();
+            if count != 0 {
+                commands.set(count, |e| {
+                    if let Some(time) = use_before {
+                        e.u8(4)?.u64(time)?;
+                    }
+                    if let Some(uri) = uri {
+                        e.u8(21)?.str(uri)?;
+                    }
+                    if let Some(charge) = battery {
+                        e.u8(26)?.u32(charge)?;
+                    }
+                    if let Some(wanted) = &first {
+                        required_version(e, wanted)?;
+                    }
+                    if let Some(wait) = &wait {
+                        e.u8(29)?.bytes(&encode(|e| events(e, wait))?)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            for condition in conditions.into_iter().flatten() {
+                commands.policy(condition, 15)?;
+            }
+            if let Some(wanted) = &second {
+                commands.set(1, |e| required_version(e, wanted))?;
+                commands.policy(28, 15)?;
+            }
+            if wait.is_some() {
+                commands.policy(29, 2)?;
+            }
         }
-        e.u8(21)?.str(self.uri)?;
-        if let Some(charge) = battery {
-            e.u8(26)?.u32(charge)?;
+        for (n, part) in order {
+            if !together {
+                commands.about(n)?;
+                commands.set(1, |e| e.u8(21)?.str(part.uri).map(drop))?;
+            }
+            commands.policy(21, 2)?;
+            commands.policy(3, 15)?;
         }
-        if let Some(wanted) = &first {
-            required_version(e, wanted)?;
-        }
-        for condition in conditions.into_iter().flatten() {
-            e.u8(condition)?.u8(15)?;
-        }
-        if let Some(wanted) = &second {
-            e.u8(20)?.map(1)?;
-            required_version(e, wanted)?;
-            e.u8(28)?.u8(15)?;
-        }
-        e.u8(21)?.u8(2)?.u8(3)?.u8(15).map(drop)
+        commands.finish()
     }
+}
+
+/// A command sequence that is being written.
+struct Commands {
+    encoder: Cbor,
+    count: u64,
+    /// Commands have to say which component they are about.
+    several: bool,
+}
+
+impl Commands {
+    fn new(parts: &[Part<'_>]) -> Self {
+        Self { encoder: Encoder::new(Vec::new()), count: 0, several: parts.len() > 1 }
+    }
+
+    /// The next commands are about that component.
+    fn about(&mut self, component: usize) -> Written {
+        if self.several {
+            self.count = self.count.saturating_add(1);
+            self.encoder.u8(12)?.u64(component as u64)?;
+        }
+        Ok(())
+    }
+
+    /// override-parameters with so many of them.
+    fn set(&mut self, count: usize, parameters: impl FnOnce(&mut Cbor) -> Written) -> Written {
+        self.count = self.count.saturating_add(1);
+        self.encoder.u8(20)?.map(count as u64)?;
+        parameters(&mut self.encoder)
+    }
+
+    /// A command that has a reporting policy only.
+    fn policy(&mut self, code: u8, policy: u8) -> Written {
+        self.count = self.count.saturating_add(1);
+        self.encoder.u8(code)?.u8(policy).map(drop)
+    }
+
+    fn finish(self) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+        let mut sequence = encode(|e| e.array(self.count.saturating_mul(2)).map(drop))?;
+        sequence.extend(self.encoder.into_writer());
+        Ok(sequence)
+    }
+}
+
+/// A component identifier.
+fn identifier(e: &mut Cbor, component: Component) -> Written {
+    match component {
+        Component::Image(n) => e.array(1)?.bytes(&[n])?,
+        Component::Chunks(n) => e.array(2)?.bytes(&[n])?.bytes(b"chunks")?,
+        Component::Keys => e.array(1)?.bytes(b"keys")?,
+    };
+    Ok(())
+}
+
+/// suit-parameter-wait-info.
+fn events(e: &mut Cbor, wait: &Wait) -> Written {
+    let Wait { power, network, time, time_of_day, day_of_week } = *wait;
+    let there = [power.is_some(), network.is_some(), time.is_some(), time_of_day.is_some(), day_of_week.is_some()];
+    e.map(there.iter().filter(|there| **there).count() as u64)?;
+    for (key, state) in [(2, power), (3, network)] {
+        if let Some(state) = state {
+            e.u8(key)?.i32(state)?;
+        }
+    }
+    for (key, when) in [(5, time), (8, time_of_day.map(u64::from)), (9, day_of_week.map(u64::from))] {
+        if let Some(when) = when {
+            e.u8(key)?.u64(when)?;
+        }
+    }
+    Ok(())
 }
 
 /// suit-text in one language.

@@ -41,6 +41,7 @@ pub fn envelope(sequence: u64, image: &[u8]) -> Vec<u8> {
         reference_uri: None,
         requires: Requires::default(),
         text: None,
+        more: Default::default(),
     };
     release.sign(&author()).unwrap()
 }

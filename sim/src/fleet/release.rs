@@ -58,6 +58,7 @@ pub fn release<'r>(image: &[u8], sequence: u64, uri: &'r str, severity: Severity
         reference_uri: None,
         requires: Requires::default(),
         text: None,
+        more: Default::default(),
     }
 }
 
