@@ -476,7 +476,7 @@
 /**
  * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_TRANSFER_SIZE 80
+#define WAFT_COAP_TRANSFER_SIZE 152
 
 /**
  * Bytes of memory that a message of ours that waits for an answer takes there.
@@ -797,6 +797,22 @@
  * A reset: nothing can be done with the message.
  */
 #define WAFT_COAP_RST 3
+
+/**
+ * RFC 7252 as it stands: one block after the other, fixed time-outs.
+ */
+#define WAFT_COAP_POLICY_STANDARD 0
+
+/**
+ * CoCoA (draft-ietf-core-cocoa-03): one block after the other, time-outs by round trips measured.
+ */
+#define WAFT_COAP_POLICY_COCOA 1
+
+/**
+ * A congestion-controlled window where a request's `window` allows more than one block; otherwise as
+ * WAFT_COAP_POLICY_STANDARD.
+ */
+#define WAFT_COAP_POLICY_WINDOWED 2
 
 /**
  * Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
@@ -2087,7 +2103,7 @@ typedef struct {
     uint16_t transfers;
     /**
      * Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON
-     * notification and ping. Each takes WAFT_COAP_FLIGHT_SIZE.
+     * notification and ping, and one for each block more of a request's `window`. Each takes WAFT_COAP_FLIGHT_SIZE.
      */
     uint16_t flights;
     /**
@@ -2114,6 +2130,10 @@ typedef struct {
      * 0: an observation does not register again when Max-Age has passed without a notification (1).
      */
     uint8_t reregister;
+    /**
+     * By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
+     */
+    uint8_t policy;
 } waft_coap_endpoint_config_t;
 
 /**
@@ -2181,6 +2201,10 @@ typedef struct {
      */
     uint32_t offset;
     /**
+     * Where in the response's body to stop: blocks from here on are not asked for (UINT32_MAX: all of it).
+     */
+    uint32_t until;
+    /**
      * A method (WAFT_COAP_GET).
      */
     uint8_t method;
@@ -2204,6 +2228,11 @@ typedef struct {
      * Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
      */
     uint8_t manual;
+    /**
+     * How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control.
+     * 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
+     */
+    uint8_t window;
 } waft_coap_request_t;
 
 /**
@@ -3182,7 +3211,7 @@ int32_t waft_coap_endpoint_defaults(waft_coap_endpoint_config_t *config);
  * Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
  * behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
  *
- * WAFT_ERROR_BUFFER: the memory does not hold the tables.
+ * WAFT_ERROR_BUFFER: the memory does not hold the tables. WAFT_ERROR_OUT_OF_RANGE: there is no such `policy`.
  */
 int32_t waft_coap_endpoint_init(waft_coap_endpoint_t *handle,
                                 size_t size,
@@ -3221,7 +3250,16 @@ int32_t waft_coap_endpoint_body(waft_coap_endpoint_t *handle,
                                 waft_bytes_t bytes);
 
 /**
- * With `manual`: lets the next block be fetched.
+ * Writes to `*position` where the first block begins that was not asked for yet: what is before it is told or under way.
+ *
+ * WAFT_ERROR_UNKNOWN_ID.
+ */
+int32_t waft_coap_endpoint_position(const waft_coap_endpoint_t *handle,
+                                    uint32_t exchange,
+                                    uint32_t *position);
+
+/**
+ * With `manual`: lets another block be fetched.
  *
  * WAFT_ERROR_UNKNOWN_ID. WAFT_ERROR_WRONG_STATE: it does not wait for this.
  */

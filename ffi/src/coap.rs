@@ -14,14 +14,14 @@ use heapless::Vec;
 use message::waft_coap_option_t;
 use types::{
     WAFT_COAP_FAILURE_BAD_RESPONSE, WAFT_COAP_FAILURE_CHANGED, WAFT_COAP_FAILURE_RESET, WAFT_COAP_FAILURE_TIMEOUT,
-    waft_coap_endpoint_config_t, waft_coap_event_t, waft_coap_reply_t, waft_coap_request_id_t, waft_coap_request_t,
-    waft_coap_stats_t,
+    WAFT_COAP_POLICY_COCOA, WAFT_COAP_POLICY_STANDARD, WAFT_COAP_POLICY_WINDOWED, waft_coap_endpoint_config_t,
+    waft_coap_event_t, waft_coap_reply_t, waft_coap_request_id_t, waft_coap_request_t, waft_coap_stats_t,
 };
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Reply, Request, RequestId, Resource,
-        Resources, Seen, Transfer,
+        Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Policy, Reply, Request, RequestId,
+        Resource, Resources, Seen, Transfer,
     },
 };
 
@@ -51,7 +51,7 @@ unsafe impl Opaque for waft_coap_endpoint_t {
 const _: () = assert!(fits::<waft_coap_endpoint_t>(), "raise WAFT_COAP_ENDPOINT_WORDS");
 
 /// Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
-pub const WAFT_COAP_TRANSFER_SIZE: usize = 80;
+pub const WAFT_COAP_TRANSFER_SIZE: usize = 144;
 /// Bytes of memory that a message of ours that waits for an answer takes there.
 pub const WAFT_COAP_FLIGHT_SIZE: usize = 40;
 /// Bytes of memory that a message received takes there.
@@ -138,6 +138,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
             nstart: 1,
             szx: 6,
             reregister: 1,
+            policy: WAFT_COAP_POLICY_WINDOWED,
         };
         // SAFETY: C lends the place.
         unsafe { Out::new(config)?.set(value) };
@@ -148,7 +149,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
 /// Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
 /// behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
 ///
-/// WAFT_ERROR_BUFFER: the memory does not hold the tables.
+/// WAFT_ERROR_BUFFER: the memory does not hold the tables. WAFT_ERROR_OUT_OF_RANGE: there is no such `policy`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_coap_endpoint_init(
     handle: *mut waft_coap_endpoint_t,
@@ -181,6 +182,12 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
                 ack_delay: millis(c.ack_delay),
                 szx: c.szx,
                 reregister: c.reregister != 0,
+                policy: match c.policy {
+                    WAFT_COAP_POLICY_STANDARD => Policy::Standard,
+                    WAFT_COAP_POLICY_COCOA => Policy::Cocoa,
+                    WAFT_COAP_POLICY_WINDOWED => Policy::Windowed,
+                    _ => return Err(Misuse::OutOfRange.into()),
+                },
                 understood,
             },
             c.seed,
@@ -210,12 +217,14 @@ pub unsafe extern "C" fn waft_coap_request_defaults(request: *mut waft_coap_requ
             etag: waft_bytes_t::EMPTY,
             payload_len: 0,
             offset: 0,
+            until: u32::MAX,
             method: Code::GET.0,
             confirmable: 1,
             observe: 0,
             szx: 6,
             streamed: 0,
             manual: 0,
+            window: 1,
         };
         // SAFETY: C lends the place.
         unsafe { Out::new(request)?.set(value) };
@@ -259,7 +268,9 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
                 szx: r.szx,
                 offset: r.offset,
                 etag,
+                until: r.until,
                 flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
+                window: r.window,
             };
             out.set(endpoint.request(instant(now), Peer(peer), &request)?.id());
         }
@@ -282,7 +293,26 @@ pub unsafe extern "C" fn waft_coap_endpoint_body(
     result((|| unsafe { Ok(machine(handle)?.body(instant(now), Exchange::from_id(exchange), bytes.lent()?)?) })())
 }
 
-/// With `manual`: lets the next block be fetched.
+/// Writes to `*position` where the first block begins that was not asked for yet: what is before it is told or under way.
+///
+/// WAFT_ERROR_UNKNOWN_ID.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_endpoint_position(
+    handle: *const waft_coap_endpoint_t,
+    exchange: u32,
+    position: *mut u32,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle, and the place of the position.
+        unsafe {
+            let out = Out::new(position)?;
+            out.set(machine_ref(handle)?.position(Exchange::from_id(exchange))?);
+        }
+        Ok(())
+    })())
+}
+
+/// With `manual`: lets another block be fetched.
 ///
 /// WAFT_ERROR_UNKNOWN_ID. WAFT_ERROR_WRONG_STATE: it does not wait for this.
 #[unsafe(no_mangle)]
@@ -507,6 +537,7 @@ mod tests {
         let spans = [c.ack_timeout, c.ack_jitter, c.response_timeout, c.exchange_lifetime, c.ack_delay];
         let cores = [core.ack_timeout, core.ack_jitter, core.response_timeout, core.exchange_lifetime, core.ack_delay];
         assert_eq!(spans.map(millis), cores);
+        assert_eq!(c.policy, core.policy as u8);
         assert_eq!((c.max_retransmit, c.nstart, c.szx), (core.max_retransmit, core.nstart, core.szx));
         for failure in [Failure::Timeout, Failure::Reset, Failure::Changed, Failure::BadResponse] {
             assert_eq!(failure_name(failure as u8).to_str(), Ok(failure.name()));

@@ -4,8 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waft::coap::{
-    Body, Code, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options, Reply,
-    Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
+    Body, Code, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options, Policy,
+    Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
 };
 use waft::{Input, Peer};
 
@@ -113,16 +113,33 @@ pub(crate) struct Endpoint {
 #[pymethods]
 impl Endpoint {
     #[new]
-    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1))]
-    fn new(seed: u64, arena: usize, transfers: usize, seen: usize, observers: usize, szx: u8, nstart: u8) -> Self {
-        let config = Config { szx, nstart, ..Config::default() };
-        let flights = transfers.saturating_add(observers);
+    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1, policy="windowed", flights=None))]
+    #[allow(clippy::too_many_arguments, reason = "keywords")]
+    fn new(
+        seed: u64,
+        arena: usize,
+        transfers: usize,
+        seen: usize,
+        observers: usize,
+        szx: u8,
+        nstart: u8,
+        policy: &str,
+        flights: Option<usize>,
+    ) -> PyResult<Self> {
+        let policy = match policy {
+            "standard" => Policy::Standard,
+            "cocoa" => Policy::Cocoa,
+            "windowed" => Policy::Windowed,
+            _ => return Err(PyValueError::new_err("a policy is standard, cocoa or windowed")),
+        };
+        let config = Config { szx, nstart, policy, ..Config::default() };
+        let flights = flights.unwrap_or(transfers.saturating_add(observers));
         let resources = Resources::owned(arena, transfers, flights, seen, observers);
-        Self { machine: Machine::new(config, seed, resources), scratch: Scratch::default() }
+        Ok(Self { machine: Machine::new(config, seed, resources), scratch: Scratch::default() })
     }
 
     /// Queues a request for `path` (percent-encoded, with its query); gives the number of the exchange.
-    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false))]
+    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false, until=u32::MAX, window=1))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn request(
         &mut self,
@@ -141,6 +158,8 @@ impl Endpoint {
         etag: Option<&[u8]>,
         payload_len: Option<u32>,
         manual: bool,
+        until: u32,
+        window: u8,
     ) -> PyResult<u32> {
         let given = Given::new(options);
         let etag = match etag {
@@ -157,7 +176,9 @@ impl Endpoint {
             szx,
             offset,
             etag,
+            until,
             flow: if manual { Flow::Manual } else { Flow::Auto },
+            window,
             ..Request::new(Code(method), path)
         };
         self.machine.request(at(now), Peer(peer), &request).map(Exchange::id).map_err(|e| errors::any(py, &e))
@@ -168,7 +189,12 @@ impl Endpoint {
         self.machine.body(at(now), Exchange::from_id(exchange), data).map_err(|e| errors::any(py, &e))
     }
 
-    /// With `manual=True`: fetch the next block.
+    /// Where the first block begins that was not asked for yet: what is before it is told or under way.
+    fn position(&self, py: Python<'_>, exchange: u32) -> PyResult<u32> {
+        self.machine.position(Exchange::from_id(exchange)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// With `manual=True`: fetch another block.
     fn advance(&mut self, py: Python<'_>, now: u64, exchange: u32) -> PyResult<()> {
         self.machine.advance(at(now), Exchange::from_id(exchange)).map_err(|e| errors::any(py, &e))
     }

@@ -8,6 +8,7 @@
 //! Machines are treated unkindly on purpose: streams are cut at random places, buffers are sometimes too small,
 //! `handle_timeout` sometimes comes early.
 
+pub mod fetch;
 pub mod fleet;
 mod link;
 mod network;

@@ -149,6 +149,50 @@ static void a_body_comes_block_by_block(int manual, int part) {
     CHECK(offset == sizeof body);
 }
 
+static void blocks_come_side_by_side_and_in_any_order(void) {
+    waft_coap_request_t request = get(WAFT_STR("/image"));
+    request.window = 4;
+    request.szx = 4;
+    request.until = 2048;
+    uint32_t exchange = ask(&request), position = 0;
+    waft_coap_event_t event = expect(&server, WAFT_COAP_EVENT_REQUEST), asked[4];
+    waft_coap_reply_t reply = reply_with(WAFT_COAP_CONTENT, body, sizeof body);
+    OK(waft_coap_endpoint_respond(&server, now, &event.request, &reply));
+    event = expect(&client, WAFT_COAP_EVENT_RESPONSE);
+    CHECK(event.offset == 0 && event.payload.len == 256 && !event.last && event.total == sizeof body);
+    uint32_t told = 256, unordered = 0;
+    for (size_t n = 0, most = 0; told < 2048;) {
+        waft_coap_endpoint_t *who = next(&event);
+        if (who == &server) {
+            CHECK(event.kind == WAFT_COAP_EVENT_REQUEST && event.wanted_len == 256 && event.wanted_offset < 2048 && n < 4);
+            asked[n++] = event;
+            most = n > most ? n : most;
+        } else if (who == &client) {
+            CHECK(event.kind == WAFT_COAP_EVENT_RESPONSE && event.exchange == exchange);
+            CHECK(memcmp(event.payload.data, body + event.offset, event.payload.len) == 0);
+            unordered += event.offset > told;
+            told += (uint32_t)event.payload.len;
+            CHECK(event.last == (told == 2048));
+        } else {
+            /* Nothing more comes: the latest is answered first. */
+            CHECK(most == 4 && n > 0);
+            OK(waft_coap_endpoint_position(&client, exchange, &position));
+            CHECK(position == told + n * 256);
+            OK(waft_coap_endpoint_respond(&server, now, &asked[--n].request, &reply));
+        }
+    }
+    CHECK(unordered > 0);
+    CHECK(waft_coap_endpoint_position(&client, exchange, &position) == WAFT_ERROR_UNKNOWN_ID);
+
+    waft_coap_endpoint_config_t config;
+    static waft_coap_endpoint_t other;
+    OK(waft_coap_endpoint_defaults(&config));
+    CHECK(config.policy == WAFT_COAP_POLICY_WINDOWED);
+    config.policy = WAFT_COAP_POLICY_WINDOWED + 1;
+    CHECK(waft_coap_endpoint_init(&other, sizeof other, &config, (uint8_t *)memories[0], sizeof memories[0]) ==
+          WAFT_ERROR_OUT_OF_RANGE);
+}
+
 static void a_body_goes_out_block_by_block(int streamed) {
     waft_coap_request_t request = get(WAFT_STR("/log"));
     request.method = WAFT_COAP_PUT;
@@ -445,6 +489,7 @@ int main(void) {
     a_request_is_answered_with_options();
     a_body_comes_block_by_block(0, 0);
     a_body_comes_block_by_block(1, 1);
+    blocks_come_side_by_side_and_in_any_order();
     a_body_goes_out_block_by_block(0);
     a_body_goes_out_block_by_block(1);
     an_observer_is_told_of_changes();

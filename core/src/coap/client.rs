@@ -66,7 +66,7 @@ impl Endpoint<'_> {
         })?;
         let token = self.rng.next_u32();
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
-        place.open(peer, request, body, szx, token);
+        place.open(peer, request, body, szx, token, self.config.policy);
         Ok(place.handle(index))
     }
 
@@ -98,7 +98,16 @@ impl Endpoint<'_> {
         Ok(())
     }
 
-    /// Lets the next block be fetched, with [`Flow::Manual`](super::Flow::Manual).
+    /// Where the first block begins that was not asked for yet: what is before it is told or under way.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownId`]: no such exchange.
+    pub fn position(&self, exchange: Exchange) -> Result<u32, Error> {
+        let index = self.find(exchange)?;
+        self.transfers.get(index).map(|t| t.position).ok_or(UNKNOWN)
+    }
+
+    /// Lets another block be fetched, with [`Flow::Manual`](super::Flow::Manual).
     ///
     /// # Errors
     /// [`Misuse::UnknownId`]: no such exchange. [`Misuse::WrongState`]: it does not wait for this.

@@ -2,6 +2,7 @@
 
 use super::{
     block::Block,
+    congestion::Policy,
     exchange::{Flight, Transfer},
     observe::Observer,
     seen::Seen,
@@ -28,6 +29,8 @@ pub struct Config {
     pub ack_delay: Duration,
     /// Size exponent of the largest block sent or asked for, 0 to 6.
     pub szx: u8,
+    /// By what transfers go that fetch several blocks.
+    pub policy: Policy,
     /// Whether an observation registers again when Max-Age has passed without a notification (RFC 7641 §3.3.1).
     pub reregister: bool,
     /// Critical options that the host understands besides those of RFC 7252 and RFC 7959.
@@ -45,6 +48,7 @@ impl Config {
         exchange_lifetime: Duration::from_secs(247),
         ack_delay: Duration::from_secs(1),
         szx: Block::MAX_SZX,
+        policy: Policy::Windowed,
         reregister: true,
         understood: &[],
     };
@@ -65,7 +69,8 @@ pub struct Resources<'a> {
     /// Requests of ours, observations among them: at most 65 535.
     pub transfers: Storage<'a, Transfer>,
     /// Messages of ours that wait for an answer: one for each transfer, separate response, CON notification and ping
-    /// that shall be under way at a time.
+    /// that shall be under way at a time, and one for each block more of a transfer's [window](super::Request::window). An eighth of them is
+    /// not given to windows.
     pub flights: Storage<'a, Flight>,
     /// Messages of peers', remembered to detect duplicates, and requests that wait for the host.
     pub seen: Storage<'a, Seen>,

@@ -5,7 +5,7 @@ use super::{
     code::Code,
     config::{Config, Resources, Stats},
     event::Event,
-    exchange::{Flight, Owner, Stage, Transfer},
+    exchange::{Flight, Owner, Transfer},
     message::{Encoder, Message, Token, Type},
     observe::Observer,
     option,
@@ -70,7 +70,7 @@ pub(super) mod tag {
 #[derive(Debug)]
 pub struct Endpoint<'a> {
     pub(super) config: Config,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) rng: Rng,
     /// The next message ID (RFC 7252 §4.4).
     pub(super) mid: u16,
@@ -184,7 +184,7 @@ impl<'a> Endpoint<'a> {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let delay = self.config.ack_delay;
-        let flights = self.flights.iter().filter_map(Flight::deadline).min();
+        let flights = self.next_flight_at();
         let transfers = self.transfers.iter().filter_map(Transfer::refresh).min();
         let seen = self.seen.iter().filter_map(|s| s.ack_at(delay)).min();
         earliest(earliest(flights, transfers), seen)
@@ -317,8 +317,9 @@ impl<'a> Endpoint<'a> {
         self.launch();
         let len = self.flights.len();
         let cursor = self.cursor;
-        let index = (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(*i))?;
+        let index = (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(now, *i).is_ok())?;
         self.freshen(index);
+        self.renew(index);
         let f = *self.flights.get(index)?;
         let written = match f.owner {
             Owner::Transfer(transfer) => self.write_request(out, &f, usize::from(transfer)),
@@ -327,27 +328,13 @@ impl<'a> Endpoint<'a> {
             _ => empty(out, Type::Confirmable, f.mid),
         };
         if written.is_ok() {
-            let jitter = micros(self.config.ack_jitter, 0);
-            let spread = u64::from(self.rng.next_u32()).wrapping_mul(u64::from(jitter)) >> 32;
-            let first = micros(self.config.ack_timeout, 1_000).saturating_add(u32::try_from(spread).unwrap_or(0));
-            let response = self.config.response_timeout;
             if f.tries != 0 {
                 Stats::count(&mut self.stats.retransmitted);
             }
-            if let Some(f) = self.flights.get_mut(index) {
-                f.sent(now, first, response);
-            }
+            self.sent(now, index);
             self.cursor = index.saturating_add(1);
         }
         Some((f.peer, written))
-    }
-
-    /// Whether a flight is ready and NSTART lets it go (§4.7). One that is sent again has its place already.
-    fn may_fly(&self, index: usize) -> bool {
-        let Some(f) = self.flights.get(index) else { return false };
-        let ready = f.stage == Stage::Ready && !matches!(f.owner, Owner::Nobody | Owner::Pinged(_));
-        let others = self.flights.iter().filter(|o| o.peer == f.peer && o.is_outstanding());
-        ready && (f.tries != 0 || others.count() < usize::from(self.config.nstart.max(1)))
     }
 
     /// Puts a message into the arena.
@@ -372,7 +359,7 @@ impl<'a> Endpoint<'a> {
 }
 
 /// A duration in microseconds, cut to `least` … 60 s.
-fn micros(duration: Duration, least: u32) -> u32 {
+pub(super) fn micros(duration: Duration, least: u32) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX).clamp(least, 60_000_000)
 }
 

@@ -65,7 +65,8 @@ pub enum Flow {
     /// The endpoint, at once.
     #[default]
     Auto,
-    /// The host, by [`advance`](super::Endpoint::advance) after each block but the last: when it is stored in flash, say.
+    /// The host, by [`advance`](super::Endpoint::advance) once for each block told but the last: when it is stored in flash, say. Until
+    /// then the block keeps its place in the [window](Request::window).
     Manual,
 }
 
@@ -97,8 +98,15 @@ pub struct Request<'r> {
     /// The version that the response must be of, [`Failure::Changed`] otherwise: binds a resumed transfer to what is
     /// already there.
     pub etag: Option<ETag>,
+    /// Where in the response body to stop: blocks from here on are not asked for. For what is missing between blocks that
+    /// are already there, with `offset`. `u32::MAX` for all of it.
+    pub until: u32,
     /// Who says when the next block is fetched.
     pub flow: Flow,
+    /// How many blocks of the response may be under way at a time, as far as there are
+    /// [`flights`](super::Resources::flights); how many are is a matter of [`congestion`](super::congestion). 0 and 1: one after the other, in order.
+    /// With more, the first block comes first, and the others as they arrive.
+    pub window: u8,
 }
 
 impl<'r> Request<'r> {
@@ -117,7 +125,9 @@ impl<'r> Request<'r> {
             szx: Block::MAX_SZX,
             offset: 0,
             etag: None,
+            until: u32::MAX,
             flow: Flow::Auto,
+            window: 1,
         }
     }
 
@@ -286,7 +296,7 @@ impl Failure {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// A block of a response, in order. `last && observe.is_none()` ends the exchange.
+    /// A block of a response; in order, unless a [window](Request::window) was asked for. `last && observe.is_none()` ends the exchange.
     Response {
         /// Of which request.
         exchange: Exchange,
@@ -305,7 +315,7 @@ pub enum Event<'e> {
         total: Option<u32>,
         /// The block.
         payload: &'e [u8],
-        /// Whether the body ends here.
+        /// Whether this was all: the body, or what was wanted of it, is complete.
         last: bool,
     },
     /// A peer asks: answer with [`respond`](super::Endpoint::respond), now or later.

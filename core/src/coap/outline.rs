@@ -101,7 +101,7 @@ impl Endpoint<'_> {
     pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight, transfer: usize) -> Result<usize, usize> {
         let Some(t) = self.transfers.get(transfer) else { return Ok(0) };
         let Some(Ok(kept)) = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode) else { return Ok(0) };
-        let ty = if t.confirmable { Type::Confirmable } else { Type::NonConfirmable };
+        let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         let mut outline = Outline::new(ty, kept.code, flight.mid, token);
         match t.phase() {
@@ -129,10 +129,14 @@ impl Endpoint<'_> {
             }
             _ => {}
         }
+        if t.asks_size() {
+            // RFC 7959 §4: how far the window may reach.
+            outline.size2 = Some(0);
+        }
         if t.register && flight.token == t.token {
             outline.observe = Some(0);
             // Registered again: the version that is already here need not come again.
-            outline.etag = t.etag.filter(|_| t.observed && t.total == Some(t.position));
+            outline.etag = t.etag.filter(|_| t.observed && t.ended);
         }
         let mut base = kept.options;
         outline.write(out, &mut base).map(<[u8]>::len)

@@ -3,6 +3,7 @@
 mod server;
 mod standard;
 mod transfer;
+mod window;
 
 use super::*;
 use crate::{Duration, Input, Instant, Output, Peer, Rng};

@@ -33,7 +33,7 @@ pub struct waft_coap_endpoint_config_t {
     /// Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
     pub transfers: u16,
     /// Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON
-    /// notification and ping. Each takes WAFT_COAP_FLIGHT_SIZE.
+    /// notification and ping, and one for each block more of a request's `window`. Each takes WAFT_COAP_FLIGHT_SIZE.
     pub flights: u16,
     /// Messages received that are remembered to know duplicates by (8). Each takes WAFT_COAP_SEEN_SIZE.
     pub seen: u16,
@@ -47,7 +47,17 @@ pub struct waft_coap_endpoint_config_t {
     pub szx: u8,
     /// 0: an observation does not register again when Max-Age has passed without a notification (1).
     pub reregister: u8,
+    /// By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
+    pub policy: u8,
 }
+
+/// RFC 7252 as it stands: one block after the other, fixed time-outs.
+pub const WAFT_COAP_POLICY_STANDARD: u8 = 0;
+/// CoCoA (draft-ietf-core-cocoa-03): one block after the other, time-outs by round trips measured.
+pub const WAFT_COAP_POLICY_COCOA: u8 = 1;
+/// A congestion-controlled window where a request's `window` allows more than one block; otherwise as
+/// WAFT_COAP_POLICY_STANDARD.
+pub const WAFT_COAP_POLICY_WINDOWED: u8 = 2;
 
 /// Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
 pub const WAFT_COAP_ENDPOINT_MEMORY: usize = 2560;
@@ -74,6 +84,8 @@ pub struct waft_coap_request_t {
     pub payload_len: u32,
     /// Where in the response's body to begin: a multiple of 16 (0).
     pub offset: u32,
+    /// Where in the response's body to stop: blocks from here on are not asked for (UINT32_MAX: all of it).
+    pub until: u32,
     /// A method (WAFT_COAP_GET).
     pub method: u8,
     /// 0: NON messages, which are not repeated when they are lost (1).
@@ -86,6 +98,9 @@ pub struct waft_coap_request_t {
     pub streamed: u8,
     /// Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
     pub manual: u8,
+    /// How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control.
+    /// 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
+    pub window: u8,
 }
 
 /// A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the

@@ -158,7 +158,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A block of a response, in order; ``last`` with ``observe is None`` ends the exchange."""
+    """A block of a response, in order unless a ``window`` was asked for; ``last`` with ``observe is None`` ends the exchange."""
 
     exchange: int
     code: Code

@@ -57,6 +57,7 @@ class _Call:
     answers: asyncio.Queue[Answer | CoapError]
     progress: Callable[[int, int | None], None] | None
     body: bytearray
+    have: int = 0
     etag: bytes | None = None
     #: Nothing more will come: it is no observation, or the server ended it.
     over: bool = False
@@ -91,9 +92,11 @@ class CoapClient(DatagramDriver):
         szx: int = 6,
         confirmable: bool = True,
         progress: Callable[[int, int | None], None] | None = None,
+        window: int = 1,
     ) -> Answer:
-        """One request and its whole response, block by block where it is long. Raises ``CoapError``."""
-        number, call = await self._start(method, uri, payload, options, szx, confirmable, False, progress)
+        """One request and its whole response, where it is long block by block, of which up to ``window`` are under way at a
+        time under congestion control. Raises ``CoapError``."""
+        number, call = await self._start(method, uri, payload, options, szx, confirmable, False, progress, window)
         try:
             answer = await call.answers.get()
         finally:
@@ -103,10 +106,15 @@ class CoapClient(DatagramDriver):
         return answer
 
     async def get(
-        self, uri: str, *, szx: int = 6, progress: Callable[[int, int | None], None] | None = None
+        self,
+        uri: str,
+        *,
+        szx: int = 6,
+        progress: Callable[[int, int | None], None] | None = None,
+        window: int = 16,
     ) -> Answer:
-        """GET."""
-        return await self.request(coap.Code.GET, uri, szx=szx, progress=progress)
+        """GET: of a long response up to ``window`` blocks are under way at a time, under congestion control."""
+        return await self.request(coap.Code.GET, uri, szx=szx, progress=progress, window=window)
 
     async def put(self, uri: str, payload: bytes, *, szx: int = 6) -> Answer:
         """PUT, by Block1 where it is long."""
@@ -116,7 +124,7 @@ class CoapClient(DatagramDriver):
         self, uri: str, *, szx: int = 6, options: list[coap.Option] | None = None, confirmable: bool = True
     ) -> AsyncIterator[Answer]:
         """A representation at once and one at each change, until the iteration is left or the server ends it."""
-        number, call = await self._start(coap.Code.GET, uri, b"", options, szx, confirmable, True, None)
+        number, call = await self._start(coap.Code.GET, uri, b"", options, szx, confirmable, True, None, 1)
         try:
             while True:
                 answer = await call.answers.get()
@@ -168,6 +176,7 @@ class CoapClient(DatagramDriver):
         confirmable: bool,
         observe: bool,
         progress: Callable[[int, int | None], None] | None,
+        window: int,
     ) -> tuple[int, _Call]:
         host, port, path = coap.split_uri(uri)
         peer = await self._peer(host, port)
@@ -182,6 +191,7 @@ class CoapClient(DatagramDriver):
             szx=szx,
             confirmable=confirmable,
             observe=observe,
+            window=window,
         )
         call = self._calls[number] = _Call(asyncio.Queue(), progress, bytearray())
         self.drain()
@@ -215,10 +225,14 @@ class CoapClient(DatagramDriver):
                     return
                 if offset == 0:
                     call.body.clear()
+                    call.have = 0
                 call.etag = etag
-                call.body += payload
+                end = offset + len(payload)
+                call.body.extend(bytes(max(end - len(call.body), 0)))
+                call.body[offset:end] = payload
+                call.have += len(payload)
                 if call.progress is not None:
-                    call.progress(len(call.body), total)
+                    call.progress(call.have, total)
                 if last:
                     call.over = observe is None
                     call.answers.put_nowait(Answer(code, bytes(call.body), call.etag, tuple(options)))
