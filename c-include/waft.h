@@ -303,7 +303,7 @@
 /**
  * Bytes of memory that waft_agent_init() takes with the defaults and up to four keys.
  */
-#define WAFT_AGENT_MEMORY 4416
+#define WAFT_AGENT_MEMORY 5248
 
 /**
  * The TCP stream to the MQTT broker.
@@ -476,7 +476,7 @@
 /**
  * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_TRANSFER_SIZE 152
+#define WAFT_COAP_TRANSFER_SIZE 144
 
 /**
  * Bytes of memory that a message of ours that waits for an answer takes there.

@@ -103,10 +103,12 @@ pub struct waft_agent_config_t {
 
 const IN_FLIGHT: usize = 16;
 const TRANSFERS: usize = 4;
+/// Sixteen blocks of an image under way, and two for all else.
+const FLIGHTS: usize = 18;
 const SEEN: usize = 8;
 
 /// Bytes of memory that waft_agent_init() takes with the defaults and up to four keys.
-pub const WAFT_AGENT_MEMORY: usize = 4416;
+pub const WAFT_AGENT_MEMORY: usize = 5248;
 
 /// The TCP stream to the MQTT broker.
 pub const WAFT_LINK_BROKER: u8 = 0;
@@ -289,7 +291,7 @@ pub unsafe extern "C" fn waft_agent_init(
                 mqtt_in_flight: memory.table(IN_FLIGHT, |_| InFlight::EMPTY)?.into(),
                 coap: coap::Resources {
                     transfers: memory.table(TRANSFERS, |_| coap::Transfer::EMPTY)?.into(),
-                    flights: memory.table(TRANSFERS, |_| coap::Flight::EMPTY)?.into(),
+                    flights: memory.table(FLIGHTS, |_| coap::Flight::EMPTY)?.into(),
                     seen: memory.table(SEEN, |_| coap::Seen::EMPTY)?.into(),
                     observers: waft::Storage::empty(),
                     arena: memory.bytes(usize::from(c.coap_memory))?.into(),

@@ -93,22 +93,28 @@ impl Resources<'static> {
     }
 }
 
-/// The arrays behind [`Resources`], for a `static`.
+/// The arrays behind [`Resources`], for a `static`. A window of blocks wants more flights than there are transfers.
 #[derive(Debug)]
-pub struct Memory<const ARENA: usize, const TRANSFERS: usize, const SEEN: usize, const OBSERVERS: usize> {
+pub struct Memory<
+    const ARENA: usize,
+    const TRANSFERS: usize,
+    const SEEN: usize,
+    const OBSERVERS: usize,
+    const FLIGHTS: usize = TRANSFERS,
+> {
     arena: [u8; ARENA],
     transfers: [Transfer; TRANSFERS],
-    flights: [Flight; TRANSFERS],
+    flights: [Flight; FLIGHTS],
     seen: [Seen; SEEN],
     observers: [Observer; OBSERVERS],
 }
 
-impl<const A: usize, const T: usize, const S: usize, const O: usize> Memory<A, T, S, O> {
+impl<const A: usize, const T: usize, const S: usize, const O: usize, const F: usize> Memory<A, T, S, O, F> {
     /// Empty memory.
     pub const EMPTY: Self = Self {
         arena: [0; A],
         transfers: [Transfer::EMPTY; T],
-        flights: [Flight::EMPTY; T],
+        flights: [Flight::EMPTY; F],
         seen: [Seen::EMPTY; S],
         observers: [Observer::EMPTY; O],
     };

@@ -772,7 +772,9 @@ impl<'a> Endpoint<'a> {
             _ => {}
         }
         if registering {
-            t.close_window();
+            if code != Code::VALID {
+                t.close_window();
+            }
             if t.register || t.observed {
                 t.register = false;
                 t.observed = sequence.is_some();
