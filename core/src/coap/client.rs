@@ -21,7 +21,7 @@ impl Endpoint<'_> {
     /// [`Misuse::InvalidUri`]: path or host. [`Misuse::InvalidOption`]: an option is out of order, of a wrong length, or one
     /// that the endpoint writes itself. [`Misuse::OutOfRange`]: the method is none, `offset` is not a multiple of 16, comes
     /// with `observe` or with a body, or the body is longer than block numbers reach. [`Misuse::InvalidOption`] too for
-    /// `observe` with a body. [`Capacity::Exchanges`], [`Capacity::Arena`]: no room now.
+    /// `observe` with a body. [`Misuse::WrongState`]: this resource is being observed already. [`Capacity::Exchanges`], [`Capacity::Arena`]: no room now.
     pub fn request(&mut self, now: Instant, peer: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
         self.tick(now);
         check(request.options)?;
@@ -30,11 +30,14 @@ impl Endpoint<'_> {
         let mut texts = uri::segments(path).chain(uri::arguments(query)).chain(host);
         // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
         let dots = |text: Escaped<'_>| text.bytes().eq(*b".") || text.bytes().eq(*b"..");
-        if texts.any(|text| text.bytes().take(256).count() > 255) || uri::segments(path).any(dots) {
+        // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
+        let nameless = request.host.is_some_and(str::is_empty);
+        if nameless || texts.any(|text| text.bytes().take(256).count() > 255) || uri::segments(path).any(dots) {
             return Err(Misuse::InvalidUri.into());
         }
-        let uri_options = [option::URI_PATH, option::URI_QUERY];
-        if request.options.iter().any(|o| uri_options.contains(&o.number)) {
+        let named = |number| number == option::URI_HOST && host.is_some();
+        let of_uri = |number| matches!(number, option::URI_PATH | option::URI_QUERY) || named(number);
+        if request.options.iter().any(|o| of_uri(o.number)) {
             return Err(Misuse::InvalidOption.into());
         }
         let own = u32::try_from(request.payload.len()).unwrap_or(u32::MAX);
@@ -64,10 +67,22 @@ impl Endpoint<'_> {
         self.arena.push(tag::REQUEST.of(index), len, |buf| {
             write(buf);
         })?;
+        if request.observe && self.observes_already(index, peer) {
+            self.arena.remove(tag::REQUEST.of(index));
+            return Err(Misuse::WrongState.into());
+        }
         let token = self.rng.next_u32();
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
         place.open(peer, request, body, szx, token, self.config.policy);
         Ok(place.handle(index))
+    }
+
+    /// RFC 7641 §3.1: a resource is registered for once; the URI and all other options tell which it is. [RFC7641-3.1-1]
+    fn observes_already(&self, index: usize, peer: Peer) -> bool {
+        let kept = |index| self.arena.get(tag::REQUEST.of(index));
+        let asked = kept(index);
+        let live = |t: &super::Transfer| t.peer == peer && (t.register || t.observed) && t.phase() != Phase::Leaving;
+        self.transfers.iter().enumerate().any(|(other, t)| other != index && live(t) && kept(other) == asked)
     }
 
     /// Gives the part of a body that [`Event::BodyWanted`](super::Event::BodyWanted) asked for. It is copied.

@@ -215,7 +215,9 @@ impl<'a> Endpoint<'a> {
                     Stats::count(&mut self.stats.unmatched);
                     return None;
                 };
-                if message.code == Code::EMPTY {
+                // §5.2.2: what else an acknowledgement of a response says means nothing. [RFC7252-5.2.2-4]
+                let ours = |f: &Flight| matches!(f.owner, Owner::Transfer(_));
+                if message.code == Code::EMPTY || !self.flights.get(index).is_some_and(ours) {
                     self.on_acknowledged(now, index);
                     return None;
                 }
@@ -276,7 +278,7 @@ impl<'a> Endpoint<'a> {
     }
 
     fn refuses(&self, message: &Message<'_>) -> bool {
-        option::not_understood(message.options, self.config.understood)
+        option::not_understood_in_response(message.options, self.config.understood)
     }
 
     /// Writes the next datagram that is due. Nothing changes where it does not fit.

@@ -582,7 +582,7 @@ impl<'a> Endpoint<'a> {
             }
             Owner::Observer(observer) => {
                 self.land(flight);
-                self.notified(now, usize::from(observer));
+                self.notified(now, usize::from(observer), true);
             }
             Owner::Ping => f.owner = Owner::Pinged(true),
             _ => self.land(flight),
@@ -732,7 +732,7 @@ impl<'a> Endpoint<'a> {
             Some(f) => (self.transfers.get(transfer).is_some_and(|t| t.token == f.token), f.offset),
             None => (true, 0),
         };
-        if option::not_understood(options, self.config.understood) {
+        if option::not_understood_in_response(options, self.config.understood) {
             Stats::count(&mut self.stats.refused);
             self.fail(transfer, Failure::BadResponse);
             return None;

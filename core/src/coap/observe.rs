@@ -10,12 +10,15 @@ use super::{
     exchange::{Flight, Owner},
     message::{Message, Token, Type},
     option,
-    outline::{Outline, check},
+    outline::{Outline, check_reply},
 };
 use crate::{Instant, Misuse, Peer};
 
 /// About a day (§4.5: a CON notification at least every 24 hours), in units of 2^20 µs.
 const DAY: u32 = 82_000;
+
+/// So many NON notifications may follow each other: then one is CON, and until that is acknowledged there is no other (§7).
+const UNCONFIRMED: u8 = 31;
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -35,6 +38,8 @@ pub struct Observer {
     /// There is a notification that was not sent to it yet.
     due: bool,
     confirmable: bool,
+    /// NON notifications since it was last heard of.
+    unconfirmed: u8,
     szx: u8,
     peer: Peer,
     token: Token,
@@ -53,6 +58,7 @@ impl Observer {
         state: State::Free,
         due: false,
         confirmable: false,
+        unconfirmed: 0,
         szx: 0,
         peer: Peer(0),
         token: Token::EMPTY,
@@ -87,7 +93,7 @@ impl Endpoint<'_> {
     /// shorter than a block. [`Capacity::Arena`](crate::Capacity::Arena): no room for it now.
     pub fn notify(&mut self, now: Instant, resource: Resource, reply: &Reply<'_>) -> Result<u32, Error> {
         let now = self.tick(now);
-        check(reply.options)?;
+        check_reply(reply.options)?;
         let (bytes, total) = match reply.body {
             Body::Whole(bytes) => (bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
             Body::Part { offset: 0, bytes, total } => (bytes, total),
@@ -114,7 +120,9 @@ impl Endpoint<'_> {
             }
             let old = core::mem::replace(&mut o.note, sequence);
             o.due = true;
-            o.confirmable = reply.confirmable || coarse(now).wrapping_sub(o.heard) > DAY;
+            // [RFC7641-4.5-3] [RFC7641-7-1]
+            let silent = coarse(now).wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
+            o.confirmable = reply.confirmable || silent;
             if !success {
                 o.state = State::Ending;
             }
@@ -169,10 +177,13 @@ impl Endpoint<'_> {
     }
 
     /// It has acknowledged a notification, or a NON has been sent.
-    pub(super) fn notified(&mut self, now: Instant, place: usize) {
+    pub(super) fn notified(&mut self, now: Instant, place: usize, acknowledged: bool) {
         let Some(o) = self.observers.get_mut(place) else { return };
-        if o.confirmable {
+        if acknowledged {
             o.heard = coarse(now);
+            o.unconfirmed = 0;
+        } else {
+            o.unconfirmed = o.unconfirmed.saturating_add(1);
         }
         if !o.due {
             self.settle(place);
@@ -228,7 +239,7 @@ impl Endpoint<'_> {
                     o.due = false;
                     o.mid = Some(mid);
                 }
-                self.notified(now, place);
+                self.notified(now, place, false);
             }
             return Some((o.peer, written));
         }

@@ -99,6 +99,18 @@ pub const fn is_repeatable(number: u16) -> bool {
     matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY)
 }
 
+/// Whether it is an option of RFC 7252 or RFC 7959 that occurs once in a message at most.
+pub(super) const fn occurs_once(number: u16) -> bool {
+    matches!(number, URI_HOST | IF_NONE_MATCH | URI_PORT | CONTENT_FORMAT | MAX_AGE | ACCEPT | PROXY_URI | PROXY_SCHEME)
+}
+
+/// Whether there is a critical option in a response that must be refused: as [`not_understood`], but of those known here only
+/// Block1 and Block2 are defined for responses (RFC 7252 §5.4). [RFC7252-5.4-1]
+pub(super) fn not_understood_in_response(options: Options<'_>, extra: &[u16]) -> bool {
+    let defined = |o: Opt<'_>| matches!(o.number, BLOCK1 | BLOCK2) || extra.contains(&o.number);
+    not_understood(options, extra) || options.into_iter().any(|o| is_critical(o.number) && !defined(o))
+}
+
 /// Whether there is a critical option that must be refused: unknown here and not in `extra`, of a wrong length, or one
 /// too many of its kind (RFC 7252 §5.4.1, §5.4.3, §5.4.5).
 pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {

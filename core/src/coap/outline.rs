@@ -82,18 +82,28 @@ impl Outline<'_> {
     }
 }
 
-/// Checks options of the host's: in order, of lengths that the standard allows, and none that the endpoint writes itself.
+/// Checks options of the host's: in order, of lengths that the standard allows, none twice that may be there once, and none
+/// that the endpoint writes itself. [RFC7252-5.4.5-1] [RFC7959-2.1-2] [RFC7959-4-3]
 pub(super) fn check(options: &[Opt<'_>]) -> Result<(), Misuse> {
     let mut last = 0;
     for o in options {
         let own = matches!(o.number, option::OBSERVE | option::BLOCK1 | option::BLOCK2 | option::SIZE1 | option::SIZE2);
         let long = o.value.len() > 1034;
-        if own || long || o.number < last || !option::is_length_valid(o.number, o.value.len()) {
+        let again = o.number == last && option::occurs_once(o.number);
+        // §5.10.7: as in Uri-Path, dot segments have been resolved. [RFC7252-5.10.7-2]
+        let dots = o.number == option::LOCATION_PATH && matches!(o.value, b"." | b"..");
+        if own || long || again || dots || o.number < last || !option::is_length_valid(o.number, o.value.len()) {
             return Err(Misuse::InvalidOption);
         }
         last = o.number;
     }
     Ok(())
+}
+
+/// [`check`] for a response, which has one ETag at most. [RFC7252-5.10.6.1-1]
+pub(super) fn check_reply(options: &[Opt<'_>]) -> Result<(), Misuse> {
+    let tags = options.iter().filter(|o| o.number == option::ETAG).count();
+    if tags > 1 { Err(Misuse::InvalidOption) } else { check(options) }
 }
 
 impl Endpoint<'_> {
@@ -138,7 +148,9 @@ impl Endpoint<'_> {
             // Registered again: the version that is already here need not come again.
             outline.etag = t.etag.filter(|_| t.observed && t.ended);
         }
-        let mut base = kept.options;
+        // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
+        let later = outline.block1.is_some_and(|b| b.num != 0);
+        let mut base = kept.options.filter(|o| !(later && o.number == option::IF_NONE_MATCH));
         outline.write(out, &mut base).map(<[u8]>::len)
     }
 }

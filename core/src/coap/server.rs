@@ -17,7 +17,7 @@ use super::{
     exchange::{Flight, Owner},
     message::{Message, Type},
     option,
-    outline::{Outline, check},
+    outline::{Outline, check_reply},
     seen::{Answer, Seen},
 };
 use crate::{Capacity, Instant, Misuse, Peer};
@@ -35,7 +35,7 @@ impl Endpoint<'_> {
     /// [`Capacity::Arena`], [`Capacity::InFlight`]: no room now; try again later.
     pub fn respond(&mut self, now: Instant, id: &RequestId, reply: &Reply<'_>) -> Result<(), Error> {
         let now = self.tick(now);
-        check(reply.options)?;
+        check_reply(reply.options)?;
         if !reply.code.is_response() {
             return Err(Misuse::OutOfRange.into());
         }
@@ -65,8 +65,15 @@ impl Endpoint<'_> {
                 options = &[];
             }
         }
-        // RFC 7959 §2.5: the size we would rather have comes back with the number of the block.
-        outline.block1 = id.block1.map(|b| Block { szx: b.szx.min(self.config.szx), ..b });
+        // RFC 7959 §2.5: the size we would rather have comes back with the number of the block; §2.3: a response that is final
+        // has no M bit, and what has one has no Block2. [RFC7959-2.3-4]
+        let told = matches!(outline.code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
+        let more = outline.code == Code::CONTINUE;
+        outline.block1 = id.block1.filter(|_| told || outline.code.is_success()).map(|b| Block {
+            szx: b.szx.min(self.config.szx),
+            more: b.more && more,
+            ..b
+        });
         let accepted = reply.observe.filter(|_| id.observe && outline.code.is_success());
         let place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
         outline.observe = place.map(|_| self.sequence);
