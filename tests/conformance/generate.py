@@ -1,4 +1,4 @@
-"""Writes mqtt_server.json and mqtt_client.json beside this file, or into a folder: `python3 generate.py [folder]`."""
+"""Writes the cases, mqtt_server.json and so on, beside this file, or into a folder: `python3 generate.py [folder]`."""
 
 import pathlib
 import sys
@@ -6,6 +6,8 @@ import sys
 import client
 import client_flows
 import client_receiving
+import coap_client
+import coap_server
 import server
 import server_flows
 import server_sessions
@@ -21,3 +23,5 @@ client.tables()
 client_flows.flows()
 client_receiving.receiving()
 client.C.write(HERE / "mqtt_client.json")
+coap_server.C.write(HERE / "coap_server.json")
+coap_client.C.write(HERE / "coap_client.json")
