@@ -33,6 +33,10 @@ def paragraphs(text):
                 yield section, " ".join(lines)
             section, lines, began = heading[1], [], True
             continue
+        if re.match(r"[A-Z]", line):
+            # A heading without a number: appendices, and thanks, which are no requirements though they may speak of them.
+            section, lines = None, []
+            continue
         if not began:
             continue
         if line.strip():
