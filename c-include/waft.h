@@ -1871,15 +1871,16 @@ typedef struct {
 
 #if defined(WAFT_HOSTED)
 /**
- * Bounds on everything that a peer controls. Begin with waft_broker_defaults(), then set `seed`.
+ * Bounds on everything that a peer controls, and what happens at each. Begin with waft_broker_defaults(), then set
+ * `seed`. Nothing is reserved for what is merely announced: memory grows with what arrives.
  */
 typedef struct {
     /**
-     * Where randomness starts, for client identifiers that are made up.
+     * Where randomness starts, for client identifiers that are made up and for hashing.
      */
     uint64_t seed;
     /**
-     * Who may connect; copied.
+     * Who may connect; copied. A wrong name or password is answered by return code 4.
      */
     const waft_broker_user_t *users;
     /**
@@ -1887,48 +1888,81 @@ typedef struct {
      */
     size_t user_count;
     /**
-     * Connections at a time. (1,024)
+     * Connections at a time. One more is refused by waft_broker_accept(). (1,024)
      */
     size_t max_connections;
     /**
-     * Sessions, those of absent clients included. (4,096)
+     * Sessions, those of absent clients included. One more client is answered by return code 3, server unavailable.
+     * (4,096)
      */
     size_t max_sessions;
     /**
-     * Subscriptions of one session. (1,024)
+     * Longest client identifier in bytes. A longer one is answered by return code 2, identifier rejected. (1,024)
+     */
+    size_t max_client_id;
+    /**
+     * Subscriptions of one session. One more is refused in the SUBACK. (1,024)
      */
     size_t max_subscriptions;
     /**
-     * Messages of QoS 1 and 2 on their way to one client. (20)
+     * Bytes that the topic filters of one session have together. More are refused in the SUBACK. (128 KiB)
+     */
+    size_t max_subscription_bytes;
+    /**
+     * Levels of a topic filter. One that has more is refused in the SUBACK. (128)
+     */
+    size_t max_levels;
+    /**
+     * Messages of QoS 1 and 2 on their way to one client without being acknowledged; the others wait. 1 to 65,534. (20)
      */
     size_t max_in_flight;
     /**
-     * Messages that wait for one session. (1,000)
+     * Messages of QoS 2 on their way from one client: received, not released. One more closes the connection. (1,024)
+     */
+    size_t max_inbound;
+    /**
+     * Messages that wait for one session or are unacknowledged by it. One more is dropped for this session. (1,000)
      */
     size_t max_queued;
     /**
-     * Bytes of those. (16 MiB)
+     * Bytes of topic and payload of those messages; likewise. (16 MiB)
      */
     size_t max_queued_bytes;
     /**
-     * Retained messages. (65,536)
+     * Retained messages. One more of QoS 1 or 2 closes the connection it came over, unacknowledged; one more of QoS 0
+     * is not retained. (65,536)
      */
     size_t max_retained;
     /**
-     * Bytes of those. (64 MiB)
+     * Bytes of topic and payload of those; likewise. (64 MiB)
      */
     size_t max_retained_bytes;
     /**
-     * Largest packet without its payload. The host has to be able to hold so much and 5 bytes of each connection.
-     * (128 KiB)
+     * Bytes of acknowledgements that wait for a client that reads nothing. Then nothing is taken from it until it
+     * reads. (16 KiB)
+     */
+    size_t max_backlog;
+    /**
+     * While the host is writing, at most about so many bytes of changes are gathered; then nothing is taken from
+     * anybody until waft_broker_recorded(). (16 MiB)
+     */
+    size_t max_unrecorded;
+    /**
+     * Largest remaining length of a CONNECT, the only packet of a peer that is not known yet. A larger one closes the
+     * connection. (16 KiB)
+     */
+    uint32_t max_connect;
+    /**
+     * Largest remaining length of any other packet; of a PUBLISH, of what stands before its payload. A larger one
+     * closes the connection. The host has to be able to hold so much and 5 bytes of each connection. (128 KiB)
      */
     uint32_t max_packet;
     /**
-     * Largest payload of a PUBLISH. (1 MiB)
+     * Largest payload of a PUBLISH. A larger one closes the connection. (1 MiB)
      */
     uint32_t max_payload;
     /**
-     * How long a connection may take to bring its CONNECT, in milliseconds. (10,000)
+     * How long a connection may take to bring its CONNECT, and the host to answer about it, in milliseconds. (10,000)
      */
     uint32_t connect_timeout;
     /**
@@ -1945,7 +1979,7 @@ typedef struct {
      */
     waft_str_t acl;
     /**
-     * The highest QoS granted. (2)
+     * The highest QoS granted to a subscription. (2)
      */
     uint8_t max_qos;
     /**
@@ -3068,7 +3102,8 @@ int32_t waft_broker_deny(waft_broker_t *broker,
  * Takes up what a `persistent` broker recorded before: all bytes of its file, none for a first start. First of all,
  * and followed by waft_broker_compact(). `*torn` becomes how many bytes at the end are of a write that was cut off.
  *
- * WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE: no bytes of a broker.
+ * Nothing is taken up where it fails. WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE:
+ * no bytes that a broker of this version wrote.
  */
 int32_t waft_broker_restore(waft_broker_t *broker,
                             uint64_t now,

@@ -49,38 +49,58 @@ pub struct waft_broker_user_t {
     pub password: waft_bytes_t,
 }
 
-/// Bounds on everything that a peer controls. Begin with waft_broker_defaults(), then set `seed`.
+/// Bounds on everything that a peer controls, and what happens at each. Begin with waft_broker_defaults(), then set
+/// `seed`. Nothing is reserved for what is merely announced: memory grows with what arrives.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct waft_broker_config_t {
-    /// Where randomness starts, for client identifiers that are made up.
+    /// Where randomness starts, for client identifiers that are made up and for hashing.
     pub seed: u64,
-    /// Who may connect; copied.
+    /// Who may connect; copied. A wrong name or password is answered by return code 4.
     pub users: *const waft_broker_user_t,
     /// How many; 0: anybody may connect. (0)
     pub user_count: usize,
-    /// Connections at a time. (1,024)
+    /// Connections at a time. One more is refused by waft_broker_accept(). (1,024)
     pub max_connections: usize,
-    /// Sessions, those of absent clients included. (4,096)
+    /// Sessions, those of absent clients included. One more client is answered by return code 3, server unavailable.
+    /// (4,096)
     pub max_sessions: usize,
-    /// Subscriptions of one session. (1,024)
+    /// Longest client identifier in bytes. A longer one is answered by return code 2, identifier rejected. (1,024)
+    pub max_client_id: usize,
+    /// Subscriptions of one session. One more is refused in the SUBACK. (1,024)
     pub max_subscriptions: usize,
-    /// Messages of QoS 1 and 2 on their way to one client. (20)
+    /// Bytes that the topic filters of one session have together. More are refused in the SUBACK. (128 KiB)
+    pub max_subscription_bytes: usize,
+    /// Levels of a topic filter. One that has more is refused in the SUBACK. (128)
+    pub max_levels: usize,
+    /// Messages of QoS 1 and 2 on their way to one client without being acknowledged; the others wait. 1 to 65,534. (20)
     pub max_in_flight: usize,
-    /// Messages that wait for one session. (1,000)
+    /// Messages of QoS 2 on their way from one client: received, not released. One more closes the connection. (1,024)
+    pub max_inbound: usize,
+    /// Messages that wait for one session or are unacknowledged by it. One more is dropped for this session. (1,000)
     pub max_queued: usize,
-    /// Bytes of those. (16 MiB)
+    /// Bytes of topic and payload of those messages; likewise. (16 MiB)
     pub max_queued_bytes: usize,
-    /// Retained messages. (65,536)
+    /// Retained messages. One more of QoS 1 or 2 closes the connection it came over, unacknowledged; one more of QoS 0
+    /// is not retained. (65,536)
     pub max_retained: usize,
-    /// Bytes of those. (64 MiB)
+    /// Bytes of topic and payload of those; likewise. (64 MiB)
     pub max_retained_bytes: usize,
-    /// Largest packet without its payload. The host has to be able to hold so much and 5 bytes of each connection.
-    /// (128 KiB)
+    /// Bytes of acknowledgements that wait for a client that reads nothing. Then nothing is taken from it until it
+    /// reads. (16 KiB)
+    pub max_backlog: usize,
+    /// While the host is writing, at most about so many bytes of changes are gathered; then nothing is taken from
+    /// anybody until waft_broker_recorded(). (16 MiB)
+    pub max_unrecorded: usize,
+    /// Largest remaining length of a CONNECT, the only packet of a peer that is not known yet. A larger one closes the
+    /// connection. (16 KiB)
+    pub max_connect: u32,
+    /// Largest remaining length of any other packet; of a PUBLISH, of what stands before its payload. A larger one
+    /// closes the connection. The host has to be able to hold so much and 5 bytes of each connection. (128 KiB)
     pub max_packet: u32,
-    /// Largest payload of a PUBLISH. (1 MiB)
+    /// Largest payload of a PUBLISH. A larger one closes the connection. (1 MiB)
     pub max_payload: u32,
-    /// How long a connection may take to bring its CONNECT, in milliseconds. (10,000)
+    /// How long a connection may take to bring its CONNECT, and the host to answer about it, in milliseconds. (10,000)
     pub connect_timeout: u32,
     /// How long the session of an absent client is kept, in milliseconds; 0: for ever. (0)
     pub session_expiry: u32,
@@ -89,7 +109,7 @@ pub struct waft_broker_config_t {
     /// Who may publish and subscribe to what, written as mosquitto's `acl_file`; copied. NULL: everybody to everything.
     /// (NULL)
     pub acl: waft_str_t,
-    /// The highest QoS granted. (2)
+    /// The highest QoS granted to a subscription. (2)
     pub max_qos: u8,
     /// 1: WAFT_BROKER_EVENT_AUTHENTICATE asks about every client. (0)
     pub ask_host: u8,
@@ -254,12 +274,19 @@ pub unsafe extern "C" fn waft_broker_defaults(config: *mut waft_broker_config_t)
             user_count: 0,
             max_connections: c.max_connections,
             max_sessions: c.max_sessions,
+            max_client_id: c.max_client_id,
             max_subscriptions: c.max_subscriptions,
+            max_subscription_bytes: c.max_subscription_bytes,
+            max_levels: c.max_levels,
             max_in_flight: c.max_in_flight,
+            max_inbound: c.max_inbound,
             max_queued: c.max_queued,
             max_queued_bytes: c.max_queued_bytes,
             max_retained: c.max_retained,
             max_retained_bytes: c.max_retained_bytes,
+            max_backlog: c.max_backlog,
+            max_unrecorded: c.max_unrecorded,
+            max_connect: c.max_connect,
             max_packet: c.max_packet,
             max_payload: c.max_payload,
             connect_timeout: 10_000,
@@ -305,21 +332,27 @@ pub unsafe extern "C" fn waft_broker_new(config: *const waft_broker_config_t, br
                 max_sessions: c.max_sessions,
                 session_expiry: span(c.session_expiry),
                 connect_timeout: millis(c.connect_timeout),
+                max_connect: c.max_connect,
                 max_packet: c.max_packet,
                 max_payload: c.max_payload,
+                max_client_id: c.max_client_id,
                 max_subscriptions: c.max_subscriptions,
+                max_subscription_bytes: c.max_subscription_bytes,
+                max_levels: c.max_levels,
                 max_qos: qos(c.max_qos)?,
                 max_in_flight: c.max_in_flight,
+                max_inbound: c.max_inbound,
                 max_queued: c.max_queued,
                 max_queued_bytes: c.max_queued_bytes,
                 max_retained: c.max_retained,
                 max_retained_bytes: c.max_retained_bytes,
+                max_backlog: c.max_backlog,
+                max_unrecorded: c.max_unrecorded,
                 sys_interval: span(c.sys_interval),
                 users: users(lent(c.users, c.user_count)?)?,
                 acl: acl(c.acl)?,
                 ask_host: c.ask_host != 0,
                 persistent: c.persistent != 0,
-                ..BrokerConfig::default()
             };
             out.set(boxed(Host { broker: Broker::new(core, c.seed), told: None, pieces: Vec::new() }));
         }
@@ -401,7 +434,8 @@ pub unsafe extern "C" fn waft_broker_deny(broker: *mut waft_broker_t, now: u64, 
 /// Takes up what a `persistent` broker recorded before: all bytes of its file, none for a first start. First of all,
 /// and followed by waft_broker_compact(). `*torn` becomes how many bytes at the end are of a write that was cut off.
 ///
-/// WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE: no bytes of a broker.
+/// Nothing is taken up where it fails. WAFT_ERROR_WRONG_STATE: not persistent, or used already. WAFT_ERROR_OUT_OF_RANGE:
+/// no bytes that a broker of this version wrote.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_broker_restore(
     broker: *mut waft_broker_t,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use std::sync::Arc;
 use waft::mqtt::ConnectReturnCode;
 use waft::mqtt::broker::{self, Acl, BrokerConfig, Event, User};
@@ -45,8 +45,15 @@ pub(crate) struct Broker {
 impl Broker {
     /// `users` maps names to passwords; nobody but they may connect. Empty: anybody. `ask_host`: `Authenticate` events
     /// ask for `allow()` or `deny()`. `acl`: who may publish and subscribe to what, as mosquitto's `acl_file` has it.
-    /// `persistent`: `Record` events are to be kept, see `restore()`. Bounds and their behaviour are those of the
-    /// Rust API's `BrokerConfig`; times are microseconds.
+    /// `persistent`: `Record` events are to be kept, see `restore()`. Times are microseconds.
+    ///
+    /// What happens at a bound: `accept()` refuses a connection (`max_connections`). CONNECT is answered by return
+    /// code 3 (`max_sessions`) or 2 (`max_client_id`). SUBACK refuses (`max_subscriptions`, `max_subscription_bytes`,
+    /// `max_levels`) or grants less (`max_qos`). The connection is closed (`max_connect`: remaining length of CONNECT;
+    /// `max_packet`: of others, of a PUBLISH without its payload; `max_payload`; `max_inbound`: messages of QoS 2 not
+    /// released; `max_retained`, `max_retained_bytes` at QoS 1 and 2). Messages wait (`max_in_flight`) or are dropped
+    /// for a session (`max_queued`, `max_queued_bytes`). Nothing more is taken from a client that does not read its
+    /// answers (`max_backlog`), or from anybody (`max_unrecorded`: bytes that wait for `recorded()`).
     #[new]
     #[pyo3(signature = (*, seed=0, users=Vec::new(), ask_host=false, acl=None, persistent=false, max_connections=1024, max_sessions=4096, max_connect=16_384, max_packet=131_072, max_payload=1_048_576, max_client_id=1024, max_subscriptions=1024, max_subscription_bytes=131_072, max_levels=128, max_in_flight=20, max_inbound=1024, max_queued=1000, max_queued_bytes=16_777_216, max_retained=65_536, max_retained_bytes=67_108_864, max_backlog=16_384, max_unrecorded=16_777_216, max_qos=2, connect_timeout=10_000_000, session_expiry=None, sys_interval=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
@@ -186,6 +193,40 @@ impl Broker {
     fn retained(&self, filter: &str) -> Vec<(String, Vec<u8>, u8)> {
         let owned = |m: broker::RetainedMessage<'_>| (m.topic.to_owned(), m.payload.to_vec(), m.qos as u8);
         self.machine.retained(filter).map(owned).collect()
+    }
+
+    /// Its bounds, by their names; those of time in microseconds, None for none.
+    #[getter]
+    fn bounds<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (c, all) = (self.machine.config(), PyDict::new(py));
+        for (name, bound) in [
+            ("max_connections", c.max_connections),
+            ("max_sessions", c.max_sessions),
+            ("max_client_id", c.max_client_id),
+            ("max_subscriptions", c.max_subscriptions),
+            ("max_subscription_bytes", c.max_subscription_bytes),
+            ("max_levels", c.max_levels),
+            ("max_in_flight", c.max_in_flight),
+            ("max_inbound", c.max_inbound),
+            ("max_queued", c.max_queued),
+            ("max_queued_bytes", c.max_queued_bytes),
+            ("max_retained", c.max_retained),
+            ("max_retained_bytes", c.max_retained_bytes),
+            ("max_backlog", c.max_backlog),
+            ("max_unrecorded", c.max_unrecorded),
+        ] {
+            all.set_item(name, bound)?;
+        }
+        for (name, bound) in
+            [("max_connect", c.max_connect), ("max_packet", c.max_packet), ("max_payload", c.max_payload)]
+        {
+            all.set_item(name, bound)?;
+        }
+        all.set_item("max_qos", c.max_qos as u8)?;
+        all.set_item("connect_timeout", c.connect_timeout.as_micros())?;
+        all.set_item("session_expiry", c.session_expiry.map(Duration::as_micros))?;
+        all.set_item("sys_interval", c.sys_interval.map(Duration::as_micros))?;
+        Ok(all)
     }
 
     /// What it holds and has done.

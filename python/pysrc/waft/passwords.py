@@ -27,30 +27,35 @@ class Passwords:
                 except (ValueError, binascii.Error):
                     raise ValueError(f"line {number}: a hash that is neither $6$ nor $7$ of mosquitto_passwd") from None
             self._users[name] = secret
+        #: What is reckoned for a name that nobody has, so that the time it takes does not tell who has one.
+        self._decoy = next((secret for secret in self._users.values() if secret.startswith("$")), "")
 
     def __len__(self) -> int:
         return len(self._users)
 
     def check(self, username: str | None, password: bytes | None) -> bool:
         """Whether this is a user, and the user's password."""
-        secret = self._users.get(username or "")
-        if secret is None or username is None or password is None:
-            return False
-        if not secret.startswith("$"):
-            return hmac.compare_digest(secret.encode(), password)
-        iterations, salt, expected = _parts(secret)
-        if iterations is None:
-            found = hashlib.sha512(password + salt).digest()
-        else:
-            found = hashlib.pbkdf2_hmac("sha512", password, salt, iterations, len(expected))
-        return hmac.compare_digest(found, expected)
+        secret = None if username is None else self._users.get(username)
+        right = _matches(self._decoy if secret is None else secret, password or b"")
+        return right and secret is not None and password is not None
+
+
+def _matches(secret: str, password: bytes) -> bool:
+    if not secret.startswith("$"):
+        return hmac.compare_digest(secret.encode(), password)
+    iterations, salt, expected = _parts(secret)
+    if iterations is None:
+        found = hashlib.sha512(password + salt).digest()
+    else:
+        found = hashlib.pbkdf2_hmac("sha512", password, salt, iterations, len(expected))
+    return hmac.compare_digest(found, expected)
 
 
 def _parts(secret: str) -> tuple[int | None, bytes, bytes]:
     """Iterations (of ``$7$``, PBKDF2), salt and hash."""
     match secret.split("$"):
-        case ["", "6", salt, digest]:
+        case ["", "6", salt, digest] if digest:
             return None, base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
-        case ["", "7", iterations, salt, digest] if 0 < int(iterations) <= 10_000_000:
+        case ["", "7", iterations, salt, digest] if digest and 0 < int(iterations) <= 10_000_000:
             return int(iterations), base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
     raise ValueError("unknown hash")

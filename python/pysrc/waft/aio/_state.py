@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,8 @@ class StateFile:
     """One broker's file. All methods block; nobody else may have it open."""
 
     def __init__(self, path: Path) -> None:
+        # Where it leads, so that nobody comes to the same file by another name, or puts one in place of a link.
+        path = path.resolve()
         self.path = path
         self._file: int | None = None
         self._size = 0
@@ -22,9 +26,12 @@ class StateFile:
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise BlockingIOError(errno.EAGAIN, "another broker has it", str(path)) from None
         except OSError:
             os.close(self._lock)
-            raise BlockingIOError(f"another broker has {path}") from None
+            raise
 
     def read(self) -> bytes:
         """All of it; nothing where there is none yet."""
@@ -37,7 +44,11 @@ class StateFile:
         """Another name for what is there now."""
         copy = self.path.with_name(self.path.name + ".torn")
         copy.unlink(missing_ok=True)
-        os.link(self.path, copy)
+        try:
+            os.link(self.path, copy)
+        except OSError:
+            # Not every file system has links.
+            shutil.copyfile(self.path, copy)
         return copy
 
     def append(self, data: bytes) -> None:
@@ -52,11 +63,16 @@ class StateFile:
     def replace(self, pieces: Sequence[bytes]) -> None:
         """Puts other contents in place of all there is: these or the old ones, whatever happens."""
         new = self.path.with_name(self.path.name + ".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, self.path)
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, self.path)
+        except OSError:
+            # On a full disk it would be in the way of the one that stands.
+            new.unlink(missing_ok=True)
+            raise
         directory = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(directory)

@@ -17,8 +17,8 @@ from websockets.uri import parse_uri
 #: What the client offers, ``[MQTT-6.0.0-3]``, and the server selects, ``[MQTT-6.0.0-4]``.
 SUBPROTOCOL = Subprotocol("mqtt")
 
-#: The largest frame that is taken in. A packet may come in several.
-MAX_FRAME = 1 << 20
+#: The largest message that a client takes in, in however many frames. A packet may come in several.
+MAX_MESSAGE = 1 << 20
 
 _quiet = logging.getLogger("waft.websocket")
 _quiet.addHandler(logging.NullHandler())
@@ -39,14 +39,14 @@ class WebSocket:
         self.failure: Exception | None = None
 
     @classmethod
-    def server(cls) -> WebSocket:
-        """The role of the broker."""
-        return cls(ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=MAX_FRAME, logger=_quiet))
+    def server(cls, max_message: int) -> WebSocket:
+        """The role of the broker. A message of more bytes, in however many frames, closes by 1009."""
+        return cls(ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=max_message, logger=_quiet))
 
     @classmethod
     def client(cls, uri: str) -> WebSocket:
         """The role of the client of ``ws://…`` or ``wss://…``."""
-        return cls(ClientProtocol(parse_uri(uri), subprotocols=[SUBPROTOCOL], max_size=MAX_FRAME, logger=_quiet))
+        return cls(ClientProtocol(parse_uri(uri), subprotocols=[SUBPROTOCOL], max_size=MAX_MESSAGE, logger=_quiet))
 
     def start(self, transport: asyncio.Transport) -> None:
         """The transport is connected."""

@@ -17,8 +17,14 @@ from ._driver import Driver, offer
 from ._state import StateFile
 from ._websocket import InvalidURI, WebSocket
 
-#: Bytes of a connection that wait for the broker to take them; no more is read from it then.
+#: Bytes of a connection that wait for the broker to take them, besides a packet; no more is read from it then.
 MAX_UNTAKEN = 1 << 20
+
+#: Bytes that wait for a client to read them; no more is read from it then. MQTT's own stop before: these are pongs.
+MAX_UNREAD = 1 << 18
+
+#: Seconds that a client has to read what was sent to it before its connection was closed.
+LINGER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +353,14 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, server: BrokerServer, websocket: bool) -> None:
         self._server = server
-        self.websocket = WebSocket.server() if websocket else None
+        self.websocket = WebSocket.server(server.max_message) if websocket else None
+        self._is_stuck = False
+        self._lingering: asyncio.TimerHandle | None = None
         self.peer = -1
         self.transport: asyncio.Transport | None = None
         self.rx = bytearray()
+        #: With fewer bytes than these there is nothing new for the broker.
+        self.wanted = 0
         self.received = 0
         self.sent = 0
 
@@ -377,18 +387,27 @@ class _Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def close(self) -> None:
+        """Closes when all has been sent, to a client that reads; at once what another would hold open for ever."""
         assert self.transport is not None
+        if self._is_stuck:
+            self.transport.abort()
+            return
         if self.websocket is not None:
             self.websocket.close()
         self.transport.close()
+        self._lingering = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
     def pause_writing(self) -> None:
+        self._is_stuck = True
         self._server.broker.pause(self.peer)
 
     def resume_writing(self) -> None:
+        self._is_stuck = False
         self._server._resumed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._server._gone(self)
 
 
@@ -412,6 +431,12 @@ class BrokerServer(Driver):
         self._state: StateFile | None = None
         self._writer: asyncio.Task[None] | None = None
         self._failure: asyncio.Future[None] = self._loop.create_future()
+        bounds = broker.bounds
+        packet = int(bounds["max_packet"] or 0) + 5
+        self._max_rx = MAX_UNTAKEN + packet
+        self._patience = int(bounds["connect_timeout"] or 0) / 1_000_000
+        #: Bytes of a WebSocket message at the most: any packet that the broker takes comes in one, if it likes.
+        self.max_message = max(MAX_UNTAKEN, packet + int(bounds["max_payload"] or 0))
         #: What was found in the state file: sessions, retained messages, bytes of a write that was cut off.
         self.restored = (0, 0, 0)
 
@@ -433,7 +458,15 @@ class BrokerServer(Driver):
         self, host: str, port: int, *, ssl: ssl_module.SSLContext | None = None, websocket: bool = False
     ) -> int:
         """Listens, as often as it is called; gives the port (0 takes a free one)."""
-        server = await self._loop.create_server(lambda: _Connection(self, websocket), host, port, ssl=ssl)
+        # TLS has as long to begin as a CONNECT has to come.
+        server = await self._loop.create_server(
+            lambda: _Connection(self, websocket),
+            host,
+            port,
+            ssl=ssl,
+            ssl_handshake_timeout=None if ssl is None else max(self._patience, 0.1),
+            ssl_shutdown_timeout=None if ssl is None else LINGER,
+        )
         self._servers.append(server)
         self.drain()
         return int(server.sockets[0].getsockname()[1])
@@ -455,7 +488,7 @@ class BrokerServer(Driver):
         self.drain()
 
     async def failed(self) -> None:
-        """Waits until the state cannot be written, and raises that ``OSError``. All connections are cut then."""
+        """Waits until the state cannot be written, and raises why, an ``OSError``. All connections are cut then."""
         await asyncio.shield(self._failure)
 
     async def close(self) -> None:
@@ -504,6 +537,8 @@ class BrokerServer(Driver):
         if self._stopped:
             return
         rx = connection.rx
+        if len(rx) < connection.wanted:
+            return self._hold(connection)
         while True:
             needed, sent = 0, connection.sent
             try:
@@ -519,14 +554,16 @@ class BrokerServer(Driver):
             # What it would not take before acknowledgements had left, it may now.
             if not rx or needed or connection.sent == sent or self._stopped:
                 break
+        connection.wanted = len(rx) + needed
         self._hold(connection)
 
     def _hold(self, connection: _Connection) -> None:
-        """Reads no more from a connection whose bytes are not taken."""
+        """Reads no more from a connection whose bytes are not taken, or whose client does not read."""
         transport = connection.transport
         if transport is None or transport.is_closing():
             return
-        if len(connection.rx) > MAX_UNTAKEN and connection.peer in self._connections:
+        full = len(connection.rx) > self._max_rx or transport.get_write_buffer_size() > MAX_UNREAD
+        if full and connection.peer in self._connections:
             if transport.is_reading():
                 transport.pause_reading()
         elif not transport.is_reading():
@@ -587,7 +624,12 @@ class BrokerServer(Driver):
                 self.broker.deny(self.now(), peer, verdict.code)
         except Misuse:
             return  # it has gone, or waited too long
-        self.drain()
+        except ValueError:
+            # Rights that cannot be read give none.
+            self.broker.deny(self.now(), peer, 3)
+            raise
+        finally:
+            self.drain()
         if (connection := self._connections.get(peer)) is not None:
             self._received(connection)
 
@@ -601,7 +643,7 @@ class BrokerServer(Driver):
                 self.drain()
                 await asyncio.to_thread(self._state.replace, pieces)
                 self.broker.recorded(self.now())
-        except OSError as e:
+        except Exception as e:
             # What cannot be kept is not acknowledged.
             if not self._failure.done():
                 self._failure.set_exception(e)

@@ -52,12 +52,36 @@ def broker(
         Path | None, typer.Option(help="Who may connect: lines name:password, or as mosquitto_passwd writes them.")
     ] = None,
     acl: Annotated[Path | None, typer.Option(help="Who may publish and subscribe to what, as mosquitto's acl_file.")] = None,
-    sys_interval: Annotated[float | None, typer.Option(min=0.01, help="Seconds between publications of $SYS topics.")] = 10.0,
-    limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, repeatable: a bound, such as max_payload=4096.")] = None,
+    sys_interval: Annotated[float | None, typer.Option(min=0, help="Seconds between publications of $SYS topics; 0: none.")] = 10.0,
+    max_connections: Annotated[int | None, typer.Option(min=1, help="Connections at a time (1,024); one more is closed.")] = None,
+    max_payload: Annotated[int | None, typer.Option(min=0, help="Bytes of a message (1 MiB); a longer one closes its connection.")] = None,
+    max_queued: Annotated[int | None, typer.Option(min=0, help="Messages that wait for one client (1,000); one more is dropped.")] = None,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=1, max=65534, help="Messages of QoS 1 and 2 unacknowledged by one client (20); others wait.")
+    ] = None,
+    max_qos: Annotated[int | None, typer.Option(min=0, max=2, help="The highest QoS granted to a subscription (2).")] = None,
+    connect_timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds until CONNECT must have come (10).")] = None,
+    session_expiry: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that the session of an absent client is kept (for ever).")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="NAME=NUMBER, repeatable: any bound of waft.mqtt.Broker, such as max_client_id=23.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run an MQTT 3.1.1 broker until it is interrupted. Without --state it keeps everything in memory."""
     options = limits(limit or [])
+    for name, bound in (
+        ("max_connections", max_connections),
+        ("max_payload", max_payload),
+        ("max_queued", max_queued),
+        ("max_in_flight", max_in_flight),
+        ("max_qos", max_qos),
+        ("connect_timeout", microseconds(connect_timeout)),
+        ("session_expiry", microseconds(session_expiry)),
+    ):
+        if bound is not None:
+            options[name] = bound
     if acl is not None:
         options["acl"] = read_text(acl, "access control list")
     tls = tls_context(cert, key, client_ca)
@@ -69,15 +93,23 @@ def broker(
             users = Passwords(read_text(passwords, "password file"))
         except ValueError as e:
             raise Fail(Exit.FILE, f"{passwords}, {e}") from None
-    if sys_interval is not None:
-        options["sys_interval"] = int(sys_interval * 1_000_000)
+    if sys_interval:
+        options["sys_interval"] = microseconds(sys_interval)
     options |= {"seed": secrets.randbits(64), "ask_host": users is not None, "persistent": state is not None}
     try:
         machine = mqtt.Broker(**options)
     except TypeError as e:
         usage(f"--limit: {str(e).replace('Broker.__new__() got an ', '')}; see waft.mqtt.Broker")
+    except (OverflowError, Misuse) as e:
+        usage(f"--limit: out of range: {e}")
     except ValueError as e:
         raise Fail(Exit.FILE, f"{acl}, {e}") from None
+    if acl is not None and users is None and client_ca is None:
+        err.print(
+            "--acl without --passwords: everybody may come in and call himself what he likes; "
+            "rights of a user or client are anybody's",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
     clients: dict[int, str] = {}
 
@@ -96,9 +128,11 @@ def broker(
                 return
         err.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def authenticate(question: mqtt.Authenticate) -> Allow | Deny:
+    async def authenticate(question: mqtt.Authenticate) -> Allow | Deny:
         assert users is not None
-        return Allow() if users.check(question.username, question.password) else Deny(4)
+        # A slow hash keeps nobody else waiting.
+        right = await asyncio.to_thread(users.check, question.username, question.password)
+        return Allow() if right else Deny(4)
 
     async def main() -> None:
         server = BrokerServer(machine, told, authenticate if users is not None else None)
@@ -164,6 +198,11 @@ def read_text(path: Path, what: str) -> str:
         return read_file(path, what).decode()
     except UnicodeDecodeError:
         raise Fail(Exit.FILE, f"the {what} {path} is not UTF-8") from None
+
+
+def microseconds(seconds: float | None) -> int | None:
+    """As the machines count."""
+    return None if seconds is None else int(seconds * 1_000_000)
 
 
 def limits(given: list[str]) -> dict[str, Any]:
