@@ -28,9 +28,10 @@ mod requests;
 mod steps;
 pub mod table;
 
+use super::chunks::{self, ChunkDigests};
 pub use super::event::{Area, Event, Report, State, Wanted};
 use super::journal::{self, Cursor, Kind, Record};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Codec, Component, Manifest, Payload};
 use super::refusal::Refusal;
 use crate::error::{Capacity, Error, Misuse};
 use crate::machine::{Handled, Input, Machine, Output};
@@ -44,6 +45,9 @@ use table::Trigger;
 
 /// How often requests are made again between two records before the update fails.
 pub const RETRIES: u8 = 3;
+
+/// The most payloads that a manifest may have.
+const PAYLOADS: usize = 4;
 
 /// The machine's timers.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +83,17 @@ enum Op {
     Load {
         len: u32,
     },
+    /// Reading a chunk's digest from the list.
+    Entry,
     Activate,
+}
+
+/// What is being fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The list of chunk digests, which lies behind the image in its slot.
+    List,
+    Image,
 }
 
 /// How far `start` is.
@@ -108,6 +122,14 @@ struct Facts {
     digest: [u8; 32],
     image: manifest::Image,
     authorization: bool,
+    chunks: Option<ChunkDigests>,
+    /// The list of chunk digests is in the envelope.
+    integrated: bool,
+}
+
+/// The payloads of an envelope that was verified before.
+fn payloads<'e>(codec: &dyn Codec, envelope: &'e [u8], slot: Option<u32>) -> impl Iterator<Item = Payload<'e>> {
+    (0..PAYLOADS).map_while(move |n| codec.payload(envelope, slot, n))
 }
 
 /// The update machine: see [this module](self).
@@ -130,8 +152,13 @@ pub struct Update<'a> {
     /// What `op` is for has been given up; its answer is awaited all the same.
     stale: bool,
     tries: u8,
+    part: Part,
     image: Image,
+    /// Bytes of the image, whatever part is fetched.
+    size: u32,
     expected: [u8; 32],
+    chunks: Option<ChunkDigests>,
+    integrated: bool,
     /// The host postponed or vetoed the reboot.
     held: bool,
     reboot: Reboot,
@@ -165,8 +192,12 @@ impl<'a> Update<'a> {
             op: Op::None,
             stale: false,
             tries: 0,
-            image: Image::new(0, config.erase_size, config.write_size, config.block),
+            part: Part::Image,
+            image: Image::whole(0, config.erase_size),
+            size: 0,
             expected: [0; 32],
+            chunks: None,
+            integrated: false,
             held: false,
             reboot: Reboot::No,
             fetch: false,
@@ -193,24 +224,41 @@ impl<'a> Update<'a> {
         self.phase == Phase::Running
     }
 
-    /// Which bytes of the image are missing; `None` unless it is being fetched.
+    /// Which bytes of the [`payload`](Self::payload) are missing; `None` unless one is being fetched.
     #[must_use]
     pub fn wanted(&self) -> Option<Wanted> {
         let Image { stored, size, .. } = self.image;
         (self.state == State::Fetching).then(|| Wanted { offset: stored, end: self.image.end(), size })
     }
 
+    /// The first missing bytes of the payload at or behind `from`: where they begin, and how many follow without one that is
+    /// there. What lies so far ahead that it could not be remembered (64 blocks behind the first missing byte) is left out;
+    /// bytes at or behind [`Wanted::end`] are taken once flash has been erased for them. `None`: no such bytes.
+    #[must_use]
+    pub fn missing(&self, from: u32) -> Option<(u32, u32)> {
+        if self.state == State::Fetching { self.image.missing(from) } else { None }
+    }
+
+    /// What is being fetched: the list of chunk digests where there is one, then the image. `None` unless something is.
+    #[must_use]
+    pub fn payload(&self) -> Option<Payload<'_>> {
+        let wanted = if self.part == Part::List { Component::Chunks(0) } else { Component::Image(0) };
+        let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.state == State::Fetching)?;
+        let slot = Some(self.entry.target().into());
+        payloads(self.config.codec, envelope, slot).find(|payload| payload.component == wanted)
+    }
+
     /// Bytes of the image stored from its start without a gap, and its size. (0, 0) while there is no image.
     #[must_use]
-    pub const fn progress(&self) -> (u32, u32) {
-        (self.image.stored, self.image.size)
+    pub fn progress(&self) -> (u32, u32) {
+        (if self.part == Part::Image { self.image.stored } else { 0 }, self.size)
     }
 
     /// The manifest of the update. `None` before the first one and after a reboot, until it is announced again.
     #[must_use]
     pub fn manifest(&self) -> Option<Manifest<'_>> {
         let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        manifest::parse_unverified(envelope, Some(self.entry.target().into())).ok()
+        self.config.codec.read(envelope, Some(self.entry.target().into())).ok()
     }
 
     /// Manifests with a lower sequence number are refused: the highest one ever confirmed.
@@ -394,6 +442,7 @@ impl<'a> Update<'a> {
                 self.image.pass(offset, bytes);
                 self.op = Op::Store { offset, len };
                 let area = Area::Slot(self.entry.target());
+                let offset = self.origin().saturating_add(offset);
                 Ok(Handled::event(bytes.len(), Event::Store { area, offset, bytes }))
             }
         }
@@ -405,7 +454,7 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: nothing was, or it was a [`Load`](Event::Load).
     pub fn done(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
-        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. }) {
+        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. } | Op::Entry) {
             return Err(Misuse::WrongState.into());
         }
         let (op, stale) = self.answered();
@@ -423,7 +472,7 @@ impl<'a> Update<'a> {
                 self.hashed();
             }
             Op::Activate => self.reboot = Reboot::Due,
-            Op::None | Op::Scan | Op::Load { .. } => {}
+            Op::None | Op::Scan | Op::Load { .. } | Op::Entry => {}
         }
         Ok(())
     }
@@ -437,6 +486,7 @@ impl<'a> Update<'a> {
         let len = match self.op {
             Op::Scan => journal::LEN,
             Op::Load { len } => len as usize,
+            Op::Entry => chunks::ENTRY as usize,
             _ => return Err(Misuse::WrongState.into()),
         };
         if bytes.len() != len {
@@ -448,6 +498,7 @@ impl<'a> Update<'a> {
                 self.image.hash(bytes);
                 self.hashed();
             }
+            (Op::Entry, false) => self.judge_chunk(bytes),
             _ => {}
         }
         Ok(())
@@ -473,8 +524,7 @@ impl<'a> Update<'a> {
         if self.tries > RETRIES {
             self.give_up(op);
         } else if let Op::Store { .. } = op {
-            self.image.rewind(self.entry.offset, &self.entry.hash);
-            self.fetch = true;
+            self.fetch_again();
         }
         Ok(())
     }

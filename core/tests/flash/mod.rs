@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "no test uses all of it")]
 
 pub mod bench;
+pub mod chunked;
 
 use std::sync::OnceLock;
 use waft::Rng;

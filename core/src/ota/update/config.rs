@@ -2,7 +2,7 @@
 
 use crate::Duration;
 use crate::ota::journal;
-use crate::ota::manifest::{self, Key, Verifier};
+use crate::ota::manifest::{self, Codec, Key, Verifier};
 
 /// What the update machine has to know of its device.
 #[derive(Clone, Copy)]
@@ -13,6 +13,8 @@ pub struct Config<'a> {
     pub class: [u8; 16],
     /// Whose manifests are trusted.
     pub keys: &'a [Key],
+    /// How manifests are encoded: [`manifest::Suit`].
+    pub codec: &'a (dyn Codec + Sync),
     /// How signatures are checked: [`manifest::Ed25519`], or hardware.
     pub verifier: &'a (dyn Verifier + Sync),
     /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written.
@@ -28,7 +30,7 @@ pub struct Config<'a> {
     /// How many bytes behind the last one stored are kept erased, in erase blocks begun.
     pub ahead: u32,
     /// Bytes of a block that may arrive before its turn: a power of two, a multiple of `write_size`, that divides
-    /// `erase_size`. 31 blocks ahead are remembered, as far as `ahead` reaches. 0: everything in order.
+    /// `erase_size`. 63 blocks ahead are remembered, as far as `ahead` reaches. 0: everything in order.
     pub block: u32,
     /// How often a new image is booted before the bootloader goes back; at least 1.
     pub attempts: u8,
@@ -51,6 +53,7 @@ impl<'a> Config<'a> {
             vendor,
             class,
             keys,
+            codec: &manifest::Suit,
             verifier: &manifest::Ed25519,
             running,
             slot_size,

@@ -1,11 +1,14 @@
-//! Which bytes of the image are stored, and their hash so far: a prefix, and one bit for each block behind it.
+//! Which bytes of a payload are stored, and their hash so far: a prefix, and one bit for each block behind it.
 //!
 //! ```text
-//! 0 ........ hashed ........ stored ..(bit)..(bit).......... erased ........ size
+//! 0 .... proven .... hashed .... stored ..(bit)..(bit).......... erased ........ size
 //! ```
 //!
 //! Bytes that arrive in order are hashed as they pass; where the prefix closed over blocks that were stored before their
 //! turn, the machine reads them back and hashes them then. The memory it takes is the same for every image.
+//!
+//! With chunk digests the prefix stops at the end of each chunk until that is *proven*; what came early waits behind it. A
+//! chunk that is not the one listed becomes a *hole*: it is erased and fetched again, and what lies behind it stays.
 
 use crate::ota::digest::Sha256;
 use crate::ota::journal::Midstate;
@@ -19,13 +22,16 @@ pub(super) enum Take {
     Short(usize),
     /// Store so many of them.
     Store(u32),
-    /// Not yet: the flash there has not been erased.
+    /// Not yet: the flash there has not been erased, or the chunk before has not been proven.
     Wait,
     /// Too far ahead.
     Beyond,
 }
 
-/// The image that is being written.
+/// How many blocks from the prefix on there is a bit for.
+pub(super) const WINDOW: u32 = 64;
+
+/// What is being written.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
     pub(super) size: u32,
@@ -33,51 +39,97 @@ pub(super) struct Image {
     write: u32,
     /// Bytes of a block that may come before its turn: a power of two, or 0.
     block: u32,
+    /// Bytes of a chunk that has a digest of its own, or 0.
+    chunk: u32,
     /// All bytes before this are stored.
     pub(super) stored: u32,
-    /// All bytes before this went through `sha`.
+    /// All bytes before this went through `sha`, since the start or since `check`.
     pub(super) hashed: u32,
-    /// All flash from `stored` to here is erased, but for the blocks that have a bit.
+    /// All flash from `stored` to here is erased, but for the blocks that have a bit, and the hole.
     pub(super) erased: u32,
-    /// Bit n: the n-th block after the one that `stored` lies in is stored. Bit 0 is never set.
-    ahead: u32,
+    /// All chunks before this have the digest that they should have.
+    pub(super) proven: u32,
+    /// The chunk that is being hashed. One behind `proven` is looked at because it may be there since before a reboot.
+    check: u32,
+    /// So far chunks are looked at.
+    probe: u32,
+    /// What is to be erased again: from where, and up to where.
+    hole: (u32, u32),
+    /// Bit n: the n-th block after the one that `stored` lies in is stored. Bit 0 is only set where the prefix waits for
+    /// a chunk to be proven.
+    ahead: u64,
     pub(super) sha: Sha256,
 }
 
 /// `n` rounded down to a multiple of `unit`.
-fn floor(n: u32, unit: u32) -> u32 {
+pub(super) fn floor(n: u32, unit: u32) -> u32 {
     n.saturating_sub(n.checked_rem(unit).unwrap_or(0))
 }
 
 /// `n` rounded up to a multiple of `unit`.
-fn ceil(n: u32, unit: u32) -> u32 {
+pub(super) fn ceil(n: u32, unit: u32) -> u32 {
     floor(n.saturating_add(unit.saturating_sub(1)), unit)
 }
 
 impl Image {
-    /// An image of `size` bytes of which none is stored.
-    pub(super) fn new(size: u32, erase: u32, write: u32, block: u32) -> Self {
-        Self { size, erase, write, block, stored: 0, hashed: 0, erased: 0, ahead: 0, sha: Sha256::new() }
+    /// An image of `size` bytes of which none is stored. Sizes of 0 for what there is not: see [`Image`]. Chunks are
+    /// several whole erase blocks, or so many of them are one.
+    pub(super) fn new(size: u32, [erase, write, block, chunk]: [u32; 4]) -> Self {
+        let block = if chunk.checked_rem(block) == Some(0) { block } else { 0 };
+        Self {
+            size,
+            erase,
+            write,
+            block,
+            chunk,
+            stored: 0,
+            hashed: 0,
+            erased: 0,
+            proven: 0,
+            check: 0,
+            probe: 0,
+            hole: (0, 0),
+            ahead: 0,
+            sha: Sha256::new(),
+        }
     }
 
-    /// Goes back to `offset`, which starts an erase block; `hash` is the midstate of what is before it.
+    /// Goes back to `offset`, which starts an erase block and a chunk; `hash` is the midstate of what is before it.
     pub(super) fn rewind(&mut self, offset: u32, hash: &Midstate) {
         self.stored = offset;
         self.hashed = offset;
         self.erased = offset;
+        self.proven = offset;
+        self.check = offset;
+        self.probe = offset;
+        self.hole = (0, 0);
         self.ahead = 0;
-        self.sha = Sha256::restore(hash, offset.into()).unwrap_or_default();
+        self.sha =
+            if self.chunk == 0 { Sha256::restore(hash, offset.into()).unwrap_or_default() } else { Sha256::new() };
     }
 
-    /// Starts hashing from the first byte again.
-    pub(super) fn rehash(&mut self) {
-        self.hashed = 0;
-        self.sha = Sha256::new();
+    /// `size` bytes that are in the flash already, and are hashed from there.
+    pub(super) fn whole(size: u32, erase: u32) -> Self {
+        Self { stored: size, ..Self::new(size, [erase, 1, 0, 0]) }
+    }
+
+    /// Looks which chunks are there already, up to so many bytes behind the prefix.
+    pub(super) fn look_ahead(&mut self, ahead: u32) {
+        if self.block != 0 && self.chunk >= self.erase {
+            let most = self.chunk.max(self.block.saturating_mul(WINDOW / 2));
+            self.probe = self.stored.saturating_add(ahead.min(most)).min(self.size);
+        }
+    }
+
+    /// Whether it is doing that.
+    pub(super) const fn is_looking(&self) -> bool {
+        self.check < self.probe
     }
 
     /// Where the next bytes to be read back for the hash are: at most `most`, and within one erase block.
     pub(super) fn unhashed(&self, most: u32) -> Option<(u32, u32)> {
-        let end = self.stored.min(self.block_end(self.hashed));
+        let stored = if self.is_looking() { self.size } else { self.stored };
+        let end = stored.min(self.chunk_end()).min(self.block_end(self.hashed));
         let len = end.saturating_sub(self.hashed).min(most);
         (len > 0).then_some((self.hashed, len))
     }
@@ -88,20 +140,97 @@ impl Image {
         self.hashed = self.hashed.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
 
-    /// Whether `hashed` lies where an erase block ends, so that its midstate may be kept.
+    /// Whether `hashed` lies where an erase block ends, so that what was reached may be recorded.
     pub(super) fn at_boundary(&self) -> bool {
-        floor(self.hashed, self.erase) == self.hashed
+        floor(self.hashed, self.erase) == self.hashed && (self.chunk == 0 || self.hashed == self.proven)
     }
 
+    // Chunks
+
+    /// Where the chunk that is being hashed ends; without chunks, the end of the image.
+    fn chunk_end(&self) -> u32 {
+        if self.chunk == 0 { self.size } else { self.check.saturating_add(self.chunk).min(self.size) }
+    }
+
+    /// The chunk, by its number, all of which went through the hash.
+    pub(super) fn hashed_chunk(&self) -> Option<u32> {
+        let whole = self.hashed == self.chunk_end() && self.check < self.size;
+        self.check.checked_div(self.chunk).filter(|_| whole)
+    }
+
+    /// It has the digest that it should have, or not. Gives false where a chunk that was fetched has not.
+    pub(super) fn judge(&mut self, good: bool) -> bool {
+        let (start, end, looking) = (self.check, self.chunk_end(), self.is_looking());
+        if good && looking && start == self.stored {
+            self.advance(end);
+        } else if good && looking && self.distance(end) <= WINDOW {
+            let mut at = start;
+            while at < end {
+                self.ahead |= self.bit(self.distance(at));
+                at = at.saturating_add(self.block);
+            }
+        }
+        self.sha = Sha256::new();
+        if good && start == self.proven {
+            self.proven = end;
+        }
+        self.check = end;
+        if !looking && !good {
+            self.spoil(start, end);
+        }
+        if !self.is_looking() {
+            self.probe = 0;
+            self.check = self.proven;
+        }
+        self.hashed = self.check;
+        self.close();
+        good || looking
+    }
+
+    /// The bytes from `start` to `end`, where the prefix ends, are no good: erases them and what shares an erase block
+    /// with them.
+    fn spoil(&mut self, start: u32, end: u32) {
+        let (start, edge) = (floor(start, self.erase), ceil(end, self.erase));
+        let back = self.distance_of(self.stored.saturating_sub(start));
+        self.proven = start;
+        if back > self.ahead.leading_zeros() {
+            // Never within the window that is taken; what cannot be remembered is fetched again.
+            self.erased = start;
+            self.ahead = 0;
+        } else {
+            self.ahead = self.ahead.checked_shl(back).unwrap_or(0);
+            self.hole = (start, edge.min(self.erased));
+        }
+        self.stored = start;
+        self.check = start;
+        let mut at = end;
+        while self.block != 0 && at < edge {
+            self.ahead &= !self.bit(self.distance(at));
+            at = at.saturating_add(self.block);
+        }
+    }
+
+    // Erasing
+
     /// The erase block to be erased next so that everything up to `ahead` bytes behind the prefix is.
-    pub(super) fn to_erase(&self, ahead: u32) -> Option<u32> {
+    pub(super) fn next_erase(&mut self, ahead: u32) -> Option<u32> {
+        if self.hole.0 < self.hole.1 {
+            return Some(self.hole.0);
+        }
         let target = ceil(self.stored.saturating_add(ahead.max(1)).min(self.size), self.erase);
-        (self.erased < target).then_some(self.erased)
+        while self.erased < target {
+            if !self.is_there(self.erased, self.block_end(self.erased).min(self.size)) {
+                return Some(self.erased);
+            }
+            self.erased = self.erased.saturating_add(self.erase);
+        }
+        None
     }
 
     /// That erase block is erased.
     pub(super) fn was_erased(&mut self) {
-        self.erased = self.erased.saturating_add(self.erase);
+        let next = if self.hole.0 < self.hole.1 { &mut self.hole.0 } else { &mut self.erased };
+        *next = next.saturating_add(self.erase);
     }
 
     /// Bytes before this offset are taken.
@@ -113,14 +242,58 @@ impl Image {
         floor(offset, self.erase).saturating_add(self.erase)
     }
 
+    // Blocks
+
     /// How many blocks after the one that `stored` lies in `offset` is.
     fn distance(&self, offset: u32) -> u32 {
         let base = self.stored.checked_div(self.block).unwrap_or(0);
         offset.checked_div(self.block).unwrap_or(0).saturating_sub(base)
     }
 
-    fn bit(&self, distance: u32) -> u32 {
-        1_u32.checked_shl(distance).unwrap_or(0)
+    fn bit(&self, distance: u32) -> u64 {
+        1_u64.checked_shl(distance).unwrap_or(0)
+    }
+
+    /// Whether all blocks that begin from `start` to `end` are stored.
+    fn is_there(&self, start: u32, end: u32) -> bool {
+        let mut at = start.max(floor(self.stored, self.block));
+        while self.block != 0 && at < end {
+            if at >= self.stored && self.ahead & self.bit(self.distance(at)) == 0 {
+                return false;
+            }
+            at = at.saturating_add(self.block);
+        }
+        self.block != 0 || self.stored >= end
+    }
+
+    /// The first byte from `from` on that is not stored, and how many are missing from there on, as far as there is a bit
+    /// for them.
+    pub(super) fn missing(&self, from: u32) -> Option<(u32, u32)> {
+        let reach = floor(self.stored, self.block).saturating_add(self.reach().saturating_mul(self.block));
+        let end = if self.block == 0 { self.size } else { self.size.min(reach) };
+        let is_there = |at| at < self.stored || self.ahead & self.bit(self.distance(at)) != 0;
+        let next = |at: u32| floor(at, self.block).saturating_add(self.block);
+        let mut start = from.max(self.stored);
+        while self.block != 0 && start < end && is_there(start) {
+            start = next(start);
+        }
+        let mut stop = start;
+        while self.block != 0 && stop < end && !is_there(stop) {
+            stop = next(stop);
+        }
+        let stop = if self.block == 0 { end } else { stop.min(end) };
+        (start < stop).then(|| (start, stop.saturating_sub(start)))
+    }
+
+    /// How many blocks from the prefix on are taken: as many as there are bits for, even where the chunk that the prefix
+    /// is in has to be fetched again.
+    fn reach(&self) -> u32 {
+        let kept = self.distance_of(self.stored.saturating_sub(self.proven));
+        if self.chunk != 0 && self.distance_of(self.chunk) <= WINDOW / 2 { WINDOW.saturating_sub(kept) } else { WINDOW }
+    }
+
+    fn distance_of(&self, bytes: u32) -> u32 {
+        bytes.checked_div(self.block).unwrap_or(0)
     }
 
     /// What is to become of `len` bytes that belong at `offset`.
@@ -141,14 +314,17 @@ impl Image {
         if offset > self.stored {
             return self.take_ahead(offset, len32, len);
         }
-        let mut limit = self.block_end(offset).min(self.end());
+        let mut limit = self.block_end(offset).min(self.end()).min(self.chunk_end());
+        if self.hole.0 < self.hole.1 {
+            limit = limit.min(self.hole.0);
+        }
         if self.ahead != 0 {
             // Not over the first block that is there already.
             let skip = self.ahead.trailing_zeros().saturating_mul(self.block);
             limit = limit.min(floor(offset, self.block).saturating_add(skip));
         }
         let room = limit.saturating_sub(offset);
-        if room == 0 {
+        if room == 0 || self.is_looking() {
             return Take::Wait;
         }
         let mut take = len32.min(room);
@@ -163,16 +339,20 @@ impl Image {
 
     fn take_ahead(&self, offset: u32, len: u32, offered: usize) -> Take {
         let whole = self.block.min(self.size.saturating_sub(offset));
-        let bit = self.bit(self.distance(offset));
-        if self.block == 0 || floor(offset, self.block) != offset || bit <= 1 {
+        let distance = self.distance(offset);
+        if self.block == 0 || floor(offset, self.block) != offset || distance >= self.reach() {
             return Take::Beyond;
         }
-        if self.ahead & bit != 0 {
+        if self.ahead & self.bit(distance) != 0 {
             let last = offset.saturating_add(whole) == self.size;
             return Take::Skip(if last { offered } else { offered.min(whole as usize) });
         }
-        if offset.saturating_add(whole) > self.end() {
+        let end = offset.saturating_add(whole);
+        if end > self.end() || self.is_looking() {
             return Take::Beyond;
+        }
+        if end > self.hole.0 && offset < self.hole.1 && self.hole.0 < self.hole.1 {
+            return Take::Wait;
         }
         if len < whole { Take::Short(whole.saturating_sub(len) as usize) } else { Take::Store(whole) }
     }
@@ -191,7 +371,16 @@ impl Image {
             return;
         }
         self.advance(offset.saturating_add(len));
-        while self.block != 0 && floor(self.stored, self.block) == self.stored && self.ahead & 1 != 0 {
+        self.close();
+    }
+
+    /// Lets the prefix grow over the blocks that came early, up to the end of the chunk.
+    fn close(&mut self) {
+        while self.block != 0
+            && self.ahead & 1 != 0
+            && (self.chunk == 0 || self.stored < self.proven.saturating_add(self.chunk))
+            && floor(self.stored, self.block) == self.stored
+        {
             self.ahead &= !1;
             self.advance(self.stored.saturating_add(self.block).min(self.size));
         }
@@ -209,8 +398,8 @@ mod tests {
     use super::*;
 
     fn image(block: u32) -> Image {
-        let mut image = Image::new(1000, 256, 8, block);
-        while image.to_erase(1000).is_some() {
+        let mut image = Image::new(1000, [256, 8, block, 0]);
+        while image.next_erase(1000).is_some() {
             image.was_erased();
         }
         image
@@ -265,12 +454,12 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded() {
-        let mut image = Image::new(100_000, 4096, 8, 64);
+        let mut image = Image::new(100_000, [4096, 8, 64, 0]);
         for _ in 0..20 {
             image.was_erased();
         }
-        assert_eq!(image.take(31 * 64, 64), Take::Store(64));
-        assert_eq!(image.take(32 * 64, 64), Take::Beyond);
+        assert_eq!(image.take(63 * 64, 64), Take::Store(64));
+        assert_eq!(image.take(64 * 64, 64), Take::Beyond);
     }
 
     #[test]

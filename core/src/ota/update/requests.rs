@@ -1,6 +1,6 @@
 //! What the machine asks for and tells next.
 
-use super::{Area, Event, Kind, Notice, Op, Reboot, Report, State, Trigger, Update, journal};
+use super::{Area, Event, Kind, Notice, Op, Reboot, Report, State, Trigger, Update, chunks, journal};
 use crate::machine::Output;
 use crate::ota::journal::Record;
 use crate::ota::refusal::Refusal;
@@ -67,13 +67,24 @@ impl Update<'_> {
                 self.fetch = true;
             }
             State::Fetching | State::Fetched => {
+                let origin = self.origin();
                 if let Some((offset, len)) = self.image.unhashed(self.config.load) {
                     self.op = Op::Load { len };
-                    return Some(Event::Load { area, offset, len });
+                    return Some(Event::Load { area, offset: origin.saturating_add(offset), len });
+                }
+                if let Some(n) = self.image.hashed_chunk() {
+                    let (offset, len) = (n.saturating_mul(chunks::ENTRY), chunks::ENTRY);
+                    if let Some(entry) = self.integrated_entry(offset) {
+                        self.judge_chunk(&entry);
+                        return None;
+                    }
+                    self.op = Op::Entry;
+                    return Some(Event::Load { area, offset: self.list_origin().saturating_add(offset), len });
                 }
                 if self.state == State::Fetching {
-                    if let Some(offset) = self.image.to_erase(self.config.ahead) {
+                    if let Some(offset) = self.image.next_erase(self.config.ahead) {
                         self.op = Op::EraseSlot;
+                        let offset = origin.saturating_add(offset);
                         return Some(Event::Erase { area, offset, len: self.config.erase_size });
                     }
                     if core::mem::take(&mut self.fetch) {

@@ -1,11 +1,15 @@
 //! What the machine does with what it was told: the rules behind the commands and the answers.
 
-use super::{Config, Deadline, Facts, Kind, Notice, Op, Phase, Reboot, Trigger, Update, journal, table};
+use super::image::{Image, ceil};
+use super::{
+    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Trigger, Update, journal, payloads, table,
+};
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
+use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::Sha256;
 use crate::ota::journal::Record;
-use crate::ota::manifest;
+use crate::ota::manifest::{self, Component};
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
@@ -32,9 +36,9 @@ impl Update<'_> {
 
     /// Whether the manifest is to be taken: what is to be known of it, or `None` where there is nothing new to do.
     pub(super) fn examine(&mut self, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
-        let Config { keys, verifier, vendor, class, slot_size, .. } = self.config;
+        let Config { keys, verifier, codec, vendor, class, slot_size, .. } = self.config;
         let slot = Some(self.entry.target().into());
-        let m = manifest::verify_for_slot(envelope, keys, verifier, slot)?;
+        let m = codec.verify(envelope, keys, verifier, slot)?;
         if m.vendor != vendor {
             return Err(Refusal::Vendor);
         }
@@ -53,8 +57,21 @@ impl Update<'_> {
         if m.image.size == 0 || m.image.size > slot_size {
             return Err(Refusal::Size);
         }
-        let facts =
-            Facts { sequence: m.sequence, digest: m.digest, image: m.image, authorization: m.requires.authorization };
+        let mut facts = Facts {
+            sequence: m.sequence,
+            digest: m.digest,
+            image: m.image,
+            authorization: m.requires.authorization,
+            chunks: None,
+            integrated: false,
+        };
+        for payload in payloads(self.config.codec, envelope, slot) {
+            match payload.component {
+                Component::Image(0) => facts.chunks = payload.chunks.filter(|chunks| self.can_check(chunks, facts)),
+                Component::Chunks(0) => facts.integrated = payload.content.is_some(),
+                _ => return Err(Refusal::Component),
+            }
+        }
         self.weigh(facts, envelope)
     }
 
@@ -115,26 +132,91 @@ impl Update<'_> {
         let _ = self.go(Trigger::Accept);
         self.abandon();
         self.reason = None;
-        let Config { erase_size, write_size, block, .. } = self.config;
+        let Config { erase_size, .. } = self.config;
         let manifest::Image { digest, size } = facts.image;
-        self.image = super::Image::new(size, erase_size, write_size, block);
+        self.size = size;
         self.expected = digest;
+        self.chunks = facts.chunks;
+        self.integrated = facts.integrated;
         let entry = &mut self.entry;
         let resumes = entry.kind == Kind::Fetching
             && entry.digest == facts.digest
             && entry.offset < size
             && entry.offset.checked_rem(erase_size) == Some(0);
-        if resumes {
-            self.image.rewind(entry.offset, &entry.hash);
-        } else {
+        if !resumes {
             let hash = Sha256::new().save().unwrap_or_default();
             let Facts { sequence, digest, .. } = facts;
             self.entry = Record { kind: Kind::Fetching, left: 0, sequence, offset: 0, digest, hash, ..*entry };
             self.due = true;
         }
+        match self.chunks.filter(|_| !self.integrated) {
+            Some(chunks) => {
+                self.part = Part::List;
+                // What was fetched before a reboot may be there.
+                self.image = if resumes { Image::whole(chunks.list_size(), erase_size) } else { self.list(&chunks) };
+            }
+            None => self.begin_image(resumes),
+        }
         if facts.authorization {
             let _ = self.go(Trigger::Defer);
         }
+    }
+
+    /// Whether what arrives can be checked by these chunks: each is so many erase blocks, or so many are one, and the
+    /// list has room behind the image. Where not, the digest of the whole image has to do.
+    fn can_check(&self, chunks: &ChunkDigests, facts: Facts) -> bool {
+        let Config { erase_size, slot_size, write_size, .. } = self.config;
+        let (chunk, size) = (chunks.chunk(), facts.image.size);
+        let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
+        let list = if facts.integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
+        (divides(erase_size, chunk) || divides(chunk, erase_size))
+            && divides(write_size, chunk)
+            && ceil(size, erase_size).saturating_add(list) <= slot_size
+    }
+
+    /// Where the list of chunk digests lies in the slot: behind the image.
+    pub(super) fn list_origin(&self) -> u32 {
+        ceil(self.size, self.config.erase_size)
+    }
+
+    /// Where what is fetched lies in the slot.
+    pub(super) fn origin(&self) -> u32 {
+        if self.part == Part::List { self.list_origin() } else { 0 }
+    }
+
+    /// The chunk digest at `offset` of a list that is in the envelope.
+    pub(super) fn integrated_entry(&self, offset: u32) -> Option<[u8; 32]> {
+        let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.integrated)?;
+        let slot = Some(self.entry.target().into());
+        let list = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Chunks(0))?;
+        list.content?.get(offset as usize..)?.first_chunk().copied()
+    }
+
+    /// A list of chunk digests of which nothing is stored.
+    fn list(&self, chunks: &ChunkDigests) -> Image {
+        let Config { erase_size, write_size, block, .. } = self.config;
+        Image::new(chunks.list_size(), [erase_size, write_size, block, 0])
+    }
+
+    /// Goes on with the image where the journal says.
+    fn begin_image(&mut self, resumes: bool) {
+        let Config { erase_size, write_size, block, ahead, .. } = self.config;
+        self.part = Part::Image;
+        let chunk = self.chunks.map_or(0, |chunks| chunks.chunk());
+        self.image = Image::new(self.size, [erase_size, write_size, block, chunk]);
+        self.image.rewind(self.entry.offset, &self.entry.hash);
+        if resumes && chunk != 0 {
+            self.image.look_ahead(ahead);
+        }
+    }
+
+    /// What was stored since the last record is fetched again.
+    pub(super) fn fetch_again(&mut self) {
+        match self.chunks.filter(|_| self.part == Part::List) {
+            Some(chunks) => self.image = self.list(&chunks),
+            None => self.image.rewind(self.entry.offset, &self.entry.hash),
+        }
+        self.fetch = true;
     }
 
     /// What was going on goes on no more. An outstanding request is answered to no avail.
@@ -221,40 +303,89 @@ impl Update<'_> {
 
     /// More of the image went through the hash.
     pub(super) fn hashed(&mut self) {
-        let image = &mut self.image;
-        match self.state {
-            State::Fetching | State::Deferred if image.hashed == image.size => {
-                if image.sha.clone().finish() != self.expected {
-                    return self.fail(Refusal::ImageDigest);
-                }
-                self.entry.kind = Kind::Fetched;
-                self.entry.offset = image.size;
-                self.entry.hash = self.expected;
-                self.due = true;
-                image.rehash();
-                if self.state == State::Deferred {
-                    // It was postponed while the last bytes were being written: the reboot is what is left to postpone.
-                    self.held = true;
-                    let _ = self.go(Trigger::Resume);
-                }
-                let _ = self.go(Trigger::Complete);
-            }
-            State::Fetching | State::Deferred if image.at_boundary() && image.hashed > self.entry.offset => {
-                if let Some(hash) = image.sha.save() {
-                    self.entry.offset = image.hashed;
-                    self.entry.hash = hash;
-                    self.due = true;
-                }
-            }
-            State::Fetched if image.hashed == image.size => {
-                if image.sha.clone().finish() == self.expected {
+        if !matches!(self.state, State::Fetching | State::Deferred) {
+            if self.state == State::Fetched && self.image.hashed == self.image.size {
+                let good = self.image.sha.clone().finish() == self.expected;
+                if good {
                     let _ = self.go(Trigger::Match);
                 } else {
                     self.fail(Refusal::ImageDigest);
                 }
             }
-            _ => {}
+        } else if let (Part::List, Some(chunks)) = (self.part, self.chunks) {
+            self.hashed_list(&chunks);
+        } else if self.chunks.is_none() && self.image.hashed == self.image.size {
+            if self.image.sha.clone().finish() == self.expected {
+                self.complete();
+            } else {
+                self.fail(Refusal::ImageDigest);
+            }
+        } else if self.image.at_boundary()
+            && self.image.hashed > self.entry.offset
+            && let Some(hash) = self.image.sha.save()
+        {
+            self.entry.offset = self.image.hashed;
+            self.entry.hash = hash;
+            self.due = true;
         }
+    }
+
+    /// More of the list of chunk digests went through the hash.
+    fn hashed_list(&mut self, chunks: &ChunkDigests) {
+        if self.image.hashed < self.image.size {
+            return;
+        }
+        // Nothing was erased where it was only looked whether it is there.
+        let fetched = self.image.erased != 0;
+        if self.image.sha.clone().finish() == *chunks.digest() {
+            self.begin_image(!fetched);
+        } else if fetched {
+            return self.spoiled(Refusal::ChunkList);
+        } else {
+            self.image = self.list(chunks);
+        }
+        self.fetch = true;
+    }
+
+    /// A chunk went through the hash, and the list has this digest of it.
+    pub(super) fn judge_chunk(&mut self, entry: &[u8]) {
+        let sha = core::mem::take(&mut self.image.sha);
+        if !self.image.judge(sha.finish() == *entry) {
+            return self.spoiled(Refusal::ChunkDigest);
+        }
+        if self.image.proven == self.image.size {
+            self.complete();
+        } else {
+            self.hashed();
+        }
+    }
+
+    /// What was fetched is not what was signed for. It is fetched again, now and then.
+    fn spoiled(&mut self, refusal: Refusal) {
+        self.tries = self.tries.saturating_add(1);
+        if self.tries > RETRIES {
+            return self.fail(refusal);
+        }
+        self.notices.push(Notice::Refused(refusal));
+        if self.part == Part::List {
+            self.fetch_again();
+        }
+        self.fetch = true;
+    }
+
+    /// All of the image arrived.
+    fn complete(&mut self) {
+        self.entry.kind = Kind::Fetched;
+        self.entry.offset = self.size;
+        self.entry.hash = self.expected;
+        self.due = true;
+        self.image = Image::whole(self.size, self.config.erase_size);
+        if self.state == State::Deferred {
+            // It was postponed while the last bytes were being written: the reboot is what is left to postpone.
+            self.held = true;
+            let _ = self.go(Trigger::Resume);
+        }
+        let _ = self.go(Trigger::Complete);
     }
 
     /// `op` has failed once too often.
@@ -360,10 +491,9 @@ impl Update<'_> {
                 }
             }
             (Kind::Fetched, false) => {
-                let Config { slot_size, erase_size, write_size, block, .. } = self.config;
-                let size = entry.offset.min(slot_size);
-                self.image = super::Image::new(size, erase_size, write_size, block);
-                self.image.stored = size;
+                let Config { slot_size, erase_size, .. } = self.config;
+                self.size = entry.offset.min(slot_size);
+                self.image = Image::whole(self.size, erase_size);
                 self.expected = entry.hash;
                 let _ = self.go(Trigger::ReplayFetched);
             }

@@ -1,0 +1,68 @@
+//! Manifests that name chunk digests, for tests of the machine: the envelopes of [`super::envelope`], with a list for every
+//! image of [`super::image`].
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use waft::ota::chunks::{self, ChunkDigests};
+use waft::ota::digest::Sha256;
+use waft::ota::manifest::{Codec, Component, Image, Manifest, Payload, Suit, Verifier};
+use waft::ota::refusal::Refusal;
+
+/// A codec that knows the lists of some images, and whether they come in the envelope.
+pub struct Chunked {
+    pub chunk: u32,
+    pub integrated: bool,
+    lists: Mutex<HashMap<[u8; 32], &'static [u8]>>,
+}
+
+impl Chunked {
+    pub fn new(chunk: u32, integrated: bool) -> Self {
+        Self { chunk, integrated, lists: Mutex::default() }
+    }
+
+    /// Lets manifests of that image name chunk digests: gives their list.
+    pub fn add(&self, image: &[u8]) -> &'static [u8] {
+        let list = Box::leak(chunks::list(image, self.chunk).into_boxed_slice());
+        self.lists.lock().unwrap().insert(Sha256::of(image), list);
+        list
+    }
+
+    /// The list of such an image.
+    pub fn list(&self, image: &Image) -> Option<&'static [u8]> {
+        self.lists.lock().unwrap().get(&image.digest).copied()
+    }
+}
+
+impl Codec for Chunked {
+    fn verify<'a>(
+        &self,
+        envelope: &'a [u8],
+        keys: &[waft::ota::manifest::Key],
+        verifier: &dyn Verifier,
+        slot: Option<u32>,
+    ) -> Result<Manifest<'a>, Refusal> {
+        Suit.verify(envelope, keys, verifier, slot)
+    }
+
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
+        Suit.read(envelope, slot)
+    }
+
+    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
+        let image = Suit.payload(envelope, slot, 0)?;
+        let Some(list) = self.list(&image.image) else { return Some(image).filter(|_| n == 0) };
+        let content = self.integrated.then_some(list);
+        let described = Image::of(list).unwrap();
+        match n {
+            0 => Some(Payload {
+                component: Component::Chunks(0),
+                image: described,
+                uri: "list/1",
+                content,
+                chunks: None,
+            }),
+            1 => Some(Payload { chunks: ChunkDigests::new(self.chunk, image.image.size, described.digest), ..image }),
+            _ => None,
+        }
+    }
+}
