@@ -88,6 +88,10 @@ test-rust: ## unit, property and simulator tests
 explore: ## every run of an MQTT session with some messages and faults, to its end (ten minutes; make test does the short ones)
 	@cargo test -q --release -p waft --all-features --test mqtt_session -- --ignored --nocapture
 
+.PHONY: powercut
+powercut: ## power fails at every byte of an update's life, and again at every byte of what mends it (ten minutes)
+	@$(PY) scripts/powercut.py --out $(TARGET)/figures.json
+
 .PHONY: test-features
 test-features: ## core builds and is warning-free with each feature alone
 	@echo '== features of core, one by one'

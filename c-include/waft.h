@@ -270,14 +270,14 @@
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 224
+#define WAFT_AGENT_WORDS 272
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 272
+#define WAFT_AGENT_WORDS 320
 #endif
 
 /**
@@ -1132,14 +1132,14 @@
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 80
+#define WAFT_UPDATE_WORDS 128
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 88
+#define WAFT_UPDATE_WORDS 136
 #endif
 
 /**
