@@ -28,8 +28,8 @@ impl Chunked {
     }
 
     /// The list of such an image.
-    pub fn list(&self, image: &Image) -> Option<&'static [u8]> {
-        self.lists.lock().unwrap().get(&image.digest).copied()
+    pub fn list(&self, image: &[u8]) -> &'static [u8] {
+        self.lists.lock().unwrap()[&Sha256::of(image)]
     }
 }
 
@@ -50,7 +50,8 @@ impl Codec for Chunked {
 
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
         let image = Suit.payload(envelope, slot, 0)?;
-        let Some(list) = self.list(&image.image) else { return Some(image).filter(|_| n == 0) };
+        let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
+        let Some(list) = list else { return Some(image).filter(|_| n == 0) };
         let content = self.integrated.then_some(list);
         let described = Image::of(list).unwrap();
         match n {

@@ -37,6 +37,9 @@ pub struct Depth {
     pub masks: [u8; 3],
     /// Of the tears of the first, second and third cut, one of so many is taken.
     pub sample: [u64; 3],
+    /// Bytes of a chunk with a digest of its own, or 0; and whether the list of them comes in the envelope.
+    pub chunk: u32,
+    pub integrated: bool,
 }
 
 /// What was done.

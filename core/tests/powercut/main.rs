@@ -11,6 +11,7 @@ mod explore;
 mod world;
 
 use explore::{Depth, Explorer, Stats};
+use flash::chunked::Chunked;
 use flash::{Geometry, envelope, image};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -62,11 +63,26 @@ const fn geometry(erase: u32, write: u32, slot: u32) -> Geometry {
 }
 
 const fn depth(cuts: usize, masks: [u8; 3], sample: [u64; 3]) -> Depth {
-    Depth { cuts, masks, sample }
+    Depth { cuts, masks, sample, chunk: 0, integrated: false }
 }
 
-fn world((geometry, arrival, life, _): Case) -> World {
-    World { geometry, arrival, releases: life.releases(geometry.slot), keys: vec![flash::key()] }
+/// The releases have chunk digests, and the list of them is fetched too.
+const fn chunked(chunk: u32, depth: Depth) -> Depth {
+    Depth { chunk, ..depth }
+}
+
+fn world((geometry, arrival, life, depth): Case) -> World {
+    let mut releases = life.releases(geometry.slot);
+    let codec = (depth.chunk != 0).then(|| Chunked::new(depth.chunk, depth.integrated));
+    for release in &mut releases {
+        if let Some(codec) = &codec {
+            // The list takes one erase block of the slot.
+            release.image.truncate((geometry.slot - geometry.erase) as usize - 9);
+            release.envelope = envelope(release.sequence, &release.image);
+            codec.add(&release.image);
+        }
+    }
+    World { geometry, arrival, releases, keys: vec![flash::key()], codec }
 }
 
 /// Runs the cases on all processors. Gives what was done and what failed.
@@ -138,6 +154,8 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 32, 512), Arrival::Window(64), Life::Reverted, two),
         (geometry(384, 8, 768), Arrival::Blocks(64), Life::Superseded, one),
         (geometry(256, 1, 256), Arrival::Blocks(16), Life::Confirmed, one),
+        (geometry(256, 16, 1024), Arrival::Window(64), Life::All, chunked(256, one)),
+        (geometry(256, 8, 1024), Arrival::Chunks(256), Life::Reverted, chunked(512, one)),
     ]);
     println!("powercut smoke {}", stats.runs);
     assert!(stats.runs > 5_000, "{stats:?}");
@@ -160,6 +178,24 @@ fn every_cut_every_pair_and_many_triples() {
         let masks = if write > 4 { [4, 4, 0] } else { [2, 2, 0] };
         for life in [Life::Reverted, Life::Superseded, Life::Confirmed] {
             cases.push((geometry(256, write, 512), arrivals[n % 3], life, depth(2, masks, [1; 3])));
+        }
+    }
+    for (n, chunk) in [256, 512, 64].into_iter().enumerate() {
+        for write in [4, 16, 32] {
+            let integrated = Depth { integrated: true, ..chunked(chunk, depth(1, [64, 0, 0], [1; 3])) };
+            cases.push((geometry(256, write, 1024), arrivals[n], Life::All, integrated));
+            cases.push((
+                geometry(256, write, 1024),
+                arrivals[n],
+                Life::All,
+                chunked(chunk, depth(1, [64, 0, 0], [1; 3])),
+            ));
+            cases.push((
+                geometry(256, write, 768),
+                arrivals[n],
+                Life::Reverted,
+                chunked(chunk, depth(2, [3, 3, 0], [1, 3, 1])),
+            ));
         }
     }
     for arrival in arrivals {

@@ -1,8 +1,9 @@
 //! A device with such a flash, from power on to the next reboot, and the world that offers it releases.
 
 use crate::chip::{Chip, Moment, Op};
+use crate::flash::chunked::Chunked;
 use crate::flash::{CLASS, Credulous, Geometry, VENDOR};
-use waft::ota::manifest::Key;
+use waft::ota::manifest::{Component, Key};
 use waft::ota::update::{Area, Config, Event, State, Update};
 use waft::ota::{boot, journal};
 use waft::{Error, Instant, Output, Rng};
@@ -40,6 +41,8 @@ pub struct World {
     /// The first is the factory's.
     pub releases: Vec<Release>,
     pub keys: Vec<Key>,
+    /// What knows the chunk digests of the releases, where they have some.
+    pub codec: Option<Chunked>,
 }
 
 /// What happened between power on and a reboot.
@@ -77,8 +80,11 @@ impl World {
 
     /// What a device may have to fetch again after a cut.
     pub fn repeated(&self) -> u32 {
-        let window = if let Arrival::Window(block) = self.arrival { WINDOW * block } else { 0 };
-        self.geometry.erase + window
+        match (&self.codec, self.arrival) {
+            (Some(codec), _) => codec.chunk.max(self.geometry.erase),
+            (None, Arrival::Window(block)) => self.geometry.erase + WINDOW * block,
+            (None, _) => self.geometry.erase,
+        }
     }
 
     /// Power comes, and stays until the device reboots by itself or a release is settled.
@@ -130,6 +136,9 @@ impl Device<'_> {
         config.load = 100;
         // Power that fails in a trial uses up an attempt: with as many cuts as attempts, a good image is given up too.
         config.attempts = 4;
+        if let Some(codec) = &world.codec {
+            config.codec = codec;
+        }
         if let Arrival::Window(block) = world.arrival {
             config.block = block;
             config.ahead = WINDOW * block;
@@ -188,7 +197,9 @@ impl Device<'_> {
         }
         assert!(update.floor() >= self.when.floor, "the floor sinks");
         self.when.floor = update.floor();
-        if update.state() == State::Fetching && update.sequence() == self.world.releases[self.when.goal].sequence {
+        let ours = update.sequence() == self.world.releases[self.when.goal].sequence;
+        // Of a list of digests nothing is promised; it is at most a chunk of them that comes again.
+        if update.state() == State::Fetching && ours && update.progress().0 != 0 {
             self.when.stored = update.progress().0;
         }
     }
@@ -230,11 +241,11 @@ impl Device<'_> {
                         update.announce(now, &self.world.releases[self.when.goal].envelope).unwrap();
                     }
                 }
-                Event::Fetch { offset } => {
+                Event::Fetch { offset } if update.progress().0 == offset => {
                     let release = self.world.releases.iter().position(|r| r.sequence == update.sequence());
                     self.resumed = self.resumed.or(release.map(|n| (n, offset)));
                 }
-                Event::Report(_) => {}
+                Event::Fetch { .. } | Event::Report(_) => {}
             }
             self.look(update);
         }
@@ -244,7 +255,9 @@ impl Device<'_> {
     /// Gives the next bytes.
     fn deliver(&mut self, update: &mut Update<'_>) -> Option<Reboot> {
         let world = self.world;
-        let image = &world.releases[self.when.goal].image;
+        let image = &world.releases[self.when.goal].image[..];
+        let listing = update.payload().is_some_and(|payload| payload.component == Component::Chunks(0));
+        let image = if listing { world.codec.as_ref().unwrap().list(image) } else { image };
         let wanted = update.wanted().unwrap();
         assert_eq!(wanted.size as usize, image.len());
         assert!(wanted.end > wanted.offset, "nothing is taken and nothing is asked for");
@@ -275,7 +288,11 @@ impl Device<'_> {
     fn give(&mut self, update: &mut Update<'_>, image: &[u8], offset: u32, len: usize) -> Option<Reboot> {
         let mut offset = offset as usize;
         let mut end = (offset + len).min(image.len());
+        let what = update.payload().map(|payload| payload.component);
         while offset < end && update.state() == State::Fetching && !self.is_superseded(update) {
+            if update.payload().map(|payload| payload.component) != what {
+                return None;
+            }
             let now = self.time();
             let handled = match update.data(now, offset as u32, &image[offset..end]) {
                 Ok(handled) => handled,
@@ -283,9 +300,9 @@ impl Device<'_> {
                 Err(other) => panic!("{other:?}"),
             };
             if let Some(Event::Store { area, offset: at, bytes }) = handled.event {
-                assert_eq!((at as usize, bytes), (offset, &image[offset..][..handled.consumed]));
+                assert_eq!(bytes, &image[offset..][..handled.consumed]);
                 self.taken += bytes.len() as u32;
-                self.chip.write(area, at, bytes, at as usize + bytes.len() == image.len(), self.when);
+                self.chip.write(area, at, bytes, offset + bytes.len() == image.len(), self.when);
                 update.done(now).unwrap();
             } else if handled.consumed == 0 && handled.needed == 0 {
                 return None;
