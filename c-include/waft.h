@@ -1272,6 +1272,11 @@
  * The host owns the sockets and gives each connection a number, its peer. Accepted: waft_broker_accept(). Closed:
  * waft_broker_connection_lost(). Bytes arrived: waft_broker_handle_input(); keep what was not consumed. Then
  * waft_broker_poll_output() until WAFT_OUTPUT_TIMEOUT, writing to the peers' streams and closing them as it says.
+ *
+ * Where MQTT 3.1.1 leaves room: an acknowledgement whose identifier is unknown is no violation (PUBACK and PUBCOMP are
+ * ignored, PUBREC is answered by PUBREL, PUBREL by PUBCOMP), one that is not the next step of its message is. The same
+ * filter twice in one SUBSCRIBE sends retained messages for each; the last QoS counts. Overlapping subscriptions get one
+ * copy, of the highest QoS. What a client may not publish, below `$` too, is acknowledged and goes nowhere.
  */
 typedef struct waft_broker_t waft_broker_t;
 #endif

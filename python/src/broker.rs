@@ -47,6 +47,12 @@ impl Broker {
     /// ask for `allow()` or `deny()`. `acl`: who may publish and subscribe to what, as mosquitto's `acl_file` has it.
     /// `persistent`: `Record` events are to be kept, see `restore()`. Times are microseconds.
     ///
+    /// Where MQTT 3.1.1 leaves room: an acknowledgement whose identifier is unknown is no violation (PUBACK and PUBCOMP
+    /// are ignored, PUBREC is answered by PUBREL, PUBREL by PUBCOMP), one that is not the next step of its message is.
+    /// The same filter twice in one SUBSCRIBE sends retained messages for each; the last QoS counts. Overlapping
+    /// subscriptions get one copy, of the highest QoS. What a client may not publish, below `$` too, is acknowledged
+    /// and goes nowhere.
+    ///
     /// What happens at a bound: `accept()` refuses a connection (`max_connections`). CONNECT is answered by return
     /// code 3 (`max_sessions`) or 2 (`max_client_id`). SUBACK refuses (`max_subscriptions`, `max_subscription_bytes`,
     /// `max_levels`) or grants less (`max_qos`). The connection is closed (`max_connect`: remaining length of CONNECT;

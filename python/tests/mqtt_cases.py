@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "conformance"
 
@@ -38,6 +38,24 @@ class Differs(Exception):
 def takes_time(case: dict[str, Any]) -> bool:
     """Whether a case waits, up to a day: for servers with a clock that can be set, only."""
     return any(step[0] == "wait" for step in case["steps"])
+
+
+def is_for_waft(case: dict[str, Any]) -> bool:
+    """Whether a case is about what other servers have not, or have otherwise: bounds, and a host that is asked."""
+    return not case.get("broker", {}).keys() <= {"acl"}
+
+
+class Host(Protocol):
+    """Who is asked about clients; connections by the address that their client has."""
+
+    def asked(self, address: Any) -> list[str | None] | None:
+        """Client identifier, user name and password of the last question, that was not looked at yet."""
+
+    def answer(self, address: Any, code: int) -> None:
+        """Lets in by code 0."""
+
+    def rest(self) -> str | None:
+        """Questions that nobody looked at."""
 
 
 class Ids:
@@ -127,9 +145,12 @@ def packets(data: bytes) -> int:
 class Bench:
     """One case against one server, which is fresh."""
 
-    def __init__(self, host: str, port: int, wait: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, wait: Callable[[float], None] | None = None, asks: Host | None = None
+    ) -> None:
         self._where = (host, port)
         self._wait = wait
+        self._asks = asks
         self._connections: dict[str, Connection] = {}
         self._ids = Ids()
 
@@ -183,6 +204,17 @@ class Bench:
             case "answers":
                 await self._until(lambda: len(got) >= sum(len(self._bare(one)) // 2 for one in given[1]))
                 self._answers(who, given[1])
+            case "asked":
+                assert self._asks is not None, "this server asks nobody"
+                address = connection.transport.get_extra_info("sockname")
+                asked = self._asks.asked(address)
+                if asked != list(given[1:]):
+                    raise Differs(f"the host was to be asked {given[1:]} about {who}, and was {asked}")
+            case "allow" | "deny":
+                assert self._asks is not None, "this server asks nobody"
+                address = connection.transport.get_extra_info("sockname")
+                self._asks.answer(address, 0 if what == "allow" else given[1])
+                await self._turns(TURNS)
             case "closed":
                 if not await self._until(lambda: connection.closed):
                     raise Differs(f"{who} is kept")
@@ -224,6 +256,8 @@ class Bench:
                     return f"step {n}: {how}"
             await self._turns(TURNS)
             rest = [f"{who} got {one.got.hex()!r} too" for who, one in self._connections.items() if one.got]
+            if self._asks is not None and (asked := self._asks.rest()) is not None:
+                rest.append(asked)
             return "; ".join(rest) or None
         finally:
             for connection in [self._probe, *self._connections.values()]:

@@ -10,6 +10,7 @@ import coap_client
 import coap_server
 import server
 import server_flows
+import server_rights
 import server_sessions
 
 HERE = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
@@ -18,6 +19,7 @@ HERE = HERE if HERE.is_dir() else HERE.parent
 server.tables()
 server_flows.flows()
 server_sessions.lasting()
+server_rights.who()
 server.C.write(HERE / "mqtt_server.json")
 client.tables()
 client_flows.flows()

@@ -444,6 +444,24 @@ def subscriptions():
         "3.8.4-4 3.8.4-3",
         [*subscribed("b", ("t", 2), ("t", 0)), *opened(), *said("a", "x", 2), expect("b", P0), *kept("b")],
     )
+    twice = [(("t", 1), ("t", 0)), (("t", 0), ("t", 1)), (("t", 0), ("+", 0), ("t", 0))]
+    for filters in twice:
+        codes = [qos for _, qos in filters]
+        got = [publish("t", "x", qos, retain=True, pid=f"<{n}>") for n, qos in enumerate(codes)]
+        add(
+            f"SUBSCRIBE to {', '.join(f'{topic} at {qos}' for topic, qos in filters)}: retained messages for each",
+            "3.8.4-4 3.8.4-3 3.3.1-6",
+            [
+                *opened(),
+                send("a", publish("t", "x", 1, True, pid=5)),
+                expect("a", puback(5)),
+                *opened("b"),
+                send("b", subscribe(1, *filters)),
+                ("answers", "b", [suback(1, *codes), *got]),
+                *kept("b"),
+            ],
+            note="As if each filter came in a packet of its own, and the second of the same filter re-sends.",
+        )
     add(
         "UNSUBACK under the identifier of UNSUBSCRIBE",
         "3.10.4-4 2.3.1-7",

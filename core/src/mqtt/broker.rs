@@ -19,6 +19,24 @@
 //! What a peer can take of the broker is bounded by [`BrokerConfig`]; the work of a call is bounded by the packet it
 //! takes in and by the number of sessions that want it.
 //!
+//! # Where the standard leaves room
+//!
+//! - **Acknowledgements of nothing.** One with an identifier that is unknown here is no violation: the text names none,
+//!   and a client may remember what a server has lost. PUBACK and PUBCOMP are ignored. PUBREC is answered by PUBREL, as
+//!   it must be whenever it comes (`[MQTT-4.3.3-1]`), and PUBREL by PUBCOMP (`[MQTT-4.3.3-2]`); nothing is remembered of
+//!   either. An acknowledgement that is not the next step of its message, such as PUBACK at QoS 2, is a violation.
+//! - **The same filter twice in one SUBSCRIBE** is as in two packets (`[MQTT-3.8.4-4]`): retained messages are sent for
+//!   each (`[MQTT-3.8.4-3]`), and the QoS of the last counts. Where so many are retained that those of the first have not
+//!   all been queued, the rest of them comes once, with the second, which replaces the first.
+//! - **Overlapping subscriptions** get one copy, of the highest QoS (`[MQTT-3.3.5-1]`).
+//! - **QoS 2** is passed on when PUBLISH comes, not when PUBREL does (method B of figure 4.3).
+//! - **What a client may not publish**, below `$` too, is acknowledged and goes nowhere (`[MQTT-3.3.5-2]`).
+//! - **Messages of QoS 0** do not wait for an absent client (§3.1.2.4).
+//! - **A client identifier** is any text of at most [`max_client_id`](BrokerConfig::max_client_id) bytes
+//!   (`[MQTT-3.1.3-5]`); who gives none gets one, with a clean session (`[MQTT-3.1.3-6]`).
+//! - **After a restart** every message on its way is sent again with DUP, be it for the first time: what left before the
+//!   power went, nobody knows.
+//!
 //! ```
 //! use waft::{Input, Instant, Output, Peer};
 //! use waft::mqtt::{QoS, broker::{Broker, BrokerConfig, Event}};

@@ -1,10 +1,13 @@
 //! Cases for servers. See tests/conformance/README.md for the steps.
 
 use super::{Ids, hex, json::Json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use waft::{
-    Duration, Input, Instant, Output, Peer,
-    mqtt::broker::{Broker, BrokerConfig, Event},
+    Duration, Error, Input, Instant, Misuse, Output, Peer,
+    mqtt::{
+        ConnectReturnCode,
+        broker::{Acl, Broker, BrokerConfig, Event},
+    },
 };
 
 /// A connection, as its client sees it.
@@ -15,6 +18,8 @@ struct Connection {
     /// Sent, and not consumed yet.
     rest: Vec<u8>,
     closed: Option<&'static str>,
+    /// What the host was asked about it, and has not been looked at yet.
+    asked: Option<[Option<String>; 3]>,
 }
 
 struct Bench {
@@ -45,6 +50,12 @@ impl Bench {
                     if let Some(connection) = self.by_peer(peer) {
                         connection.closed = Some(reason.name());
                     }
+                }
+                Output::Event(Event::Authenticate { peer, client_id, username, password }) => {
+                    let password = password.map(|password| hex(&password.0));
+                    let asked = [Some((*client_id).into()), username.map(|name| (*name).into()), password];
+                    let connection = self.by_peer(peer).expect("who is gone is not asked about");
+                    assert_eq!(connection.asked.replace(asked), None, "asked twice");
                 }
                 Output::Event(_) => {}
                 Output::BufferTooSmall { .. } => panic!("no buffer is too small"),
@@ -78,7 +89,7 @@ impl Bench {
                 self.opened += 1;
                 let peer = Peer(self.opened);
                 self.broker.accept(self.now, peer).map_err(|error| error.to_string())?;
-                let connection = Connection { peer, got: Vec::new(), rest: Vec::new(), closed: None };
+                let connection = Connection { peer, got: Vec::new(), rest: Vec::new(), closed: None, asked: None };
                 self.connections.insert(who.into(), connection);
             }
             "send" => {
@@ -118,6 +129,33 @@ impl Bench {
                     return Err(format!("{who} got {:?} too", hex(&got[at..])));
                 }
             }
+            "asked" => {
+                let text = |json: &Json| if let Json::Text(text) = json { Some(text.clone()) } else { None };
+                let expected = Some([2, 3, 4].map(|n| text(&step[n])));
+                let asked = self.connections.get_mut(who).unwrap().asked.take();
+                if asked != expected {
+                    return Err(format!("the host was to be asked {expected:?} about {who}, and was {asked:?}"));
+                }
+            }
+            "allow" | "deny" => {
+                let peer = self.connections[who].peer;
+                let answered = match step.get(2) {
+                    Some(code) => {
+                        let code = ConnectReturnCode::from_u8(code.number().try_into().unwrap()).unwrap();
+                        self.broker.deny(self.now, peer, code)
+                    }
+                    None => self.broker.allow(self.now, peer, None),
+                };
+                // Who has gone meanwhile is answered in vain.
+                if !matches!(answered, Ok(()) | Err(Error::Misuse(Misuse::UnknownId))) {
+                    return Err(format!("{who}: {answered:?}"));
+                }
+                self.drain();
+                if answered.is_ok() && self.connections[who].closed.is_none() {
+                    self.send(who, &[]);
+                    self.drain();
+                }
+            }
             "closed" => {
                 let (closed, reason) = (self.connections[who].closed, step[2].text());
                 if closed != Some(reason) {
@@ -144,9 +182,24 @@ impl Bench {
     }
 }
 
+fn config(case: &Json) -> BrokerConfig {
+    let (how, default) = (case.get("broker"), BrokerConfig::default());
+    if *how == Json::Null {
+        return default;
+    }
+    let number = |name| (*how.get(name) != Json::Null).then(|| how.get(name).number());
+    BrokerConfig {
+        ask_host: *how.get("ask_host") == Json::Bool(true),
+        acl: (*how.get("acl") != Json::Null).then(|| Arc::new(Acl::parse(how.get("acl").text()).unwrap())),
+        max_client_id: number("max_client_id").map_or(default.max_client_id, |n| n.try_into().unwrap()),
+        max_connect: number("max_connect").map_or(default.max_connect, |n| n.try_into().unwrap()),
+        ..default
+    }
+}
+
 pub fn case(case: &Json, by_byte: bool) -> Result<(), String> {
     let mut bench = Bench {
-        broker: Broker::new(BrokerConfig::default(), 1),
+        broker: Broker::new(config(case), 1),
         now: Instant::ZERO,
         connections: BTreeMap::new(),
         opened: 0,
@@ -154,6 +207,9 @@ pub fn case(case: &Json, by_byte: bool) -> Result<(), String> {
     };
     for (n, step) in case.get("steps").list().iter().enumerate() {
         bench.step(step.list(), by_byte).map_err(|why| format!("step {n}: {why}"))?;
+    }
+    if let Some((who, connection)) = bench.connections.iter().find(|(_, connection)| connection.asked.is_some()) {
+        return Err(format!("the host was asked about {who}: {:?}", connection.asked));
     }
     match bench.connections.iter().find(|(_, connection)| !connection.got.is_empty()) {
         Some((who, connection)) => Err(format!("{who} got {:?} too", hex(&connection.got))),
