@@ -344,7 +344,7 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`]: there is a connection. [`Misuse::InvalidString`], [`Misuse::InvalidTopic`],
-    /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`]: the arena has no room for this CONNECT.
+    /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`](crate::Capacity::Arena): the arena has no room for this CONNECT.
     pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
         self.open(now, peer, &RawConnect::from(connect))
     }
@@ -373,7 +373,7 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// [`Misuse::NotConnected`], [`Misuse::InvalidTopic`], [`Misuse::OutOfRange`] (longer than any packet),
-    /// [`Capacity::InFlight`], [`Capacity::Arena`].
+    /// [`Capacity::InFlight`](crate::Capacity::InFlight), [`Capacity::Arena`](crate::Capacity::Arena).
     pub fn publish(
         &mut self,
         now: Instant,
@@ -416,7 +416,7 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
-    /// [`Capacity::InFlight`], [`Capacity::Arena`].
+    /// [`Capacity::InFlight`](crate::Capacity::InFlight), [`Capacity::Arena`](crate::Capacity::Arena).
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
         self.queue_filters(now, write::SUBSCRIBE, filters.iter().map(|(filter, qos)| Ok((filter.as_bytes(), *qos))))
     }
