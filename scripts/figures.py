@@ -162,8 +162,9 @@ def measure() -> dict[str, dict]:
         "tests/arm/panics.py target/bare/replay.elf")  # fmt: skip
 
     table = json.loads(run(sys.executable, ROOT / "scripts/conformance.py", "--json"))
-    for name in ("covered", "total"):
-        add(f"conformance.mqtt.{name}", table[name], "statements", "make conformance")
+    for standard, total in (("mqtt", "total"), ("coap", "bound")):
+        for name, value in (("covered", "covered"), ("total", total)):
+            add(f"conformance.{standard}.{name}", table[standard][value], "statements", "make conformance")
 
     python = json.loads(run(sys.executable, ROOT / "scripts/bench_python.py"))
     add("mqtt.python_qos1.us", python.pop("waft"), "µs a message received and acknowledged", "scripts/bench_python.py", python)

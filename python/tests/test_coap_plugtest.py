@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import time
@@ -9,11 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from coap_wire import DELETE, GET, POST, PUT, Wire, block, block_of, every, option, unsigned
+from coap_wire import DELETE, FETCH, GET, POST, PUT, Wire, block, block_of, every, option, unsigned
 from conftest import PATIENCE, running
 
 from waft import coap
+from waft.cli.coap import plugtest
+from waft.cli.serve import gateway
 from waft.coap import Code, Message
+from waft.plugtest import LINKS as LINK_TABLE
 
 #: Of the resources that are observed; of /separate.
 PERIOD, DELAY = 0.4, 0.3
@@ -134,7 +138,7 @@ def test_core_19_location_query(wire: Wire) -> None:
 
 
 def test_core_20_accept(wire: Wire) -> None:
-    """[TD_COAP_CORE_20]"""
+    """[TD_COAP_CORE_20] [RFC7252-5.10.4-1]"""
     is_content(wire.ask(GET, "/multi-format", accept=TEXT), TEXT)
     is_content(wire.ask(GET, "/multi-format", accept=XML), XML)
     is_content(wire.ask(GET, "/multi-format"), TEXT)
@@ -142,7 +146,7 @@ def test_core_20_accept(wire: Wire) -> None:
 
 
 def test_core_21_etag(wire: Wire, port: int) -> None:
-    """[TD_COAP_CORE_21]"""
+    """[TD_COAP_CORE_21] [RFC7252-5.9.1.3-1]"""
     first = wire.ask(GET, "/validate")
     is_content(first)
     tag = option(first, "etag")
@@ -157,7 +161,7 @@ def test_core_21_etag(wire: Wire, port: int) -> None:
 
 
 def test_core_22_if_match(wire: Wire) -> None:
-    """[TD_COAP_CORE_22]"""
+    """[TD_COAP_CORE_22] [RFC7252-5.10.8-1] [RFC7252-5.10.8-2]"""
 
     def put(text: str, **conditions: bytes) -> Code:
         return wire.ask(PUT, "/validate", f"{text} {time.time()}".encode(), content_format=TEXT, **conditions).code
@@ -187,6 +191,31 @@ def test_core_31_ping(wire: Wire) -> None:
     wire.raw(b"\x40\x00\x12\x34")
     wire.socket.settimeout(PATIENCE)
     assert wire.socket.recv(100) == b"\x70\x00\x12\x34"
+
+
+def test_methods_are_safe_and_idempotent(wire: Wire) -> None:
+    """[RFC7252-5.1-1] [RFC7252-5.1-2]: what a GET answers it does not change; PUT and DELETE twice are as once."""
+    for _ in range(2):
+        assert wire.ask(GET, "/create3").code in (Code.NOT_FOUND, Code.CONTENT)
+        assert wire.ask(PUT, "/create3", b"this").code in (Code.CREATED, Code.CHANGED)
+        assert wire.ask(GET, "/create3", b"not this").payload == b"this"
+    for _ in range(2):
+        assert wire.ask(DELETE, "/create3").code == Code.DELETED
+        assert wire.ask(GET, "/create3").code == Code.NOT_FOUND
+
+
+def test_unknown_methods_are_not_allowed(wire: Wire) -> None:
+    """[RFC7252-5.8-1]: on the acknowledgement, of every resource that there is"""
+    for path in ("/test", "/large", "/separate", "/obs", "/create1", "/.well-known/core"):
+        for method in (FETCH, 6, 7, 8, 31):
+            answer = wire.ask(method, path)
+            assert (answer.type, answer.code) == ("ACK", Code.METHOD_NOT_ALLOWED), path
+
+
+def test_the_default_port_is_that_of_coap() -> None:
+    """[RFC7252-7.1-1]"""
+    for server in (plugtest, gateway):
+        assert inspect.signature(server).parameters["port"].default == 5683
 
 
 # ---- Block ----
@@ -321,6 +350,7 @@ class Watched:
             assert number is not None and 0 < (number - self.number) & 0xFFFFFF < 1 << 23
             self.number = number
             assert unsigned(message, "content_format") == self.form
+            assert unsigned(message, "max_age") == 1
         return message
 
     def over(self) -> None:
@@ -329,7 +359,7 @@ class Watched:
 
 
 def test_obs_01_con_notifications(wire: Wire) -> None:
-    """[TD_COAP_OBS_01]"""
+    """[TD_COAP_OBS_01] [RFC7641-4.3.1-2] [RFC7641-4.3.1-3]"""
     watched = Watched(wire, "/obs")
     payloads = [watched.next().payload for _ in range(3)]
     assert len(set(payloads)) == 3
@@ -386,7 +416,7 @@ def test_obs_07_delete_ends_it(wire: Wire, port: int) -> None:
 
 
 def test_obs_08_another_content_format_ends_it(wire: Wire, port: int) -> None:
-    """[TD_COAP_OBS_08], RFC 7641 §4.2: 4.06"""
+    """[TD_COAP_OBS_08] [RFC7641-4.2-3] [RFC7641-4.2-4]"""
     watched = Watched(wire, "/obs")
     watched.next()
     with Wire(port) as other:
@@ -487,8 +517,13 @@ def links(wire: Wire, query: str = "", path: str = "/.well-known/core") -> dict[
 
 
 def test_link_01_discovery(wire: Wire) -> None:
-    """[TD_COAP_LINK_01]"""
+    """[TD_COAP_LINK_01] [RFC7252-7.2.1-1] [RFC7641-6-1] [RFC7641-6-2]"""
     found = links(wire)
+    raw = coap.read_links(coap.write_links([(path, list(about.items())) for path, about in LINK_TABLE]))
+    assert found == {path: dict(attributes) for path, attributes in raw}
+    for attributes in found.values():
+        assert all(0 <= int(form) <= 65535 for form in attributes.get("ct", "").split())
+        assert attributes.get("obs", "") == ""
     for path in found:
         if path not in ("/large-create", "/large-post", "/location-query", "/obs-reset"):
             assert wire.ask(GET, path, type="NON").code == Code.CONTENT, path
@@ -498,15 +533,13 @@ def test_link_01_discovery(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("query", "targets"),
     [
-        # [TD_COAP_LINK_02], [TD_COAP_LINK_04]: one of several types
+        # One of several types.
         ("rt=Type1", {"/link1", "/link3"}),
         ("rt=Type2", {"/link1", "/link2"}),
         ("rt=Type3", {"/link2", "/link3"}),
         ("rt=Type", set()),
-        # [TD_COAP_LINK_05]
         ("if=If*", {"/link1", "/link2"}),
         ("if=foo", {"/link3"}),
-        # [TD_COAP_LINK_07], [TD_COAP_LINK_08]
         ("href=/link1", {"/link1"}),
         ("href=/link*", {"/link1", "/link2", "/link3"}),
         ("rt=Type1&if=If1", {"/link1"}),

@@ -188,11 +188,8 @@ async def test_block_01_02_06_get(szx: int) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        # [TD_COAP_BLOCK_03]
         (Code.PUT, "/large-update", Code.CHANGED),
-        # [TD_COAP_BLOCK_04]
         (Code.POST, "/large-create", Code.CREATED),
-        # [TD_COAP_BLOCK_05]
         (Code.POST, "/large-post", Code.CHANGED),
     ],
 )
@@ -282,13 +279,11 @@ async def test_obs_04_05_06_each_side_forgets() -> None:
 @pytest.mark.parametrize(
     ("method", "form", "code"),
     [
-        # [TD_COAP_OBS_07]
         (Code.DELETE, None, Code.NOT_FOUND),
-        # [TD_COAP_OBS_08]
         (Code.PUT, 50, Code.NOT_ACCEPTABLE),
     ],
 )
-async def test_obs_07_08_the_server_ends_it(method: Code, form: int | None, code: Code) -> None:
+async def test_obs_07_08_ended_from_there(method: Code, form: int | None, code: Code) -> None:
     """[TD_COAP_OBS_07] [TD_COAP_OBS_08]"""
     async with plugtest() as seen:
         watching = asyncio.create_task(several(seen, "/obs", 99))

@@ -197,7 +197,7 @@ def blocks():
     asked = [get(szx=2), ("out", [asks(opts=[*X, (BLOCK2, block(0, False, 2))])])]
     C.add(
         "early negotiation",
-        "7959-2.2-1 7959-2.3-3 7959-2.4-1 7959-2.4-3 TD_COAP_BLOCK_01",
+        "7959-2.1-1 7959-2.2-1 7959-2.3-3 7959-2.4-1 7959-2.4-3 TD_COAP_BLOCK_01",
         [*asked, ("in", head()), first, further(1), ("in", head("<u>", "<n>", num=1, more=False, payload="z")), ("told", [heard("z", at=64)])],
     )
     C.add(

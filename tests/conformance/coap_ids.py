@@ -1,7 +1,8 @@
 """Writes coap_ids.json beside this file from the texts of the RFCs: `python3 coap_ids.py FOLDER` with rfc7252.txt and so on.
 
 Each sentence with MUST, MUST NOT, SHALL, SHALL NOT or REQUIRED has an id of its section and its number in it: RFC7252-4.2-3.
-What was said of an id by hand (`roles`: whom it binds; `why`, where that is nobody here) stays as long as its sentence does.
+What was said of an id by hand (`roles`: whom it binds; `why`, where that is nobody here;
+`open`, what of it is not kept yet) stays as long as its sentence does.
 """
 
 import json
@@ -81,7 +82,7 @@ def main():
     for rfc in RFCS:
         for one, text in statements(rfc, (folder / f"rfc{rfc}.txt").read_text()):
             old = before.get(one, {})
-            kept = {key: old[key] for key in ("roles", "why") if key in old and old.get("text") == text}
+            kept = {key: old[key] for key in ("roles", "why", "open") if key in old and old.get("text") == text}
             ids[one] = {"text": text, **kept}
     lines = [f"{json.dumps(one)}: {json.dumps(about)}" for one, about in ids.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -324,7 +324,7 @@ def observing():
         "7641-4.1-1 7641-4.2-1 7641-4.2-5 7641-4.4-1 7641-4.4-2 7641-4.4-3 7641-4.3.1-1 TD_COAP_OBS_01",
         [*begun, ("observers", 1), *told(2, "1"), *told(3, "2", "<n>")],
     )
-    C.add("NON notifications", "7641-4.2-1 7641-4.2-5 TD_COAP_OBS_02", [*begun, *told(2, "1", con=False), *told(3, "2", "<n>", con=False)])
+    C.add("NON notifications", "7252-4.4-2 7641-4.2-1 7641-4.2-5 TD_COAP_OBS_02", [*begun, *told(2, "1", con=False), *told(3, "2", "<n>", con=False)])
     C.add(
         "registered again with the same token, it is one observer",
         "7641-4.1-2",

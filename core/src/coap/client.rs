@@ -29,6 +29,7 @@ impl Endpoint<'_> {
         let host = request.host.map(|h| Escaped::new(h).ok_or(Misuse::InvalidUri)).transpose()?;
         let mut texts = uri::segments(path).chain(uri::arguments(query)).chain(host);
         // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
+        // [RFC7252-5.10.1-1]
         let dots = |text: Escaped<'_>| text.bytes().eq(*b".") || text.bytes().eq(*b"..");
         // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
         let nameless = request.host.is_some_and(str::is_empty);
@@ -67,6 +68,7 @@ impl Endpoint<'_> {
         self.arena.push(tag::REQUEST.of(index), len, |buf| {
             write(buf);
         })?;
+        // [RFC7641-3.1-1]
         if request.observe && self.observes_already(index, peer) {
             self.arena.remove(tag::REQUEST.of(index));
             return Err(Misuse::WrongState.into());

@@ -192,6 +192,7 @@ impl<'a> Endpoint<'a> {
 
     /// RFC 7252 §4.2, §4.3: a CON that is no message is reset, all else ignored; another version always (§3).
     fn on_garbage(&mut self, now: Instant, input: Input<'_>, violation: Violation) {
+        // [RFC7252-4.2-1] [RFC7252-4.2-3] [RFC7252-4.3-3] [RFC7252-4.3-4]
         let Some(&[first, _, high, low]) = input.bytes.first_chunk::<4>() else { return };
         if violation != Violation::Version && first & 0x30 == 0 {
             self.reject(now, input.peer, u16::from_be_bytes([high, low]));
@@ -203,6 +204,7 @@ impl<'a> Endpoint<'a> {
             return self.on_request(now, peer, message);
         }
         match message.ty {
+            // [RFC7252-4.2-4]
             Type::Acknowledgement | Type::Reset => {
                 let flight = self.find_flight(peer, message.id);
                 if message.ty == Type::Reset {
@@ -222,6 +224,7 @@ impl<'a> Endpoint<'a> {
                     return None;
                 }
                 // §5.3.2: a piggybacked response has the message ID and the token of its request.
+                // [RFC7252-5.2.1-1] [RFC7252-5.3.2-1] [RFC7252-5.3.2-2]
                 match self.find_response(peer, &message.token) {
                     Some((transfer, Some(found))) if found == index => self.on_response(now, transfer, flight, message),
                     _ => {
@@ -230,6 +233,7 @@ impl<'a> Endpoint<'a> {
                     }
                 }
             }
+            // [TD_COAP_CORE_31]
             // §4.3: a ping.
             _ if message.code == Code::EMPTY => {
                 self.reject(now, peer, message.id);
@@ -241,6 +245,7 @@ impl<'a> Endpoint<'a> {
 
     /// A response in a message of its own (§5.2.2, §5.2.3), a notification perhaps.
     fn on_separate<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+        // [RFC7252-5.2.2-3] [RFC7252-5.2.3-1] [RFC7252-5.3.2-3] [RFC7252-4.3-2]
         let confirmable = message.ty == Type::Confirmable;
         if let Some(s) = self.find_seen(now, peer, message.id).and_then(|i| self.seen.get_mut(i)) {
             s.due |= s.confirmable && s.answer == Answer::Done;
@@ -254,6 +259,7 @@ impl<'a> Endpoint<'a> {
             if found.is_none() {
                 Stats::count(&mut self.stats.unmatched);
             }
+            // [RFC7641-3.5-1]
             if confirmable || (found.is_none() && message.options.get(option::OBSERVE).is_some()) {
                 self.reject(now, peer, message.id);
             }
@@ -262,6 +268,7 @@ impl<'a> Endpoint<'a> {
                 None => None,
             };
         };
+        // [RFC7641-3.5-2]
         if confirmable {
             let seen = Seen {
                 peer,
@@ -372,6 +379,7 @@ pub(super) fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {
 }
 
 fn empty(out: &mut [u8], ty: Type, mid: u16) -> Result<usize, usize> {
+    // [RFC7252-4.2-2] [RFC7252-4.2-3] [RFC7252-4.4-1]
     Encoder::new(out, ty, Code::EMPTY, mid, &Token::EMPTY).finish().map(<[u8]>::len)
 }
 

@@ -242,6 +242,7 @@ impl Transfer {
         } else {
             return false;
         };
+        // [RFC7959-3.2-1]
         self.szx1 = self.szx1.min(block.szx);
         self.position = next;
         self.phase = if self.streamed { Phase::Wanting { asked: false } } else { Phase::Sending };
@@ -309,6 +310,7 @@ impl Transfer {
 
     /// RFC 7641 §3.4: whether a notification is newer than the last. 128 seconds of silence let any number count as new.
     fn is_newer(&self, now: Instant, sequence: u32) -> bool {
+        // [RFC7641-3.4-1]
         let ahead = sequence.wrapping_sub(self.sequence) & 0xFF_FFFF;
         (ahead != 0 && ahead < 0x80_0000) || now.since(self.heard) > Duration::from_secs(128)
     }
@@ -410,6 +412,7 @@ impl<'a> Endpoint<'a> {
                 let Some(&t) = self.transfers.get(index).filter(|t| own < share && t.wants(own)) else { break };
                 let named = t.register || t.phase == Phase::Leaving;
                 let token = if named { t.token } else { self.rng.next_u32() };
+                // [RFC7959-2.7-1]
                 let offset = if named { 0 } else { t.position };
                 let flight = Flight { peer: t.peer, confirmable: t.confirmable, token, offset, ..Flight::EMPTY };
                 if !self.take_off(Owner::Transfer(u16::try_from(index).unwrap_or(u16::MAX)), flight) {
@@ -452,6 +455,7 @@ impl<'a> Endpoint<'a> {
             // One that is sent again has its place already.
             None if f.tries != 0 => true,
             None => {
+                // [RFC7252-4.7-1] [RFC7641-4.5.1-1]
                 let counts = |o: &&Flight| o.peer == f.peer && o.is_outstanding() && self.window_of(o).is_none();
                 self.flights.iter().filter(counts).count() < usize::from(self.config.nstart.max(1))
             }
@@ -493,6 +497,7 @@ impl<'a> Endpoint<'a> {
         if f.tries == 0 {
             f.since = tick;
         }
+        // [RFC7252-4.2-5] [RFC7252-4.8.1-2]
         f.timeout = if f.tries == 0 { first } else { next };
         f.tries = f.tries.saturating_add(1);
         f.at = now.after(if f.confirmable { Duration::from_micros(u64::from(f.timeout)) } else { response });
@@ -540,6 +545,7 @@ impl<'a> Endpoint<'a> {
     pub(super) fn take_off(&mut self, owner: Owner, flight: Flight) -> bool {
         let mid = self.mid;
         let Some(place) = self.flights.iter_mut().find(|f| f.owner == Owner::Nobody) else { return false };
+        // [RFC7252-4.4-2]
         *place = Flight { owner, mid, ..flight };
         self.mid = mid.wrapping_add(1);
         true
@@ -565,6 +571,7 @@ impl<'a> Endpoint<'a> {
     /// The flight that ACK or RST with this message ID answers.
     pub(super) fn find_flight(&self, peer: Peer, mid: u16) -> Option<usize> {
         self.flights.iter().position(|f| {
+            // [RFC7252-4.4-3]
             f.mid == mid && f.peer == peer && f.tries != 0 && !matches!(f.owner, Owner::Nobody | Owner::Pinged(_))
         })
     }
@@ -617,13 +624,34 @@ impl<'a> Endpoint<'a> {
             if f.stage == Stage::Waiting && self.window_of(&f).is_some() {
                 self.lose(now, index, &f, most);
             } else if f.stage == Stage::Waiting && f.confirmable && f.tries <= most {
+                let late = self.is_late(now, &f, most);
                 if let Some(f) = self.flights.get_mut(index) {
                     f.stage = Stage::Ready;
+                    if late {
+                        f.stage = Stage::Waiting;
+                        f.tries = most.saturating_add(1);
+                        f.at = now.after(Duration::from_micros(u64::from(f.timeout)));
+                    }
                 }
             } else {
                 self.on_lost(index, Failure::Timeout);
             }
         }
+    }
+
+    /// Whether MAX_TRANSMIT_SPAN (§4.8.2) is over since a flight went out first: a host that slept has missed its chance to
+    /// send it again, and may still be answered. [RFC7252-4.2-6]
+    fn is_late(&self, now: Instant, f: &Flight, most: u8) -> bool {
+        let Owner::Transfer(index) = f.owner else { return self.is_over(now, f, most) };
+        let standard = self.transfers.get(usize::from(index)).is_some_and(|t| matches!(t.path, Path::Standard));
+        standard && self.is_over(now, f, most)
+    }
+
+    fn is_over(&self, now: Instant, f: &Flight, most: u8) -> bool {
+        let first =
+            congestion::ticks(self.config.ack_timeout).saturating_add(congestion::ticks(self.config.ack_jitter));
+        let doublings = 1_u32.checked_shl(u32::from(most)).unwrap_or(u32::MAX).saturating_sub(1);
+        congestion::tick(now).wrapping_sub(f.since) > first.saturating_mul(doublings)
     }
 
     /// A flight of a window is lost: Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and
@@ -788,6 +816,7 @@ impl<'a> Endpoint<'a> {
         if code.is_success() && code != Code::VALID {
             if !t.opened && !t.bound {
                 t.etag = etag;
+            // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
             } else if t.etag.is_some() && t.etag != etag {
                 // RFC 7959 §2.4: blocks of two versions must not be put together.
                 if t.observed && !t.bound {
@@ -807,12 +836,15 @@ impl<'a> Endpoint<'a> {
                 Some(None) => Block { num: Block::MAX_NUM, ..Block::default() },
             };
             let next = offset.saturating_add(len);
+            // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
             let szx = t.szx.min(block.szx);
             let beyond = block.more && Block::at(next, false, szx).num > Block::MAX_NUM;
+            // [RFC7959-2.3-1]
             if block.offset() != offset || (block.more && len != block.size()) || beyond {
                 self.fail(transfer, Failure::BadResponse);
                 return None;
             }
+            // [RFC7959-4-2]
             if !t.take_block(next, block.more, szx, options.uint(option::SIZE2)) {
                 self.fail(transfer, Failure::Changed);
                 return None;
@@ -855,6 +887,7 @@ impl<'a> Endpoint<'a> {
             let t = self.transfers.get_mut(transfer)?;
             t.phase = Phase::Observing;
             // RFC 7641 §3.3.1: Max-Age, and 5 to 15 seconds more.
+            // [RFC7252-5.4.4-1] [RFC7641-3.3.1-1]
             let age = options.uint(option::MAX_AGE).unwrap_or(60);
             let spread = u64::from(self.rng.next_u32() & 0x7F_FFFF);
             let patience = Duration::from_secs(u64::from(age).saturating_add(5)).plus(Duration::from_micros(spread));

@@ -24,13 +24,22 @@ pub struct Link<'a> {
 
 impl<'a> Link<'a> {
     /// Its attributes in order: name and value. The value of a quoted string stands without its quotes, escapes left as
-    /// they are; that of an attribute without `=` is empty.
+    /// they are; that of an attribute without `=` is empty. `obs` comes once and has no value, whatever is written
+    /// (RFC 7641 §6).
     pub fn attributes(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
         let mut rest = self.attributes;
+        let mut observable = false;
         core::iter::from_fn(move || {
-            let (after, found) = attribute(Text(rest)).ok()?;
-            rest = after.0;
-            Some(found)
+            loop {
+                let (after, (name, value)) = attribute(Text(rest)).ok()?;
+                rest = after.0;
+                // [RFC7641-6-1] [RFC7641-6-3]
+                match name {
+                    "obs" if core::mem::replace(&mut observable, true) => {}
+                    "obs" => return Some((name, "")),
+                    _ => return Some((name, value)),
+                }
+            }
         })
     }
 
@@ -244,6 +253,13 @@ mod tests {
         let mut trailing = Links::new("</a>,");
         assert!(trailing.next().is_some() && trailing.next().is_none());
         assert_eq!(trailing.rest(), ",");
+    }
+
+    /// [RFC7641-6-1] [RFC7641-6-3]
+    #[test]
+    fn obs_has_no_value_and_comes_once() {
+        let link = Links::new("</a>;obs=\"1\";rt=\"x\";obs;obs=2").next().unwrap();
+        assert!(link.attributes().eq([("obs", ""), ("rt", "x")]));
     }
 
     proptest! {

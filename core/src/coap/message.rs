@@ -129,12 +129,15 @@ impl<'a> Message<'a> {
         let Some((&[first, code, id_high, id_low], rest)) = datagram.split_first_chunk::<4>() else {
             return Err(Violation::Truncated);
         };
+        // [RFC7252-3-2]
         if first >> 6 != 1 {
             return Err(Violation::Version);
         }
+        // [RFC7252-3-3]
         let (token, behind) = Token::read(rest, first & 0x0F).ok_or(Violation::TokenLength)?;
         let ty = Type::from_u8(first >> 4 & 3).ok_or(Violation::Version)?;
         let code = Code(code);
+        // [RFC7252-4.1-1] [RFC7252-4.1-2]
         if code == Code::EMPTY && !rest.is_empty() {
             return Err(Violation::EmptyMessage);
         }
@@ -142,6 +145,7 @@ impl<'a> Message<'a> {
         // One bit for each class: of CON, of NON, of ACK.
         const CLASSES: u32 = 0x3C_3D_3D;
         let shift = (ty as u8) << 3 | code.class();
+        // [RFC7252-4.2-1] [RFC7252-4.3-1] [RFC7252-4.3-3]
         let fits = if code == Code::EMPTY { ty != Type::NonConfirmable } else { CLASSES >> shift & 1 != 0 };
         if !fits {
             return Err(Violation::CodeClass);
@@ -180,6 +184,7 @@ impl<'a> Encoder<'a> {
         let mut w = Writer::new(buf);
         let [high, low] = id.to_be_bytes();
         let [a, b, c, d, e, f, g, h] = token.bytes;
+        // [RFC7252-3-1]
         let first = 0x40 | (ty as u8) << 4 | token.len;
         w.front([first, code.0, high, low, a, b, c, d, e, f, g, h], usize::from(token.len).wrapping_add(4));
         Self { w, last: 0 }
@@ -249,6 +254,7 @@ impl<'a> Encoder<'a> {
     /// Delta and length (RFC 7252 §3.1): the one byte that has both, still to be written, or none where they took more.
     #[cfg_attr(target_pointer_width = "64", inline)]
     fn head(&mut self, number: u16, len: usize) -> Result<Option<u8>, Misuse> {
+        // [RFC7252-3.1-1]
         let delta = u32::from(number).checked_sub(self.last).ok_or(Misuse::InvalidOption)?;
         if delta > 12 || len > 12 {
             self.long_head(delta, len)?;

@@ -106,8 +106,10 @@ impl Endpoint<'_> {
             return Ok(0);
         }
         let success = reply.code.is_success();
+        // [RFC7641-4.4-1] [RFC7641-4.4-2] [RFC7641-4.4-3]
         let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
         let mut outline = Outline::new(Type::Confirmable, reply.code, 0, Token::EMPTY);
+        // [RFC7641-4.2-5]
         outline.observe = success.then_some(sequence);
         outline.size2 = Some(total);
         outline.payload = payload;
@@ -118,11 +120,13 @@ impl Endpoint<'_> {
             if o.state != State::Here || o.resource != resource {
                 continue;
             }
+            // [RFC7641-4.1-1] [RFC7641-4.3.1-1] [RFC7641-4.5-1]
             let old = core::mem::replace(&mut o.note, sequence);
             o.due = true;
             // [RFC7641-4.5-3] [RFC7641-7-1]
             let silent = coarse(now).wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
             o.confirmable = reply.confirmable || silent;
+            // [RFC7641-4.2-2] [RFC7641-4.2-4]
             if !success {
                 o.state = State::Ending;
             }
@@ -140,6 +144,7 @@ impl Endpoint<'_> {
 
     /// Where an observer that registers goes: the place it has, or a free one.
     pub(super) fn observer_place(&self, peer: Peer, token: &Token) -> Option<usize> {
+        // [RFC7641-4.1-2]
         let known = self.observers.iter().position(|o| o.is(peer, token));
         known.or_else(|| self.observers.iter().position(|o| o.state == State::Free))
     }
@@ -172,6 +177,7 @@ impl Endpoint<'_> {
     pub(super) fn lose_observer(&mut self, place: usize) {
         self.settle(place);
         if let Some(o) = self.observers.get_mut(place) {
+            // [RFC7641-4.5-2]
             o.state = if o.state == State::Ending { State::Free } else { State::Gone };
         }
     }
@@ -253,6 +259,7 @@ impl Endpoint<'_> {
         let Owner::Observer(place) = f.owner else { return };
         if let Some(o) = self.observers.get_mut(usize::from(place)).filter(|o| o.due) {
             o.due = false;
+            // [RFC7641-4.4-4]
             if f.tries != 0 {
                 f.mid = mid;
                 self.mid = mid.wrapping_add(1);
@@ -269,6 +276,7 @@ impl Endpoint<'_> {
         let total = kept.options.uint(option::SIZE2).unwrap_or(0);
         let size = block::size(o.szx);
         let more = total > size;
+        // [RFC7641-4.2-1]
         let mut outline = Outline::new(ty, kept.code, mid, o.token);
         outline.block2 = more.then_some(Block { num: 0, more, szx: o.szx });
         let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());

@@ -113,6 +113,8 @@ pub(super) fn not_understood_in_response(options: Options<'_>, extra: &[u16]) ->
 
 /// Whether there is a critical option that must be refused: unknown here and not in `extra`, of a wrong length, or one
 /// too many of its kind (RFC 7252 §5.4.1, §5.4.3, §5.4.5).
+// [RFC7252-5.4.1-1] [RFC7252-5.4.1-2] [RFC7252-5.4.1-3] [RFC7252-5.4.1-4] [RFC7252-5.4.3-1] [RFC7252-5.4.5-2]
+// [RFC7959-2.1-1]
 pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {
     let mut last = 0;
     options.into_iter().any(|o| {
@@ -156,6 +158,7 @@ impl Opt<'_> {
 
 /// Reads an unsigned integer of up to four bytes (RFC 7252 §3.2).
 #[must_use]
+// [RFC7252-3.2-1]
 pub fn uint(value: &[u8]) -> Option<u32> {
     (value.len() <= 4).then(|| value.iter().fold(0_u32, |n, &byte| (n << 8) | u32::from(byte)))
 }
@@ -209,6 +212,7 @@ impl<'a> Options<'a> {
         let options = Self { rest: options, number: 0 };
         match rest {
             [] => Ok((options, rest)),
+            // [RFC7252-3-4]
             [_marker] => Err(Violation::EmptyPayload),
             [_marker, payload @ ..] => Ok((options, payload)),
         }
@@ -281,6 +285,7 @@ fn open(head: u8, bytes: &[u8], at: usize, number: &mut u16) -> Result<(usize, u
     let mut at = at.wrapping_add(1);
     let (mut delta, mut len) = (u32::from(head >> 4), u32::from(head & 0x0F));
     if delta > 12 {
+        // [RFC7252-3.1-2] [RFC7252-3.1-3]
         (delta, at) = extended(bytes, at, delta).ok_or(Violation::OptionDelta)?;
     }
     if len > 12 {

@@ -113,6 +113,7 @@ impl Endpoint<'_> {
         let Some(Ok(kept)) = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
+        // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, token);
         match t.phase() {
             Phase::Leaving => outline.observe = Some(1),
@@ -134,6 +135,7 @@ impl Endpoint<'_> {
                     outline.block2 = Some(Block::at(0, false, t.szx));
                 }
             }
+            // [RFC7959-2.2-1] [RFC7959-2.3-3] [RFC7959-2.4-1]
             _ if flight.offset != 0 || t.szx < Block::MAX_SZX => {
                 outline.block2 = Some(Block::at(flight.offset, false, t.szx));
             }

@@ -41,6 +41,7 @@ impl Endpoint<'_> {
         }
         let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
         let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
+        // [RFC7252-4.2-2] [RFC7252-4.3-2] [RFC7252-4.4-1] [RFC7252-5.2.2-1] [RFC7252-5.3.1-1]
         let (ty, mid) = match seen.answer {
             Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
             Answer::Pending => (Type::NonConfirmable, self.mid),
@@ -51,6 +52,7 @@ impl Endpoint<'_> {
         let success = reply.code.is_success();
         let mut outline = Outline::new(ty, reply.code, mid, id.token);
         let mut options = reply.options;
+        // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
         match cut(&reply.body, if success { offset } else { 0 }, size)? {
             Some((payload, total)) => {
                 let end = offset.saturating_add(size);
@@ -74,6 +76,7 @@ impl Endpoint<'_> {
             more: b.more && more,
             ..b
         });
+        // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observe && outline.code.is_success());
         let place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
         outline.observe = place.map(|_| self.sequence);
@@ -127,6 +130,7 @@ impl Endpoint<'_> {
 
     /// Answers by a code alone. Without room for it the message counts as lost.
     fn answer_at_once(&mut self, now: Instant, id: &RequestId, code: Code) {
+        // [RFC7252-5.5.2-1]
         let done = self.respond(now, id, &Reply::new(code, &[]));
         if let (Err(_), Some(seen)) = (done, self.find_seen(now, id.peer, id.mid).and_then(|i| self.seen.get_mut(i))) {
             *seen = Seen::EMPTY;
@@ -146,6 +150,7 @@ impl Endpoint<'_> {
             Some(value) if matches!(message.code, Code::GET | Code::FETCH) && value.len() <= 3 => option::uint(value),
             _ => None,
         };
+        // [RFC7252-5.3.1-2] [RFC7959-2.2-1] [RFC7959-2.4-1]
         let id = RequestId {
             peer,
             token: message.token,
@@ -174,8 +179,10 @@ impl Endpoint<'_> {
         let further = id.block1.is_some_and(|b| b.more || b.num != 0) || id.block2.is_some_and(|b| b.num != 0);
         let harmless = message.code.is_idempotent() || further;
         let refused = option::not_understood(options, self.config.understood);
+        // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
         let proxied = options.get(option::PROXY_URI).or(options.get(option::PROXY_SCHEME)).is_some();
         let whole = |b: Block| !b.more || usize::try_from(b.size()) == Ok(message.payload.len());
+        // [RFC7959-2.2-2] [RFC7959-2.3-1]
         let sound = block1 != Some(None) && block2 != Some(None) && id.block1.is_none_or(whole);
         let verdict = if refused {
             Some(Code::BAD_OPTION)
@@ -208,6 +215,7 @@ impl Endpoint<'_> {
             self.answer_at_once(now, &id, code);
             return None;
         }
+        // [RFC7641-4.1-4]
         if observe == Some(1) {
             self.deregister(peer, &message.token);
         }
@@ -218,6 +226,7 @@ impl Endpoint<'_> {
     fn on_duplicate(&mut self, now: Instant, index: usize, id: &RequestId) -> bool {
         let Some(seen) = self.seen.get_mut(index).filter(|s| s.confirmable) else { return false };
         match seen.answer {
+            // [RFC7252-4.2-7] [RFC7252-5.2.2-2]
             Answer::Acked | Answer::Done | Answer::Replied => seen.due = true,
             Answer::Forgotten => {
                 seen.answer = Answer::Pending;

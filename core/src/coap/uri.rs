@@ -287,6 +287,7 @@ pub fn compose<'o>(
 }
 
 fn escape(w: &mut Writer<'_>, bytes: &[u8], plain: fn(u8) -> bool) {
+    // [RFC7252-6.5-1]
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
         if plain(byte) {
@@ -577,6 +578,7 @@ mod tests {
         assert_eq!(resolve("coap://host/abc", "d", &mut [0; 9]), Err(Misuse::OutOfRange));
     }
 
+    /// [RFC7252-6.5-1] [RFC7252-6.1-1]: upper case in escapes; no host without a name
     #[test]
     fn options_compose_to_the_uri_again() {
         for text in [

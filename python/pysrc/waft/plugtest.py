@@ -63,10 +63,12 @@ class Stored:
 
     def reply(self, asked: Asked) -> Reply:
         """2.05, 2.03 to who has it already, or 4.06 to who wants another format (RFC 7252 §5.10.4, §5.10.6)."""
+        # [RFC7252-5.10.4-1]
         if asked.uint(ACCEPT) not in (None, self.form):
             return Reply(Code.NOT_ACCEPTABLE)
         etag = ((ETAG, self.etag),)
         if self.etag in asked.values(ETAG):
+            # [RFC7252-5.9.1.3-1]
             return Reply(Code.VALID, options=etag)
         return Reply(Code.CONTENT, self.payload, self.form, etag)
 
@@ -100,6 +102,9 @@ def _pumping(turn: int) -> bytes:
 
 
 #: What ``/.well-known/core`` lists: targets and their attributes (RFC 6690).
+#: [RFC7252-7.2.1-1] [RFC7641-6-1] [RFC7641-6-2]
+#: [TD_COAP_LINK_01] [TD_COAP_LINK_02] [TD_COAP_LINK_03] [TD_COAP_LINK_04] [TD_COAP_LINK_05] [TD_COAP_LINK_06] [TD_COAP_LINK_07]
+#: [TD_COAP_LINK_08]
 LINKS: list[tuple[str, dict[str, str]]] = [
     ("/test", {"title": "Default test resource", "ct": "0"}),
     ("/seg1/seg2/seg3", {"title": "Long path resource"}),
@@ -124,8 +129,9 @@ LINKS: list[tuple[str, dict[str, str]]] = [
     ("/path", {"title": "Hierarchical link descriptions", "ct": "40"}),
     ("/validate", {"title": "Resource that varies, with ETag"}),
 ]
+#: [TD_COAP_LINK_09]
 SUB_LINKS = [(f"/path/sub{n}", {"title": f"Sub-resource {n}"}) for n in (1, 2, 3)]
-#: Served by PUT, absent at first.
+#: Served by PUT, absent at first. [TD_COAP_CORE_23]
 CREATED_BY_PUT = {("create1",), ("create2",), ("create3",)}
 
 
@@ -140,14 +146,20 @@ class Plugtest:
         self._created = 0
         self.stored: OrderedDict[Path, Stored] = OrderedDict(
             {
+                # [TD_COAP_CORE_01] [TD_COAP_CORE_05] [TD_COAP_CORE_10] [TD_COAP_CORE_12] [TD_COAP_CORE_15]
                 ("test",): Stored(b"The resource of the default test"),
+                # [TD_COAP_CORE_21] [TD_COAP_CORE_22]
                 ("validate",): Stored(b"A resource that varies"),
+                # [TD_COAP_BLOCK_03]
                 ("large-update",): Stored(LARGE),
             }
         )
         self.observables: dict[Path, Observable] = {
+            # [TD_COAP_OBS_01] [TD_COAP_OBS_05] [TD_COAP_OBS_06] [TD_COAP_OBS_10] [TD_COAP_OBS_11] [TD_COAP_OBS_12]
             ("obs",): Observable(self._number(), True, _clock),
+            # [TD_COAP_OBS_02]
             ("obs-non",): Observable(self._number(), False, _clock),
+            # [TD_COAP_OBS_13] [TD_COAP_OBS_14]
             ("obs-large",): Observable(self._number(), True, _large),
             ("obs-pumping",): Observable(self._number(), True, _pumping),
             ("obs-pumping-non",): Observable(self._number(), False, _pumping),
@@ -170,6 +182,7 @@ class Plugtest:
             return self._observable(path, asked)
         if path in CREATED_BY_PUT or path in self.stored:
             return self._stored(path, asked)
+        # [RFC7252-5.8-1]
         method = _METHODS.get((path, asked.code))
         if method is not None:
             return method(self, asked)
@@ -179,24 +192,28 @@ class Plugtest:
 
     def _stored(self, path: Path, asked: Asked) -> Reply:
         now = self.stored.get(path)
-        # RFC 7252 §5.10.8: conditions come first.
+        # Conditions come first. [RFC7252-5.10.8-1] [RFC7252-5.10.8-2]
         wanted = asked.values(IF_MATCH)
         if wanted and (now is None or not any(tag in (b"", now.etag) for tag in wanted)):
             return Reply(Code.PRECONDITION_FAILED)
         if asked.values(IF_NONE_MATCH) and now is not None:
             return Reply(Code.PRECONDITION_FAILED)
+        # [RFC7252-5.1-1] [RFC7252-5.1-2] [RFC7252-5.5-1]
         match asked.code:
             case Code.GET:
                 return now.reply(asked) if now is not None else Reply(Code.NOT_FOUND)
+            # [TD_COAP_CORE_03] [TD_COAP_CORE_07]
             case Code.PUT:
                 self.stored[path] = Stored(asked.payload, asked.uint(CONTENT_FORMAT) or TEXT)
                 return Reply(Code.CREATED if now is None else Code.CHANGED)
+            # [TD_COAP_CORE_02] [TD_COAP_CORE_06]
             case Code.DELETE:
                 if path in _OFFERED:
                     self.stored[path] = Stored(_OFFERED[path])
                 else:
                     self.stored.pop(path, None)
                 return Reply(Code.DELETED)
+            # [TD_COAP_CORE_04] [TD_COAP_CORE_08] [TD_COAP_CORE_18]
             case Code.POST if path == ("test",):
                 return self._create(("location1", "location2", "location3"), asked)
         return Reply(Code.METHOD_NOT_ALLOWED)
@@ -227,12 +244,15 @@ class Plugtest:
                 changed = form != one.state().form
                 one.put = Stored(asked.payload, form)
                 if changed:
-                    # RFC 7641 §4.2: a notification would have another format than the client was told.
+                    # A notification would have another format than the client was told.
+                    # [RFC7641-4.2-3] [RFC7641-4.2-4] [TD_COAP_OBS_08]
                     self._end(one, Code.NOT_ACCEPTABLE)
                 else:
+                    # [TD_COAP_OBS_09]
                     self._tell(path)
                 return Reply(Code.CHANGED)
             case Code.DELETE:
+                # [TD_COAP_OBS_07]
                 one.put = None
                 self._end(one, Code.NOT_FOUND)
                 return Reply(Code.DELETED)
@@ -242,6 +262,7 @@ class Plugtest:
         one = self.observables[path]
         if self._server is not None:
             state = one.state()
+            # [RFC7641-4.3.1-2] [RFC7641-4.3.1-3]
             options = ((ETAG, state.etag), (MAX_AGE, coap.uint(max(1, round(self.period)))))
             reply = Reply(Code.CONTENT, state.payload, state.form, options)
             self._server.notify(one.number, reply, confirmable=one.confirmable)
@@ -301,7 +322,7 @@ class Plugtest:
         return Reply(Code.CHANGED, asked.payload.upper() + LARGE, TEXT)
 
     def _obs_reset(self, asked: Asked) -> Reply:
-        """The observers stay with a number that is told nothing any more, until they are surely gone."""
+        """[TD_COAP_OBS_04]: the observers stay with a number that is told nothing any more, until they are surely gone."""
         one = self.observables[("obs",)]
         old = Observable(one.number, True, one.body)
         one.number = self._number()
@@ -313,15 +334,23 @@ class Plugtest:
 #: What answers what, besides what is stored or observed.
 _METHODS: dict[tuple[Path, Code], Callable[[Plugtest, Asked], Reply | Awaitable[Reply]]] = {
     ((".well-known", "core"), Code.GET): Plugtest._core,
+    # [TD_COAP_CORE_13]
     (("seg1", "seg2", "seg3"), Code.GET): Plugtest._name,
+    # [TD_COAP_CORE_14]
     (("query",), Code.GET): Plugtest._query,
+    # [TD_COAP_CORE_09] [TD_COAP_CORE_11] [TD_COAP_CORE_16] [TD_COAP_CORE_17]
     (("separate",), Code.GET): Plugtest._separate,
+    # [TD_COAP_BLOCK_01] [TD_COAP_BLOCK_02] [TD_COAP_BLOCK_06]
     (("large",), Code.GET): Plugtest._large,
     (("large-separate",), Code.GET): Plugtest._large_separate,
+    # [TD_COAP_BLOCK_04]
     (("large-create",), Code.POST): Plugtest._large_create,
+    # [TD_COAP_BLOCK_05]
     (("large-post",), Code.POST): Plugtest._large_post,
     (("obs-reset",), Code.POST): Plugtest._obs_reset,
+    # [TD_COAP_CORE_19]
     (("location-query",), Code.POST): Plugtest._location_query,
+    # [TD_COAP_CORE_20]
     (("multi-format",), Code.GET): Plugtest._multi_format,
     (("path",), Code.GET): Plugtest._path,
     **{((name,), Code.GET): Plugtest._name for name in ("link1", "link2", "link3")},

@@ -303,6 +303,38 @@ fn a_long_question_has_a_long_answer() {
     }
 }
 
+/// [RFC7252-5.4.5-1] [RFC7252-5.10.6.1-1] [RFC7252-5.10.7-2]: what a response may not have is not taken from the host.
+#[test]
+fn the_options_of_a_response_are_checked() {
+    let one = |number, value| Opt { number, value };
+    for wrong in [
+        [one(option::CONTENT_FORMAT, b""), one(option::CONTENT_FORMAT, b"")],
+        [one(option::MAX_AGE, b""), one(option::MAX_AGE, b"\x01")],
+        [one(option::ETAG, b"a"), one(option::ETAG, b"b")],
+        [one(option::LOCATION_PATH, b"a"), one(option::LOCATION_PATH, b"..")],
+        [one(option::LOCATION_PATH, b"."), one(option::LOCATION_PATH, b"a")],
+    ] {
+        let mut server = endpoint();
+        let id = request(give(&mut server, T0, &message(CON, Code::POST, 1, b"t", &[], b"")));
+        let refused = Err(crate::Misuse::InvalidOption.into());
+        let reply = Reply { options: &wrong, ..Reply::new(Code::CREATED, b"") };
+        assert_eq!(server.respond(T0, &id, &reply), refused, "{wrong:?}");
+        assert_eq!(server.notify(T0, Resource(1), &reply).err(), refused.err());
+    }
+}
+
+/// [RFC7252-4.2-6]: who slept through MAX_TRANSMIT_SPAN does not send again, and still takes the answer.
+#[test]
+fn nothing_is_sent_again_after_its_time() {
+    for (asleep, sends) in [(44, true), (46, false), (90, false)] {
+        let mut client = endpoint();
+        client.request(T0, Peer(7), &Request::get("/x")).unwrap();
+        let (mid, token) = fly(&mut client, T0);
+        assert_eq!(!sent(&mut client, seconds(asleep)).is_empty(), sends, "after {asleep} s");
+        assert!(give(&mut client, seconds(asleep), &response(ACK, mid, &token, &[], b"x")).is_some());
+    }
+}
+
 /// RFC 7959 §2.7: the rest of a long answer to a POST is fetched by POSTs, however many it takes.
 #[test]
 fn the_blocks_of_an_answer_to_a_post_hold_no_places() {

@@ -95,11 +95,13 @@ class CoapServer(DatagramDriver):
     A handler that gives a ``Reply`` is answered for at once, the response riding on the acknowledgement; one that gives an
     awaitable is acknowledged for, and its response follows separately. A body that comes by Block1 is put together before the
     handler sees it (RFC 7959 §2.5, atomically); an answer to a request that is no GET is kept until its blocks are
-    fetched. A handler that raises is answered 5.00, and the exception goes to the event loop's handler.
+    fetched. No more than ``max_bodies`` of either are kept. A handler that raises is answered 5.00, and the exception goes to the event loop's handler.
     """
 
-    def __init__(self, handler: Handler, *, szx: int = 6, max_body: int = 1 << 20, max_bodies: int = 64) -> None:
-        self.endpoint = coap.Endpoint(seed=secrets.randbits(63), szx=szx)
+    def __init__(
+        self, handler: Handler, *, szx: int = 6, max_body: int = 1 << 20, max_bodies: int = 64, observers: int = 256
+    ) -> None:
+        self.endpoint = coap.Endpoint(seed=secrets.randbits(63), szx=szx, observers=observers)
         super().__init__(self.endpoint)
         self._handler = handler
         self._max_body = max_body
@@ -153,7 +155,8 @@ class CoapServer(DatagramDriver):
 
     def _asked(self, event: coap.Request) -> None:
         blocks = {number: value for number, value in event.options if number in (BLOCK1, BLOCK2)}
-        # Whose body it is, and for what: blocks of one body have all else in common (RFC 7959 §2.4, §2.5).
+        # Whose body it is, and for what: blocks of one body have all else in common, Content-Format among it (RFC 7959 §2.4,
+        # §2.5). [RFC7959-2.3-6]
         rest = tuple(o for o in event.options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2))
         key = (event.id.peer, int(event.code), rest)
         offset, _ = event.id.wanted
@@ -192,6 +195,7 @@ class CoapServer(DatagramDriver):
     def _take(self, key: Any, event: coap.Request) -> tuple[Code, bytes | None]:
         """A block of a body: the whole of it at its end, else the code that asks for more or refuses it."""
         body = self._uploads.get(key) if event.offset else bytearray()
+        # [RFC7959-2.5-1]
         if body is None or event.offset > len(body):
             return Code.REQUEST_ENTITY_INCOMPLETE, None
         if event.offset + len(event.payload) > self._max_body:

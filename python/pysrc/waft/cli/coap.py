@@ -256,6 +256,7 @@ def discover(
 
 @app.command()
 def plugtest(
+    # [RFC7252-7.1-1]
     port: Annotated[int, typer.Option(min=0, max=65535, help="UDP port; 0 takes a free one.")] = 5683,
     host: Host = "127.0.0.1",
     period: Annotated[float, typer.Option(min=0.05, help="Seconds between changes of what is observed.")] = 5.0,
