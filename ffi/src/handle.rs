@@ -130,6 +130,7 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
     Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
 }
 
+#[inline(never)]
 fn check<T>(pointer: *const T, len: usize) -> Result<(), Misuse> {
     if pointer.is_null() {
         return Err(Misuse::NullPointer);

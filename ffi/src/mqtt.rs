@@ -287,16 +287,16 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
         if will {
             flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
         }
-        let (client_id, topic, username) = (c.client_id.as_bytes(), c.will_topic.as_bytes(), c.username.as_bytes());
-        let mut strings = [None; 5];
-        for (n, bytes) in [client_id, topic, c.will_payload, username, c.password].into_iter().enumerate() {
-            // What has to be there may be empty, and then a NULL pointer.
-            let there = n == 0 || (n == 2 && will) || (n != 2 && !bytes.data.is_null());
-            if let (true, Some(string)) = (there, strings.get_mut(n)) {
-                // SAFETY: C lends what `connect` names, too.
-                *string = Some(unsafe { bytes.lent() }?);
-            }
-        }
+        // SAFETY: C lends what `connect` names, too.
+        let strings = unsafe {
+            [
+                Some(c.client_id.as_bytes().lent()?),
+                c.will_topic.as_bytes().lent_if_any()?,
+                if will { Some(c.will_payload.lent()?) } else { None },
+                c.username.as_bytes().lent_if_any()?,
+                c.password.lent_if_any()?,
+            ]
+        };
         Ok(client.connect_raw(instant(now), Peer(peer), &RawConnect { strings, flags, keep_alive: c.keep_alive })?)
     })())
 }

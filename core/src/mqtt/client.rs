@@ -48,11 +48,7 @@ mod tests;
 mod write;
 
 use super::{Connect, ConnectReturnCode, Error, PacketId, Publish, QoS, packet::MAX_REMAINING};
-use crate::{
-    Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage,
-    time::Clock,
-    timer::{Timer, Timers},
-};
+use crate::{Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, time::Clock};
 use flow::{Excuse, Link};
 use raw::{RawConnect, Told};
 pub use slots::InFlight;
@@ -192,20 +188,8 @@ pub enum State {
     Disconnecting,
 }
 
-/// The two deadlines.
-#[derive(Debug, Clone, Copy)]
-enum Deadline {
-    /// Time for a PINGREQ.
-    Idle,
-    /// The answer to CONNECT or PINGREQ is overdue.
-    Answer,
-}
-
-impl Timer for Deadline {
-    fn index(self) -> usize {
-        self as usize
-    }
-}
+/// Of a deadline that is not set: the end of time, which nobody lives to see.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
 
 /// The packet that is being sent, perhaps in pieces.
 #[derive(Debug, Clone, Copy, Default)]
@@ -214,9 +198,7 @@ struct Sending {
     /// message being streamed.
     sent: usize,
     end: usize,
-    /// Where the window for the payload begins.
-    header: usize,
-    /// How much payload has been put into the window so far, of how much.
+    /// How much payload has been taken of a message being streamed, of how much.
     taken: u32,
     total: u32,
 }
@@ -242,7 +224,10 @@ struct Receiving {
 #[derive(Debug)]
 pub struct Client<'a> {
     clock: Clock,
-    timers: Timers<2>,
+    /// Time for a PINGREQ.
+    idle: Instant,
+    /// The answer to CONNECT or PINGREQ is overdue.
+    answer: Instant,
     // From the configuration.
     answer_timeout: Duration,
     max_payload: u32,
@@ -252,6 +237,8 @@ pub struct Client<'a> {
     /// What is in flight. The CONNECT stands at the end of the memory.
     slots: Slots<'a>,
     sending: Sending,
+    /// [`output::stream`] as soon as a message is streamed, so that a program that streams none has nothing of it.
+    stream: fn(&mut Client<'_>, usize, &mut Told<'_>),
     receiving: Receiving,
     peer: Peer,
     /// Bytes of the last CONNECT, and so room that the next one finds.
@@ -270,8 +257,8 @@ pub struct Client<'a> {
     heard: bool,
     /// What PINGRESP may be waited for longer for.
     excuse: Excuse,
-    /// To be told by [`Client::poll_output`].
-    closed: Option<CloseReason>,
+    /// A place besides the one found last may have something to send: set with one, and taken back when none is found.
+    due: bool,
 }
 
 impl<'a> Client<'a> {
@@ -280,7 +267,8 @@ impl<'a> Client<'a> {
     pub fn new(config: Config, arena: impl Into<Storage<'a, u8>>, table: impl Into<Storage<'a, InFlight>>) -> Self {
         Self {
             clock: Clock::START,
-            timers: Timers::STOPPED,
+            idle: NEVER,
+            answer: NEVER,
             answer_timeout: config.answer_timeout,
             max_payload: config.max_payload,
             max_packet: config.max_packet,
@@ -288,18 +276,19 @@ impl<'a> Client<'a> {
             manual_ack: config.manual_ack,
             slots: Slots::new(table.into(), arena.into(), config.keep_free),
             sending: Sending::default(),
+            stream: output::no_stream,
             receiving: Receiving::default(),
             peer: Peer(0),
             reserve: 0,
             next_id: PacketId::FIRST,
             keep_alive: 0,
-            link: Link::Closed,
+            link: Link::Closed(None),
             clean_session: true,
             leaving: false,
             ping: false,
             heard: false,
             excuse: Excuse::None,
-            closed: None,
+            due: false,
         }
     }
 
@@ -309,7 +298,7 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn state(&self) -> State {
         match self.link {
-            Link::Closed => State::Closed,
+            Link::Closed(_) => State::Closed,
             _ if self.leaving => State::Disconnecting,
             Link::Greeting | Link::Connecting => State::Connecting,
             Link::Connected => State::Connected,
@@ -352,7 +341,7 @@ impl<'a> Client<'a> {
     /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
     /// known.
     pub fn connection_lost(&mut self, now: Instant) {
-        self.clock.advance(now);
+        self.tick(now);
         self.lost();
     }
 
@@ -362,7 +351,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// [`Misuse::NotConnected`].
     pub fn disconnect(&mut self, now: Instant) -> Result<(), Error> {
-        self.clock.advance(now);
+        self.tick(now);
         self.may_send()?;
         self.leaving = true;
         Ok(())
@@ -382,8 +371,7 @@ impl<'a> Client<'a> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        let len = u32::try_from(payload.len()).map_err(|_| Misuse::OutOfRange)?;
-        self.queue_publish(now, topic.as_bytes(), len, Some(payload), qos, retain)
+        self.publish_raw(now, topic.as_bytes(), payload, qos, retain)
     }
 
     /// Publishes a message of any length: when its turn comes, and again after a reconnect if it was not acknowledged,
@@ -399,7 +387,7 @@ impl<'a> Client<'a> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        self.queue_publish(now, topic.as_bytes(), len, None, qos, retain)
+        self.publish_streamed_raw(now, topic.as_bytes(), len, qos, retain)
     }
 
     /// Gives payload that [`Event::PayloadWanted`] asked for, from the offset it named on. Returns how many of the
@@ -408,7 +396,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// [`Misuse::WrongState`]: none is wanted now.
     pub fn payload(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
-        self.clock.advance(now);
+        self.tick(now);
         self.fill_window(bytes).ok_or_else(|| Misuse::WrongState.into())
     }
 
@@ -439,7 +427,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// [`Misuse::UnknownId`]: no whole message with this identifier waits for it.
     pub fn acknowledge(&mut self, now: Instant, id: PacketId) -> Result<(), Error> {
-        self.clock.advance(now);
+        self.tick(now);
         Ok(self.acknowledged(id)?)
     }
 
@@ -449,7 +437,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// [`Misuse::WrongState`]: there is nothing to come of a message.
     pub fn refuse(&mut self, now: Instant) -> Result<(), Error> {
-        self.clock.advance(now);
+        self.tick(now);
         if self.receiving.left == 0 {
             return Err(Misuse::WrongState.into());
         }
@@ -468,35 +456,33 @@ impl<'a> Client<'a> {
     /// [`Error::Peer`](crate::Error::Peer): the server broke the protocol; the connection is closed, close the stream.
     /// [`Misuse::NotConnected`], [`Misuse::UnknownId`] (another peer's bytes).
     pub fn handle_input<'i>(&mut self, now: Instant, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
+        self.tick(now);
+        if let Some(handled) = self.acknowledgement_in(input) {
+            return Ok(handled);
+        }
         let mut told = Told::NOTHING;
-        self.handle_input_raw(now, input, &mut told)?;
+        self.take_in(input, &mut told)?;
         Ok(told.handled())
     }
 
     /// Lets the keep-alive and the waiting for answers run out.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
-        self.timed_out(now);
+        self.tick(now);
+        self.timed_out();
     }
 
     /// The next bytes for the server, which may be several packets or part of one: any `out` of 4 bytes will do.
     pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let mut told = Told::NOTHING;
-        let len = self.poll_output_raw(now, out, &mut told);
-        if len != 0 {
-            return Output::Transmit { peer: self.peer, bytes: out.get(..len).unwrap_or(&[]) };
-        }
-        match told.event() {
-            Some(event) => Output::Event(event),
-            None if told.needed != 0 => Output::BufferTooSmall { needed: told.needed },
-            None => Output::Timeout(self.next_timeout()),
-        }
+        self.tick(now);
+        self.timed_out();
+        // Most calls find nothing.
+        if self.is_quiet() { Output::Timeout(self.next_timeout()) } else { self.put_out_some(out) }
     }
 
     /// When to call [`Client::handle_timeout`].
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        Some(self.idle.min(self.answer)).filter(|at| *at != NEVER)
     }
 }
 

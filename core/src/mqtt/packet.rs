@@ -9,8 +9,8 @@ mod encode;
 mod tests;
 
 pub use decode::{Decoded, decode, decode_from_client, decode_from_server};
+pub(super) use encode::header;
 pub use encode::{encode_ack, encode_subscribe, encode_unsubscribe, subscribe_len, unsubscribe_len};
-pub(super) use encode::{framed, header};
 
 use crate::{
     error::{Misuse, numbered},

@@ -32,17 +32,17 @@
 //! DUP if it had been sent (`[MQTT-3.3.1-1]`), and of what is the server's only QoS 2 stays. A server that comes back
 //! without the session starts its identifiers anew, so these are forgotten too.
 
-use super::{Client, CloseReason, Deadline, Due, InFlight, Receiving, Sending};
+use super::{Client, CloseReason, Due, InFlight, NEVER, Receiving, Sending};
 use crate::{
     Duration, Instant, Misuse, Peer,
     mqtt::{PacketId, Violation},
-    timer::Timers,
 };
 
 /// What the connection has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
-    Closed,
+    /// Why is still to be told, if it is known.
+    Closed(Option<CloseReason>),
     Greeting,
     Connecting,
     Connected,
@@ -61,56 +61,56 @@ pub(super) enum Excuse {
     Spent,
 }
 
-/// How far a message or subscription has come. Those of ours are `due` until sent; [`Step::PubAck`],
-/// [`Step::PubRec`] and [`Step::PubComp`] always are.
+/// How far a message or subscription has come. Those of ours are `due` until sent. Where no packet is kept, what is sent
+/// is an acknowledgement, and the step's number is its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Step {
     /// Ours at QoS 0.
-    Message0,
+    Message0 = 0,
     /// Ours at QoS 1: PUBACK is to come.
-    Message1,
+    Message1 = 1,
     /// Ours at QoS 2: PUBREC is to come.
-    Message2,
+    Message2 = 2,
     /// SUBACK is to come.
-    Subscribe,
+    Subscribe = 3,
     /// UNSUBACK is to come.
-    Unsubscribe,
+    Unsubscribe = 4,
     /// Ours at QoS 2, PUBREL: PUBCOMP is to come.
-    Release,
+    Release = 0x62,
     /// Theirs at QoS 1: the payload is on its way.
-    Arriving1,
+    Arriving1 = 5,
     /// Theirs at QoS 2, likewise.
-    Arriving2,
+    Arriving2 = 6,
     /// Theirs at QoS 1: the application has it and has not acknowledged.
-    Held1,
+    Held1 = 7,
     /// Theirs at QoS 2, likewise.
-    Held2,
+    Held2 = 8,
     /// Theirs at QoS 2, likewise, but over an earlier connection: the server is going to send it again.
-    Kept2,
-    /// PUBACK is to be sent.
-    PubAck,
-    /// PUBREC is to be sent.
-    PubRec,
+    Kept2 = 9,
     /// Theirs at QoS 2: PUBREL is to come.
-    Known,
+    Known = 10,
+    /// PUBACK is to be sent.
+    PubAck = 0x40,
+    /// PUBREC is to be sent.
+    PubRec = 0x50,
     /// PUBCOMP is to be sent.
-    PubComp,
+    PubComp = 0x70,
 }
 
 impl Step {
     pub(super) fn is_ours(self) -> bool {
-        self <= Self::Release
+        self.is_kept() || self == Self::Release
     }
 
     /// Its packet is kept.
     pub(super) fn is_kept(self) -> bool {
-        self < Self::Release
+        self <= Self::Unsubscribe
     }
 
     /// Who comes to it has something to send.
     fn sends(self) -> bool {
-        self.is_ours() || matches!(self, Self::PubAck | Self::PubRec | Self::PubComp)
+        self.is_kept() || self > Self::Known
     }
 }
 
@@ -225,13 +225,12 @@ impl Client<'_> {
     // ---- the connection
 
     /// 1 → 2
-    pub(super) fn opened(&mut self, now: Instant, peer: Peer, clean_session: bool, keep_alive: u16) {
+    pub(super) fn opened(&mut self, peer: Peer, clean_session: bool, keep_alive: u16) {
         self.peer = peer;
         self.clean_session = clean_session;
         self.keep_alive = keep_alive;
-        self.closed = None;
         self.link = Link::Greeting;
-        self.timers.set(Deadline::Answer, now.after(self.answer_timeout));
+        self.answer = self.later(self.answer_timeout);
     }
 
     /// 3 → 4
@@ -243,17 +242,21 @@ impl Client<'_> {
             self.all(Cause::Forgotten);
         }
         self.link = Link::Connected;
-        self.timers.stop(Deadline::Answer);
+        self.answer = NEVER;
         Ok(())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.link, Link::Closed(_))
     }
 
     /// Any → 1
     pub(super) fn lost(&mut self) {
-        if self.link == Link::Closed {
+        if self.is_closed() {
             return;
         }
-        self.link = Link::Closed;
-        self.timers = Timers::STOPPED;
+        self.link = Link::Closed(None);
+        (self.idle, self.answer) = (NEVER, NEVER);
         self.sending = Sending::default();
         self.receiving = Receiving::default();
         self.leaving = false;
@@ -265,49 +268,69 @@ impl Client<'_> {
     /// Any → 1, to be told by `poll_output`.
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.lost();
-        self.closed = Some(reason);
+        self.link = Link::Closed(Some(reason));
+    }
+
+    /// Takes in the time.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.clock.advance(now);
+    }
+
+    fn later(&self, by: Duration) -> Instant {
+        self.clock.now().after(by)
     }
 
     /// Deadlines.
-    pub(super) fn timed_out(&mut self, now: Instant) {
-        if self.timers.expired(Deadline::Answer, now) {
+    #[inline]
+    pub(super) fn timed_out(&mut self) {
+        if self.idle.min(self.answer) <= self.clock.now() {
+            self.run_out();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn run_out(&mut self) {
+        let now = self.clock.now();
+        if self.answer <= now && self.answer != NEVER {
             if self.link != Link::Connected {
                 self.close(CloseReason::ConnectTimeout);
             } else if self.excuse == Excuse::None && self.is_receiving() {
-                self.await_pong(now);
+                self.await_pong();
             } else {
                 self.close(CloseReason::KeepAlive);
             }
         }
-        if self.timers.expired(Deadline::Idle, now) {
+        if self.idle <= now && self.idle != NEVER {
+            self.idle = NEVER;
             self.ping = true;
         }
     }
 
     /// The keep-alive starts again (`[MQTT-3.1.2-23]`): an eighth of it early, so that it holds though the caller's
     /// timer is late.
-    fn rest(&mut self, now: Instant) {
+    fn rest(&mut self) {
         if self.keep_alive != 0 {
-            let quiet = u64::from(self.keep_alive).wrapping_mul(875_000);
-            self.timers.set(Deadline::Idle, now.after(Duration::from_micros(quiet)));
+            self.idle = self.later(Duration::from_micros(u64::from(self.keep_alive).wrapping_mul(875_000)));
         }
         self.heard = false;
     }
 
     /// Bytes left. Sending puts the next PINGREQ off, unless nothing has been heard since it was put off last: who only
     /// sends learns too that nobody is there.
-    pub(super) fn bytes_out(&mut self, now: Instant) {
+    pub(super) fn bytes_out(&mut self) {
         if self.link != Link::Connected || self.heard {
-            self.rest(now);
+            self.rest();
         }
     }
 
     /// Bytes came. Those of the message that stands before the PINGRESP begin its time anew, and so does its end; whatever
     /// else comes does not.
-    pub(super) fn bytes_in(&mut self, now: Instant) {
+    pub(super) fn bytes_in(&mut self) {
         self.heard = true;
         if self.excuse == Excuse::UnderWay {
-            self.await_pong(now);
+            self.await_pong();
             if !self.is_receiving() {
                 self.excuse = Excuse::Spent;
             }
@@ -315,28 +338,28 @@ impl Client<'_> {
     }
 
     /// PINGRESP has its whole time from now on, and a message that is under way stands before it.
-    fn await_pong(&mut self, now: Instant) {
+    fn await_pong(&mut self) {
         self.excuse = if self.is_receiving() { Excuse::UnderWay } else { Excuse::None };
-        self.timers.set(Deadline::Answer, now.after(self.answer_timeout));
+        self.answer = self.later(self.answer_timeout);
     }
 
     /// A message is under way.
-    fn is_receiving(&self) -> bool {
+    pub(super) fn is_receiving(&self) -> bool {
         self.receiving.left != 0 || self.receiving.header != 0
     }
 
     /// PINGREQ leaves.
-    pub(super) fn pinged(&mut self, now: Instant) {
+    pub(super) fn pinged(&mut self) {
         self.ping = false;
-        self.rest(now);
-        if self.timers.get(Deadline::Answer).is_none() {
-            self.await_pong(now);
+        self.rest();
+        if self.answer == NEVER {
+            self.await_pong();
         }
     }
 
     /// PINGRESP came.
     pub(super) fn ponged(&mut self) {
-        self.timers.stop(Deadline::Answer);
+        self.answer = NEVER;
         self.excuse = Excuse::None;
     }
 
@@ -344,13 +367,14 @@ impl Client<'_> {
 
     /// PUBLISH came.
     pub(super) fn arriving(&mut self, at_2: bool, id: PacketId, dup: bool) -> Result<Admission, Violation> {
-        if let Some(slot) = self.slots.find(id, false).and_then(|index| self.slots.get(index)) {
-            if slot.due != Due::No {
+        if let Some(index) = self.slots.find(id, false) {
+            let Some(&InFlight { step, due, .. }) = self.slots.get(index) else { return Ok(Admission::NotNow) };
+            if due != Due::No {
                 return Ok(Admission::NotNow);
             }
             // §4.4 lets a server send again over the same connection, too.
-            let same = if at_2 { slot.step != Step::Held1 } else { slot.step == Step::Held1 && dup };
-            return match next(slot.step, Cause::Again) {
+            let same = if at_2 { step != Step::Held1 } else { step == Step::Held1 && dup };
+            return match next(step, Cause::Again) {
                 Ok(_) if same => Ok(Admission::Duplicate),
                 _ => Err(Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
             };
@@ -402,6 +426,7 @@ impl Client<'_> {
                 _ => return Ok(Taken::Quiet),
             };
             // Where there never will be a place for the answer, it is left out.
+            self.due = true;
             let taken = self.slots.push(InFlight { step, due: Due::Yes, id: Some(id), ..InFlight::EMPTY });
             return Ok(if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow });
         };
@@ -424,23 +449,25 @@ impl Client<'_> {
 
     /// Takes one place one step further.
     pub(super) fn apply(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
-        let Some(slot) = self.slots.get(index) else { return Ok(Taken::Quiet) };
-        let Some(step) = next(slot.step, cause)? else {
+        let Some(place) = self.slots.get_mut(index) else { return Ok(Taken::Quiet) };
+        let before = *place;
+        let Some(step) = next(before.step, cause)? else {
             self.slots.remove(index);
             return Ok(Taken::Done);
         };
-        let due = if cause != Cause::Sent && step.sends() { Due::Yes } else { Due::No };
-        if step != slot.step && slot.step == Step::Message2 {
+        place.step = step;
+        place.due = Due::No;
+        if cause != Cause::Sent && step.sends() {
+            place.due = Due::Yes;
+            self.due = true;
+        }
+        if step == Step::Release && before.step == Step::Message2 {
             // 7: the message is no longer needed, and the place moves to the end.
+            let moved = InFlight { len: 0, streamed: false, step, due: Due::Yes, ..before };
             self.slots.remove(index);
-            self.slots.push(InFlight { step, due, len: 0, streamed: false, ..slot });
-        } else {
-            if cause == Cause::Lost && slot.due != Due::Yes {
-                self.sent_before(index);
-            }
-            if let Some(place) = self.slots.get_mut(index) {
-                (place.step, place.due) = (step, due);
-            }
+            self.slots.push(moved);
+        } else if cause == Cause::Lost && before.due != Due::Yes {
+            self.sent_before(index);
         }
         Ok(Taken::Quiet)
     }

@@ -4,13 +4,13 @@
 //! [`decode_from_server`](crate::mqtt::packet::decode_from_server) does it.
 
 use super::{
-    Client, CloseReason, Receiving,
+    Client, CloseReason, Event, Receiving,
     flow::{Admission, Cause, Link, Step, Taken},
     raw::{Kind, Told},
 };
 use crate::{
-    Input, Instant, Misuse,
-    mqtt::{ConnectReturnCode, Error, PacketId, Violation, checked::whole_characters, text},
+    Handled, Input, Misuse,
+    mqtt::{ConnectReturnCode, Error, PacketId, Violation, checked::cut_off, text},
     wire::Reader,
 };
 
@@ -61,8 +61,34 @@ fn type_of(first: u8) -> Result<u8, Violation> {
 }
 
 impl Client<'_> {
-    pub(super) fn take_in<'i>(&mut self, now: Instant, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
-        if self.link == Link::Closed {
+    /// The short way of what comes most often, whole and about something: PUBACK, PUBREC and PUBCOMP. `None`: it takes the
+    /// long way, on which firmware, for less code, has everything.
+    #[inline]
+    pub(super) fn acknowledgement_in<'i>(&mut self, input: Input<'_>) -> Option<Handled<Event<'i>>> {
+        let &[first, 2, high, low, ..] = input.bytes else { return None };
+        let cause = match first {
+            0x40 => Cause::PubAck,
+            0x50 => Cause::PubRec,
+            0x70 => Cause::PubComp,
+            _ => return None,
+        };
+        let ready = self.link == Link::Connected && input.peer == self.peer && !self.is_receiving();
+        if cfg!(feature = "opt-size") || !ready {
+            return None;
+        }
+        let id = PacketId::new(u16::from_be_bytes([high, low]))?;
+        // What goes wrong changes nothing, and is found again.
+        let event = match self.answered(cause, id) {
+            Ok(Taken::Done) => Some(Event::Acknowledged { id }),
+            Ok(Taken::Quiet) => None,
+            _ => return None,
+        };
+        self.bytes_in();
+        Some(Handled { consumed: 4, needed: 0, event })
+    }
+
+    pub(super) fn take_in<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
+        if self.is_closed() {
             return Err(Misuse::NotConnected.into());
         }
         if input.peer != self.peer {
@@ -85,7 +111,7 @@ impl Client<'_> {
             return Err(violation.into());
         }
         if told.consumed != 0 {
-            self.bytes_in(now);
+            self.bytes_in();
         }
         Ok(())
     }
@@ -110,7 +136,10 @@ impl Client<'_> {
         let mut reader = Reader::new(bytes);
         let first = reader.u8().unwrap_or(0);
         let about = type_of(first)?;
-        let Some(remaining) = remaining_length(&mut reader)? else {
+        let Some(remaining) = remaining_length(&mut reader) else {
+            if bytes.len() > 4 {
+                return Err(Violation::RemainingLength);
+            }
             told.needed = 1;
             return Ok(());
         };
@@ -211,6 +240,7 @@ impl Client<'_> {
     }
 
     /// §3.3; `reader` stands behind the fixed header.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn publish_in<'i>(
         &mut self,
         first: u8,
@@ -246,7 +276,7 @@ impl Client<'_> {
             return Ok(());
         };
         let name = text::Kind::Name;
-        if !text::is_right(topic, name) && whole_characters(topic, name)? != topic.len() {
+        if !text::is_right(topic, name) && cut_off(topic, name)? != 0 {
             return Err(Violation::NotUtf8);
         }
         if topic.is_empty() {
@@ -257,6 +287,7 @@ impl Client<'_> {
     }
 
     /// Lets a message begin that is to be told if its `topic` is known. What it would consume stands in `told` already.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn begin<'i>(
         &mut self,
         first: u8,
@@ -312,6 +343,7 @@ impl Client<'_> {
     }
 
     /// Topic and packet identifier of a PUBLISH that is passed over.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn skip_header<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
         let Receiving { header, first, topic_len, left, .. } = self.receiving;
         let id_len = id_len(first);
@@ -319,10 +351,11 @@ impl Client<'_> {
         let topic = header.saturating_sub(id_len);
         let part = bytes.get(..topic).unwrap_or(bytes);
         // Nobody is told of it, and yet it has to be a topic name. A character may be cut off where more is to come.
-        let valid = whole_characters(part, text::Kind::Name)?;
-        if valid != part.len() && part.len() == topic {
+        let cut = usize::from(cut_off(part, text::Kind::Name)?);
+        if cut != 0 && part.len() == topic {
             return Err(Violation::NotUtf8);
         }
+        let valid = part.len().wrapping_sub(cut);
         if let Some(whole) = bytes.get(..header) {
             told.consumed = header;
             self.receiving.header = 0;
@@ -343,20 +376,18 @@ impl Client<'_> {
     }
 }
 
-/// §2.2.3: seven bits a byte, least significant first, at most four bytes. `None`: there is more to come.
-pub(super) fn remaining_length(reader: &mut Reader<'_>) -> Result<Option<usize>, Violation> {
-    let (mut remaining, mut shift) = (0_usize, 0_u32);
-    while let Some(byte) = reader.u8() {
+/// §2.2.3: seven bits a byte, least significant first, at most four bytes. `None`: there are more.
+#[cfg_attr(feature = "opt-size", inline(never))]
+pub(super) fn remaining_length(reader: &mut Reader<'_>) -> Option<usize> {
+    let mut remaining = 0_usize;
+    for shift in [0_u32, 7, 14, 21] {
+        let byte = reader.u8()?;
         remaining |= usize::from(byte & 0x7F) << shift;
         if byte < 0x80 {
-            return Ok(Some(remaining));
-        }
-        shift = shift.wrapping_add(7);
-        if shift == 28 {
-            return Err(Violation::RemainingLength);
+            return Some(remaining);
         }
     }
-    Ok(None)
+    None
 }
 
 /// Bytes of a PUBLISH's packet identifier.

@@ -1,43 +1,70 @@
 //! Bytes to the server.
 
 use super::{
-    Client, CloseReason, Due, InFlight, Sending,
+    Client, CloseReason, Due, Event, InFlight, Sending,
     flow::{Cause, Link, Step},
     input::{id_len, remaining_length},
     raw::{Kind, Told},
 };
 use crate::{
-    Instant,
+    Output,
     wire::{Reader, copy},
 };
 
+const PINGREQ: u8 = 0xC0;
+const DISCONNECT: u8 = 0xE0;
+
 impl Client<'_> {
+    /// Whether there is nothing to send or to tell, as most calls find.
+    pub(super) fn is_quiet(&self) -> bool {
+        let sent = !self.due && !self.ping && !self.leaving && self.sending.taken == self.sending.total;
+        sent && !matches!(self.link, Link::Greeting | Link::Closed(Some(_)))
+    }
+
+    /// [`Client::poll_output`], where there is something.
+    #[inline(never)]
+    pub(super) fn put_out_some<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let mut told = Told::NOTHING;
+        let len = self.put_out(out, &mut told);
+        if len != 0 {
+            return Output::Transmit { peer: self.peer, bytes: out.get(..len).unwrap_or(&[]) };
+        }
+        match told.event() {
+            Some(event) => Output::Event(event),
+            None if told.needed != 0 => Output::BufferTooSmall { needed: told.needed },
+            None => Output::Timeout(self.next_timeout()),
+        }
+    }
+
     /// See [`Client::poll_output_raw`].
-    pub(super) fn put_out(&mut self, now: Instant, out: &mut [u8], told: &mut Told<'_>) -> usize {
+    pub(super) fn put_out(&mut self, out: &mut [u8], told: &mut Told<'_>) -> usize {
         let mut len = 0_usize;
         // As many packets as fit: one write, one segment.
         while let Some(space) = out.get_mut(len..) {
-            match self.write_next(now, space, told) {
+            match self.write_next(space, told) {
                 0 => break,
                 more => len = len.wrapping_add(more),
             }
         }
         if len != 0 {
-            self.bytes_out(now);
-        } else if let Some(reason) = self.closed.take() {
+            self.bytes_out();
+        } else if let Link::Closed(Some(reason)) = self.link {
+            self.link = Link::Closed(None);
             told.kind = Kind::Closed;
             told.code = reason as u8;
-        } else {
-            self.ask(told);
+        } else if self.sending.taken != self.sending.total
+            && let Some(index) = self.next_due()
+        {
+            (self.stream)(self, index, told);
         }
         len
     }
 
     /// Writes the next packet, or the next part of one. 0: there is none, or it takes the room that `told` names.
-    fn write_next(&mut self, now: Instant, space: &mut [u8], told: &mut Told<'_>) -> usize {
+    fn write_next(&mut self, space: &mut [u8], told: &mut Told<'_>) -> usize {
         let due = match self.link {
             Link::Greeting => {
-                let start = self.slots.memory.len().saturating_sub(self.reserve);
+                let start = self.slots.memory.len().wrapping_sub(self.reserve);
                 let len = self.write_part(start, self.reserve, space, told);
                 if self.sending.sent == self.reserve {
                     self.sending = Sending::default();
@@ -50,68 +77,88 @@ impl Client<'_> {
         };
         let slot = due.and_then(|index| self.slots.get(index));
         let begun = slot.is_some_and(|slot| slot.due.has_begun());
-        let (packet, len) = match (due, slot) {
-            _ if self.ping && !begun => ([0xC0, 0, 0, 0], 2),
-            (Some(index), Some(slot)) => {
-                let first = match slot.step {
-                    Step::PubAck => 0x40,
-                    Step::PubRec => 0x50,
-                    Step::PubComp => 0x70,
-                    Step::Release => 0x62,
-                    _ => return self.write_kept(index, space, told),
-                };
-                let [high, low] = slot.id.map_or(0, |id| id.get()).to_be_bytes();
-                ([first, 2, high, low], 4)
+        let (mut first, mut id) = (DISCONNECT, 0);
+        if self.ping && !begun {
+            first = PINGREQ;
+        } else if let (Some(index), Some(slot)) = (due, slot) {
+            if slot.step.is_kept() {
+                return self.write_kept(index, space, told);
             }
-            _ if self.leaving => ([0xE0, 0, 0, 0], 2),
-            _ => return 0,
-        };
+            first = slot.step as u8;
+            id = slot.id.map_or(0, |id| id.get());
+        } else if !self.leaving {
+            return 0;
+        }
+        let (len, rest) = if first < PINGREQ { (4, 2) } else { (2, 0) };
         let Some(space) = space.get_mut(..len) else {
             told.needed = len;
+            self.due = true;
             return 0;
         };
-        copy(space, &packet);
-        match (packet, due) {
-            ([0xC0, ..], _) => self.pinged(now),
-            (_, Some(index)) => drop(self.apply(index, Cause::Sent)),
-            _ => self.close(CloseReason::Requested),
+        let [high, low] = id.to_be_bytes();
+        copy(space, &[first, rest, high, low]);
+        match first {
+            PINGREQ => self.pinged(),
+            DISCONNECT => self.close(CloseReason::Requested),
+            _ => {
+                let _ = self.apply(due.unwrap_or(0), Cause::Sent);
+            }
         }
         len
     }
 
     /// The place with something to send: the one begun, or the first in the order things began, and no acknowledgement
     /// before that of an earlier message (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`).
-    fn next_due(&self) -> Option<usize> {
-        let (mut held1, mut held2, mut first) = (false, false, None);
+    fn next_due(&mut self) -> Option<usize> {
+        if !self.due {
+            return None;
+        }
+        let (mut held1, mut held2, mut first, mut more) = (false, false, None, false);
         for (index, slot) in self.slots.as_slice().iter().enumerate() {
             match slot.step {
                 Step::Held1 => held1 = true,
                 Step::Held2 => held2 = true,
                 Step::PubAck if held1 => {}
                 Step::PubRec if held2 => {}
+                _ if slot.due == Due::No => {}
                 _ if slot.due.has_begun() => return Some(index),
-                _ if slot.due == Due::Yes && first.is_none() => first = Some(index),
-                _ => {}
+                _ => {
+                    more = first.is_some();
+                    first = first.or(Some(index));
+                }
             }
         }
+        self.due = more;
         first
     }
 
     /// Writes what is to be sent of a kept packet now.
     fn write_kept(&mut self, index: usize, space: &mut [u8], told: &mut Told<'_>) -> usize {
-        let Some(slot) = self.slots.get(index) else { return 0 };
         let (start, len) = self.slots.span(index);
-        if slot.due == Due::Yes {
+        if let Some(&InFlight { due: Due::Yes, streamed, .. }) = self.slots.get(index) {
+            // A whole packet leaves at once; firmware has less code without this short way.
+            if !cfg!(feature = "opt-size")
+                && !streamed
+                && let Some(space) = space.get_mut(..len)
+            {
+                copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
+                let _ = self.apply(index, Cause::Sent);
+                return len;
+            }
             self.sending = Sending { end: len, ..Sending::default() };
-            if slot.streamed {
-                self.begin_stream(index);
+            if streamed {
+                (self.stream)(self, index, told);
             }
         }
         let written = self.write_part(start, self.sending.end, space, told);
-        if self.sending.sent == self.sending.end && self.sending.taken == self.sending.total {
+        let Sending { sent, end, taken, total } = self.sending;
+        if sent == end && taken == total {
             let _ = self.apply(index, Cause::Sent);
-        } else if written != 0
-            && let Some(place) = self.slots.get_mut(index)
+            return written;
+        }
+        self.due = true;
+        if sent != 0
+            && let Some(place @ &mut InFlight { due: Due::Yes, .. }) = self.slots.get_mut(index)
         {
             place.due = Due::Begun;
         }
@@ -131,62 +178,54 @@ impl Client<'_> {
         len
     }
 
-    /// It is a header and a window.
-    fn begin_stream(&mut self, index: usize) {
+    /// Where the window of a message that is streamed begins, and how many bytes of payload are to go into it.
+    fn window(&mut self, index: usize) -> Option<(usize, usize)> {
         let packet = self.slots.packet(index);
         let mut reader = Reader::new(packet);
-        let first = reader.u8().unwrap_or(0);
-        if let Ok(Some(remaining)) = remaining_length(&mut reader)
-            && let Some(topic_len) = reader.u16()
-        {
-            let variable = usize::from(topic_len).wrapping_add(id_len(first));
-            let header = packet.len().wrapping_sub(reader.len()).wrapping_add(variable);
-            (self.sending.end, self.sending.header) = (header, header);
-            self.sending.total = u32::try_from(remaining.wrapping_sub(variable).wrapping_sub(2)).unwrap_or(0);
-        }
-    }
-
-    /// The message whose window is empty, its place in the table, and how many bytes are to go into the window.
-    fn window_wanted(&mut self) -> Option<(usize, &mut InFlight, usize)> {
-        let Sending { sent, end, header, taken, total } = self.sending;
-        if sent != end || taken == total {
-            return None;
-        }
-        let index = self.slots.as_slice().iter().position(|slot| slot.due.has_begun())?;
-        let slot = self.slots.get_mut(index)?;
-        let left = usize::try_from(total.wrapping_sub(taken)).unwrap_or(usize::MAX);
-        let window = slot.len().wrapping_sub(header).min(left);
-        Some((index, slot, window))
-    }
-
-    /// Asks for payload, once for each window.
-    fn ask(&mut self, told: &mut Told<'_>) {
-        if let Some((_, slot, len)) = self.window_wanted()
-            && slot.due == Due::Begun
-        {
-            slot.due = Due::Asked;
-            told.kind = Kind::PayloadWanted;
-            told.id = slot.id;
-            told.len = u32::try_from(len).unwrap_or(u32::MAX);
-            told.offset = self.sending.taken;
-        }
+        let first = reader.u8()?;
+        let remaining = remaining_length(&mut reader)?;
+        let variable = id_len(first).wrapping_add(reader.u16()?.into());
+        reader.take(variable)?;
+        let payload = remaining.wrapping_sub(variable).wrapping_sub(2);
+        self.sending.total = u32::try_from(payload).unwrap_or(0);
+        let left = self.sending.total.wrapping_sub(self.sending.taken);
+        let window = reader.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        Some((packet.len().wrapping_sub(reader.len()), window))
     }
 
     /// Payload that was asked for. How much of it was taken; `None` if none was asked for.
     pub(super) fn fill_window(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (index, slot, window) = self.window_wanted()?;
-        if slot.due != Due::Asked {
-            return None;
-        }
+        let index = self.slots.as_slice().iter().position(|slot| slot.due == Due::Asked)?;
+        let (header, window) = self.window(index)?;
         let len = window.min(bytes.len());
         if len != 0 {
-            slot.due = Due::Begun;
-            let header = self.sending.header;
             copy(self.slots.packet_mut(index).get_mut(header..)?, bytes.get(..len)?);
+            self.slots.get_mut(index)?.due = Due::Begun;
             self.sending.sent = header;
             self.sending.end = header.wrapping_add(len);
             self.sending.taken = self.sending.taken.wrapping_add(u32::try_from(len).unwrap_or(0));
         }
         Some(len)
+    }
+}
+
+/// What [`Client::stream`] is while nothing is streamed.
+pub(super) fn no_stream(_: &mut Client<'_>, _: usize, _: &mut Told<'_>) {}
+
+/// Begins the message at `index`, of which a header and a window are kept; or asks for payload, once for each window. Linked
+/// with `publish_streamed` and `import` only.
+pub(super) fn stream(client: &mut Client<'_>, index: usize, told: &mut Told<'_>) {
+    let Some((header, window)) = client.window(index) else { return };
+    let Some(place) = client.slots.get_mut(index) else { return };
+    match place.due {
+        Due::Yes => client.sending.end = header,
+        Due::Begun if client.sending.sent == client.sending.end => {
+            place.due = Due::Asked;
+            told.kind = Kind::PayloadWanted;
+            told.id = place.id;
+            told.len = u32::try_from(window).unwrap_or(u32::MAX);
+            told.offset = client.sending.taken;
+        }
+        _ => {}
     }
 }

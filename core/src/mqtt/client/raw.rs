@@ -1,7 +1,7 @@
 //! The client without Rust's types, for bindings to other languages: text comes as bytes and is checked here, and what is
 //! told is flat. It is the same client, and what every verb does stands with its namesake.
 
-use super::{Client, CloseReason, Event, write};
+use super::{Client, CloseReason, Event, output::stream, write};
 use crate::{
     Handled, Input, Instant, Misuse, Peer,
     mqtt::{Connect, ConnectReturnCode, Error, PacketId, Publish, QoS},
@@ -52,7 +52,12 @@ impl<'e> Told<'e> {
     pub const NOTHING: Self =
         Self { consumed: 0, needed: 0, kind: Kind::Nothing, code: 0, id: None, len: 0, offset: 0, bytes: &[] };
 
+    #[inline]
     pub(super) fn event(&self) -> Option<Event<'e>> {
+        if self.kind == Kind::Nothing { None } else { self.some_event() }
+    }
+
+    fn some_event(&self) -> Option<Event<'e>> {
         let (bytes, len) = (self.bytes, self.len);
         // Who is told of a packet identifier is told one.
         let id = self.id.unwrap_or(PacketId::FIRST);
@@ -160,6 +165,7 @@ impl Client<'_> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
+        self.stream = stream;
         self.queue_publish(now, topic, len, None, qos, retain)
     }
 
@@ -193,17 +199,17 @@ impl Client<'_> {
     /// # Errors
     /// As there.
     pub fn handle_input_raw<'i>(&mut self, now: Instant, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
-        let now = self.clock.advance(now);
-        self.take_in(now, input, told)
+        self.tick(now);
+        self.take_in(input, told)
     }
 
     /// [`Client::poll_output`]: how many bytes stand at the front of `out`, to be sent to [`Client::peer`]. If there are
     /// none, `told` has something to tell, or names the room [`needed`](Told::needed), or neither: then there is nothing
     /// until [`Client::next_timeout`]. It is [`Told::NOTHING`] before.
     pub fn poll_output_raw(&mut self, now: Instant, out: &mut [u8], told: &mut Told<'_>) -> usize {
-        let now = self.clock.advance(now);
-        self.timed_out(now);
-        self.put_out(now, out, told)
+        self.tick(now);
+        self.timed_out();
+        self.put_out(out, told)
     }
 
     /// Whom the client is, or was last, connected to.

@@ -64,10 +64,7 @@ pub use journal::{Journal, Place};
 
 #[cfg(doc)]
 use super::Config;
-use super::{
-    Client, Due, Error, InFlight, Misuse,
-    flow::{Link, Step},
-};
+use super::{Client, Due, Error, InFlight, Misuse, flow::Step, output::stream};
 use crate::{
     Capacity,
     crc::crc32,
@@ -196,7 +193,7 @@ impl Client<'_> {
     /// [`Misuse::InvalidSession`]: this is no record. [`Capacity::InFlight`], [`Capacity::Arena`]: the table or the arena is smaller
     /// than that of the client that wrote it.
     pub fn import<'s>(&mut self, bytes: &'s [u8]) -> Result<Record<'s>, Error> {
-        if self.link != Link::Closed {
+        if !self.is_closed() {
             return Err(Misuse::WrongState.into());
         }
         self.slots.clear();
@@ -259,6 +256,10 @@ impl Client<'_> {
             let len = packet.len().saturating_add(window.min(self.window.into()));
             copy(self.slots.room().get_mut(..len).ok_or(Capacity::Arena)?, packet);
             slot.len = u32::try_from(len).map_err(|_| Capacity::Arena)?;
+        }
+        self.due = true;
+        if slot.streamed {
+            self.stream = stream;
         }
         if !self.slots.push(slot) {
             return Err(Capacity::InFlight.into());

@@ -82,12 +82,14 @@ impl<'a> Slots<'a> {
         self.places.get(..self.used.into()).unwrap_or(&[])
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<InFlight> {
-        self.as_slice().get(index).copied()
+    /// A place that is taken.
+    pub(super) fn get(&self, index: usize) -> Option<&InFlight> {
+        self.places.get(index)
     }
 
+    /// Likewise.
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut InFlight> {
-        self.places.get_mut(..self.used.into())?.get_mut(index)
+        self.places.get_mut(index)
     }
 
     /// Puts one behind all others; its packet, if it has one, stands in [`Slots::room`] already. Whether there was a place.
@@ -151,7 +153,7 @@ impl<'a> Slots<'a> {
 fn shift<T: Copy>(slice: Option<&mut [T]>, by: usize) {
     let Some(slice) = slice else { return };
     #[cfg(target_pointer_width = "64")]
-    if by <= slice.len() {
+    if by < slice.len() {
         slice.copy_within(by.., 0);
     }
     // `copy_within` keeps a panic at opt-level z.

@@ -1,91 +1,83 @@
 //! Commands, as packets in the client's memory.
 
-use super::{
-    Client, Due, InFlight,
-    flow::{Link, Step},
-    raw::RawConnect,
-};
+use super::{Client, Due, InFlight, flow::Step, raw::RawConnect};
 use crate::{
     Capacity, Instant, Misuse, Peer,
-    mqtt::{
-        Error, PacketId, QoS,
-        checked::is_valid,
-        packet::{MAX_REMAINING, framed, header},
-        text::Kind,
-        topic::MAX_LEN,
-    },
+    mqtt::{Error, PacketId, QoS, checked::is_valid, packet::header, text::Kind, topic::MAX_LEN},
     wire::Writer,
 };
+
+/// Of the strings of a CONNECT, the flag that says that it is there (§3.1.2.3), and what it is.
+const STRINGS: [(u8, Option<Kind>); 5] =
+    [(0, Some(Kind::Text)), (0x04, Some(Kind::Name)), (0, None), (0x80, Some(Kind::Text)), (0x40, None)];
 
 /// The first bytes of these packets.
 pub(super) const SUBSCRIBE: u8 = 0x82;
 pub(super) const UNSUBSCRIBE: u8 = 0xA2;
 
-impl RawConnect<'_> {
-    /// The remaining length, if it can be sent.
-    fn check(&self) -> Result<usize, Misuse> {
-        let mut remaining = 10_usize;
-        for (n, string) in self.strings.iter().enumerate() {
-            let Some(bytes) = *string else { continue };
-            match n {
-                1 if !is_valid(bytes, Kind::Name) => return Err(Misuse::InvalidTopic),
-                0 | 3 if !is_valid(bytes, Kind::Text) => return Err(Misuse::InvalidString),
-                _ if bytes.len() > MAX_LEN => return Err(Misuse::InvalidString),
-                _ => {}
-            }
-            remaining = remaining.wrapping_add(2).wrapping_add(bytes.len());
-        }
-        let [client_id, _, _, username, password] = self.strings;
-        let nameless = client_id.is_none_or(<[u8]>::is_empty) && self.flags & 0x02 == 0;
-        if nameless || (password.is_some() && username.is_none()) {
-            return Err(Misuse::InvalidOption);
-        }
-        Ok(remaining)
-    }
-
-    /// Writes the packet (§3.1); the fields in the order of `[MQTT-3.1.3-1]`.
-    fn encode(&self, w: &mut Writer<'_>, remaining: usize) {
-        let [_, will, _, username, password] = self.strings;
-        let mut flags = self.flags;
-        for (there, bit) in [(will.is_some(), 0x04), (password.is_some(), 0x40), (username.is_some(), 0x80)] {
-            if there {
-                flags |= bit;
-            }
-        }
-        header(w, 0x10, remaining);
-        let [high, low] = self.keep_alive.to_be_bytes();
-        w.bytes(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
-        for string in self.strings.into_iter().flatten() {
-            w.prefixed(string);
-        }
+/// How many bytes the header of a packet takes with that remaining length (§2.2.3), and whether it can have it.
+#[cfg_attr(feature = "opt-size", inline(never))]
+fn header_len(remaining: usize) -> Result<usize, Misuse> {
+    match remaining {
+        0..0x80 => Ok(2),
+        0x80..0x4000 => Ok(3),
+        0x4000..0x20_0000 => Ok(4),
+        0x20_0000..0x1000_0000 => Ok(5),
+        _ => Err(Misuse::OutOfRange),
     }
 }
 
 impl Client<'_> {
     pub(super) fn open(&mut self, now: Instant, peer: Peer, connect: &RawConnect<'_>) -> Result<(), Error> {
-        let now = self.clock.advance(now);
-        if self.link != Link::Closed {
+        self.tick(now);
+        if !self.is_closed() {
             return Err(Misuse::WrongState.into());
         }
-        let remaining = connect.check()?;
-        let len = framed(remaining);
-        let clean = connect.flags & 0x02 != 0;
+        let (mut remaining, mut flags) = (10_usize, connect.flags);
+        for (string, (bit, kind)) in connect.strings.iter().zip(STRINGS) {
+            let Some(bytes) = *string else { continue };
+            match kind {
+                Some(Kind::Name) if !is_valid(bytes, Kind::Name) => return Err(Misuse::InvalidTopic.into()),
+                Some(Kind::Text) if !is_valid(bytes, Kind::Text) => return Err(Misuse::InvalidString.into()),
+                _ if bytes.len() > MAX_LEN => return Err(Misuse::InvalidString.into()),
+                _ => {}
+            }
+            flags |= bit;
+            remaining = remaining.wrapping_add(2).wrapping_add(bytes.len());
+        }
+        let clean = flags & 0x02 != 0;
+        // Nobody without a name and with a session; no password without a user name.
+        if (!clean && connect.strings[0].is_none_or(<[u8]>::is_empty)) || flags & 0xC0 == 0x40 {
+            return Err(Misuse::InvalidOption.into());
+        }
         // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
         let forget = clean || self.clean_session;
+        let len = header_len(remaining)?.wrapping_add(remaining);
         let kept = if forget { 0 } else { self.slots.kept() };
-        let free = self.slots.memory.get_mut(kept..).unwrap_or(&mut []);
-        let start = free.len().checked_sub(len).ok_or(Capacity::Arena)?;
-        connect.encode(&mut Writer::new(free.get_mut(start..).unwrap_or(&mut [])), remaining);
+        let start = self.slots.memory.len().wrapping_sub(len);
+        let place = self.slots.memory.get_mut(start..).ok_or(Capacity::Arena)?;
+        if start < kept {
+            return Err(Capacity::Arena.into());
+        }
+        let mut writer = Writer::new(place);
+        header(&mut writer, 0x10, remaining);
+        writer.bytes(b"\0\x04MQTT\x04");
+        writer.u8(flags);
+        writer.u16(connect.keep_alive);
+        // [MQTT-3.1.3-1]
+        for string in connect.strings.iter().flatten() {
+            writer.prefixed(string);
+        }
         self.reserve = len;
         if forget {
             self.slots.clear();
         }
-        self.opened(now, peer, clean, connect.keep_alive);
+        self.opened(peer, clean, connect.keep_alive);
         Ok(())
     }
 
     pub(super) fn may_send(&self) -> Result<(), Misuse> {
-        if self.link == Link::Closed || self.leaving { Err(Misuse::NotConnected) } else { Ok(()) }
+        if self.is_closed() || self.leaving { Err(Misuse::NotConnected) } else { Ok(()) }
     }
 
     /// Room for a packet of `len` bytes that has a place too, with something left for the next CONNECT and for reception.
@@ -105,6 +97,7 @@ impl Client<'_> {
             self.next_id = id.next();
         }
         let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.due = true;
         self.slots.push(InFlight { len, id, filters, step, due: Due::Yes, streamed });
     }
 
@@ -117,7 +110,7 @@ impl Client<'_> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        self.clock.advance(now);
+        self.tick(now);
         self.may_send()?;
         if !is_valid(topic, Kind::Name) {
             return Err(Misuse::InvalidTopic.into());
@@ -130,12 +123,12 @@ impl Client<'_> {
         };
         let variable = topic.len().wrapping_add(if id.is_some() { 4 } else { 2 });
         let remaining = variable.saturating_add(payload_len);
-        within(remaining)?;
+        let header_len = header_len(remaining)?;
         let body = match payload {
             Some(payload) => payload.len(),
             None => payload_len.min(self.window.into()),
         };
-        let len = framed(remaining).wrapping_sub(payload_len).wrapping_add(body);
+        let len = header_len.wrapping_add(variable).wrapping_add(body);
         let mut writer = Writer::new(self.room_for(len)?);
         header(&mut writer, 0x30 | (qos as u8) << 1 | u8::from(retain), remaining);
         writer.prefixed(topic);
@@ -153,7 +146,7 @@ impl Client<'_> {
         first: u8,
         filters: impl Iterator<Item = Result<(&'f [u8], QoS), Misuse>> + Clone,
     ) -> Result<PacketId, Error> {
-        self.clock.advance(now);
+        self.tick(now);
         self.may_send()?;
         // Of each filter, its length and the QoS wanted.
         let more = if first == SUBSCRIBE { 3 } else { 2 };
@@ -169,8 +162,7 @@ impl Client<'_> {
         if count == 0 {
             return Err(Misuse::InvalidFilter.into());
         }
-        within(remaining)?;
-        let len = framed(remaining);
+        let len = header_len(remaining)?.wrapping_add(remaining);
         let id = self.free_id();
         let mut writer = Writer::new(self.room_for(len)?);
         header(&mut writer, first, remaining);
@@ -195,9 +187,4 @@ impl Client<'_> {
         }
         id
     }
-}
-
-/// Whether a packet can have that remaining length.
-fn within(remaining: usize) -> Result<(), Misuse> {
-    if u32::try_from(remaining).is_ok_and(|n| n <= MAX_REMAINING) { Ok(()) } else { Err(Misuse::OutOfRange) }
 }

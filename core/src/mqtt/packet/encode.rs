@@ -7,7 +7,7 @@ use super::{Connect, Packet, PacketId, Publish, QoS};
 use crate::{mqtt::topic, wire::Writer};
 
 /// Bytes of a whole packet whose remaining length is `remaining`: with its fixed header (§2.2.3).
-pub(in crate::mqtt) const fn framed(remaining: usize) -> usize {
+const fn framed(remaining: usize) -> usize {
     let header = match remaining {
         0..0x80 => 2,
         0x80..0x4000 => 3,
