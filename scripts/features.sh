@@ -9,3 +9,6 @@ for set in "${sets[@]}"; do
         cargo check -q -p waft --no-default-features --features "$set" || { echo "with features '$set'"; exit 1; }
 done
 echo "${#sets[@]} sets of features build"
+
+# What hosts have and firmware (opt-size) has not: the short ways of the MQTT client.
+cargo test -q -p waft --features mqtt --lib mqtt:: >/dev/null
