@@ -476,7 +476,7 @@
 /**
  * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_TRANSFER_SIZE 144
+#define WAFT_COAP_TRANSFER_SIZE 168
 
 /**
  * Bytes of memory that a message of ours that waits for an answer takes there.

@@ -51,7 +51,7 @@ unsafe impl Opaque for waft_coap_endpoint_t {
 const _: () = assert!(fits::<waft_coap_endpoint_t>(), "raise WAFT_COAP_ENDPOINT_WORDS");
 
 /// Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
-pub const WAFT_COAP_TRANSFER_SIZE: usize = 144;
+pub const WAFT_COAP_TRANSFER_SIZE: usize = 168;
 /// Bytes of memory that a message of ours that waits for an answer takes there.
 pub const WAFT_COAP_FLIGHT_SIZE: usize = 40;
 /// Bytes of memory that a message received takes there.

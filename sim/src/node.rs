@@ -1,7 +1,11 @@
 //! A machine and its application, driven by the contract, which is checked at every step.
 
 use crate::link::happens;
-use std::{any::Any, collections::BTreeMap, fmt};
+use std::{
+    any::Any,
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 use waft::{Duration, Handled, Input, Instant, Machine, Output, Peer, Rng};
 
 /// A node of the network.
@@ -145,11 +149,20 @@ pub(crate) struct Node<M, A> {
     streams: BTreeMap<Peer, Rx>,
     traffic: Traffic,
     out: Vec<u8>,
+    /// Datagrams that the machine did not want yet.
+    held: VecDeque<(Peer, Vec<u8>)>,
 }
 
 impl<M: Machine + 'static, A: App<M>> Node<M, A> {
     pub(crate) fn new(machine: M, app: A) -> Self {
-        Self { machine, app, streams: BTreeMap::new(), traffic: Traffic::default(), out: vec![0; 2048] }
+        Self {
+            machine,
+            app,
+            streams: BTreeMap::new(),
+            traffic: Traffic::default(),
+            out: vec![0; 2048],
+            held: VecDeque::new(),
+        }
     }
 
     /// Offers one stream's bytes, in windows of at most [`RX_CAPACITY`], until it wants no more of them.
@@ -192,6 +205,29 @@ impl<M: Machine + 'static, A: App<M>> Node<M, A> {
         rx.bytes.drain(..start);
         self.streams.insert(peer, rx);
         Ok(())
+    }
+
+    /// Offers the datagram that has waited longest. Whether it was taken: one that is not wanted yet is kept.
+    fn offer_datagram(&mut self, cx: &mut Context<'_>) -> Result<bool, String> {
+        let Some((peer, bytes)) = self.held.pop_front() else { return Ok(false) };
+        let taken = match self.machine.handle_input(cx.now, Input { peer, bytes: &bytes }) {
+            Ok(Handled { consumed: 0, needed: 0, event: None }) => bytes.is_empty(),
+            Ok(Handled { consumed, .. }) if consumed != bytes.len() => {
+                return Err(format!("consumed {consumed} of a datagram of {} bytes", bytes.len()));
+            }
+            Ok(Handled { event, .. }) => {
+                event.into_iter().for_each(|event| self.app.event(cx, &mut self.machine, event));
+                true
+            }
+            Err(error) => {
+                self.app.error(cx, &mut self.machine, peer, error);
+                true
+            }
+        };
+        if !taken {
+            self.held.push_front((peer, bytes));
+        }
+        Ok(taken)
     }
 
     /// Takes one output, through a buffer of `room` bytes. Whether there was one.
@@ -280,15 +316,8 @@ impl<M: Machine + 'static, A: App<M>> Host for Node<M, A> {
             }
             return self.offer(cx, peer);
         }
-        match self.machine.handle_input(cx.now, Input { peer, bytes }) {
-            Ok(Handled { consumed, .. }) if consumed != bytes.len() => {
-                return Err(format!("consumed {consumed} of a datagram of {} bytes", bytes.len()));
-            }
-            Ok(Handled { event: Some(event), .. }) => self.app.event(cx, &mut self.machine, event),
-            Ok(_) => {}
-            Err(error) => self.app.error(cx, &mut self.machine, peer, error),
-        }
-        Ok(())
+        self.held.push_back((peer, bytes.to_vec()));
+        self.offer_datagram(cx).map(|_| ())
     }
 
     fn woken(&mut self, cx: &mut Context<'_>) {
@@ -307,6 +336,9 @@ impl<M: Machine + 'static, A: App<M>> Host for Node<M, A> {
         for _ in 0..MANY {
             let at = self.drain_outputs(cx)?;
             self.check_deadline(cx.now, at)?;
+            if self.offer_datagram(cx)? {
+                continue;
+            }
             let before: usize = self.streams.values().map(|rx| rx.bytes.len()).sum();
             let waiting: Vec<Peer> =
                 self.streams.iter().filter(|(_, rx)| !rx.bytes.is_empty() && rx.wanted == 0).map(|(&p, _)| p).collect();

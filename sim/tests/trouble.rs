@@ -528,3 +528,20 @@ fn bits_that_flip_never_reach_a_confirmed_image() {
         assert_installed(&mut net, node, &image);
     }
 }
+
+#[test]
+fn an_image_comes_side_by_side_from_a_plain_server_and_from_the_gateway() {
+    // One block after the other, 128 KiB would take 6.4 seconds for round trips alone.
+    let image = image(128 * 1024);
+    for model in [Model::B, Model::C] {
+        let far = Link { delay: Duration::from_millis(25), ..Link::default() };
+        let (mut net, node, ..) = fleet(1, far, model, &image, |_| ());
+        until_stored(&mut net, node, 1);
+        let began = net.now();
+        until_stored(&mut net, node, image.len() as u64);
+        let took = net.now().since(began);
+        assert!(took < Duration::from_millis(900), "{took:?}");
+        assert_updated(&mut net, node, &image, model);
+        device(&mut net, node, |_, d| assert_eq!(d.stored, image.len() as u64, "each block once"));
+    }
+}

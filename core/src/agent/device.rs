@@ -9,7 +9,7 @@
 use super::{
     config::{Config, Resources},
     event::{Event, Link},
-    fetch::Fetch,
+    fetch::{Fetch, WINDOW},
 };
 use crate::{
     Error, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage,
@@ -133,6 +133,7 @@ impl<'a> Agent<'a> {
         // A block that is longer than what flash erases at once could not be stored whole.
         let erase = usize::try_from(config.update.erase_size).unwrap_or(usize::MAX);
         let config = Config { szx: config.szx.min(block::szx_within(erase)), ..config };
+        let config = Config { update: with_window(config.update, block::size(config.szx)), ..config };
         let mut rng = Rng::new(config.seed);
         let mqtt_config = mqtt::client::Config { manual_ack: true, ..mqtt::client::Config::default() };
         Ok(Self {
@@ -299,6 +300,7 @@ impl<'a> Agent<'a> {
         let now = self.clock.advance(now);
         self.update.failed(now).map_err(no_peer)?;
         self.busy = false;
+        self.begin_blocks_anew(now);
         Ok(())
     }
 
@@ -330,7 +332,8 @@ impl<'a> Agent<'a> {
 
     // ---- input -------------------------------------------------------------------------------------------------
 
-    /// Bytes of the broker's stream, or one datagram.
+    /// Bytes of the broker's stream, or one datagram. A datagram of which nothing was consumed has to be given again when flash
+    /// has answered; where that cannot be done, it counts as lost and comes again.
     ///
     /// # Errors
     /// The broker broke MQTT: close its connection; the agent asks for a new one after a pause.
@@ -449,6 +452,16 @@ impl<'a> Agent<'a> {
         let protocols = earliest(self.mqtt.next_timeout(), self.coap.next_timeout());
         earliest(earliest(protocols, self.update.next_timeout()), self.timers.next())
     }
+}
+
+/// An update that takes a window of blocks of `size` in any order, where its flash allows that and the host says nothing else.
+fn with_window(update: ota::update::Config<'_>, size: u32) -> ota::update::Config<'_> {
+    let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
+    if update.block != 0 || !divides(size, update.erase_size) || !divides(update.write_size, size) {
+        return update;
+    }
+    let ahead = update.ahead.max(size.saturating_mul(WINDOW.into()));
+    ota::update::Config { block: size, ahead, ..update }
 }
 
 /// The update has no peer: what it can say of one becomes a misuse, which no command gives.

@@ -89,10 +89,10 @@ impl Agent<'_> {
         let left = usize::try_from(self.mqtt.payload_left()).unwrap_or(usize::MAX);
         let bytes = input.bytes.get(..left).unwrap_or(input.bytes);
         let mut handled = Handled::quiet(bytes.len());
-        if let Incoming::Chunk { n, .. } = self.incoming
-            && self.update.wanted().is_none()
+        if let Incoming::Chunk { n, at } = self.incoming
+            && self.update.wanted().is_none_or(|wanted| at > wanted.offset)
         {
-            // Finished, deferred or given up since the chunk began.
+            // Finished, deferred, given up or set back since the chunk began.
             self.drain_chunk(n);
         }
         match self.incoming {
@@ -149,6 +149,14 @@ impl Agent<'_> {
     }
 
     pub(super) fn datagram<'i>(&mut self, now: Instant, link: Link, input: Input<'i>) -> Handled<Event<'i>> {
+        let running = match &self.fetch {
+            Fetch::Coap { link: from, exchange, .. } => *from == link && exchange.is_some(),
+            _ => false,
+        };
+        if self.busy && running {
+            // Perhaps a block, for which flash is not ready.
+            return Handled::quiet(0);
+        }
         self.stats.received = self.stats.received.saturating_add(1);
         let consumed = input.bytes.len();
         let event = match self.coap.handle_input(now, input) {
@@ -275,18 +283,22 @@ impl Agent<'_> {
         payload: &'e [u8],
         last: bool,
     ) -> Option<ota::event::Event<'e>> {
-        let Fetch::Coap { link, exchange: running, held, .. } = &mut self.fetch else { return None };
+        let Fetch::Coap { link, exchange: running, held, ordered, .. } = &mut self.fetch else { return None };
         let link = *link;
         if *running != Some(exchange) {
             return None;
         }
         // What is there already is passed over; what flash takes at once is the rest of the block.
-        let (mut at, mut event) = (0_usize, None);
+        let (mut at, mut event, mut refused) = (0_usize, None, false);
         while let (Code::CONTENT, Some(rest)) = (code, payload.get(at..).filter(|rest| !rest.is_empty())) {
             let place = offset.saturating_add(u32::try_from(at).unwrap_or(u32::MAX));
-            let Ok(taken) = self.update.data(now, place, rest) else { break };
+            let Ok(taken) = self.update.data(now, place, rest) else {
+                refused = true;
+                break;
+            };
             at = at.saturating_add(taken.consumed);
             event = taken.event;
+            refused = taken.needed != 0;
             if event.is_some() || taken.consumed == 0 {
                 break;
             }
@@ -294,9 +306,10 @@ impl Agent<'_> {
         let stored = event.is_some();
         self.busy |= stored;
         if at == payload.len() && !last && code == Code::CONTENT {
-            *held = true;
+            *held = held.saturating_add(1);
         } else {
-            // The end of what the server has, or not what was asked for, or more than flash takes at once.
+            // The end of what the server has, or not what was asked for, or more than flash takes at once or before its turn.
+            *ordered |= refused;
             *running = None;
             if !last {
                 let _ = self.coap.cancel(now, exchange);

@@ -4,12 +4,12 @@
 use super::{
     device::{Agent, Line, Wait},
     event::Link,
-    fetch::{Fetch, Pull, Step},
+    fetch::{Fetch, Pull, REMEMBERED, Step, WINDOW},
     topic::{self, Name},
 };
 use crate::{
     Capacity, Duration, Error, Instant,
-    coap::{Code, Flow, Request, Scheme, Uri},
+    coap::{Code, Flow, Request, Scheme, Uri, block},
     mqtt::packet::QoS,
     ota::{
         event::{Report, State},
@@ -161,7 +161,7 @@ impl Agent<'_> {
     pub(super) fn at_gateway(&self, reference: &str) -> Option<Fetch> {
         let base = Name::join(&["/", self.config.class, "/manifest"])?;
         let path = topic::resolve(base.as_str(), reference)?;
-        Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: false })
+        Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: 0, ordered: false })
     }
 
     /// Asks for the chunks that are next; where the download is over, ends all subscriptions to chunks.
@@ -199,37 +199,68 @@ impl Agent<'_> {
 
     pub(super) fn plan_blocks(&mut self, now: Instant) {
         let Some(wanted) = self.update.wanted() else { return };
-        let Fetch::Coap { link, path, exchange, held } = &mut self.fetch else { return };
-        let block = 16_u32 << self.config.szx.min(6);
-        let room = wanted.end.min(wanted.size) >= wanted.offset.saturating_add(block).min(wanted.size);
-        if self.busy || !room || wanted.offset >= wanted.size {
+        let Fetch::Coap { link, path, exchange, held, ordered } = &mut self.fetch else { return };
+        let block = block::size(self.config.szx);
+        // Blocks are counted from the image's start and are a power of two long; what is there already is passed over.
+        let offset = wanted.offset & !block.wrapping_sub(1);
+        let (block_of_update, ahead) = (self.config.update.block, self.config.update.ahead);
+        let window = match ahead.checked_div(block) {
+            Some(window @ 2..) if block_of_update == block && !*ordered => window.min(WINDOW.into()),
+            _ => 1,
+        };
+        if self.busy || wanted.offset >= wanted.size {
             return;
         }
+        let end = wanted.end.min(wanted.size);
+        let fits = |blocks: u32, from: u32| end >= from.saturating_add(block.saturating_mul(blocks)).min(wanted.size);
         match *exchange {
             Some(running) => {
-                if *held {
-                    *held = false;
-                    if self.coap.advance(now, running).is_err() {
+                let last = offset.saturating_add(block.saturating_mul(REMEMBERED));
+                while *held != 0 {
+                    let Ok(position) = self.coap.position(running) else {
                         *exchange = None;
+                        return;
+                    };
+                    if position > last || !fits(1, position) {
+                        return;
                     }
+                    *held = held.saturating_sub(1);
+                    let _ = self.coap.advance(now, running);
                 }
             }
             None => {
+                if !fits(window, offset) {
+                    return;
+                }
                 let line = self.lines.get(*link as usize).copied();
                 let Some(Line::Up(peer)) = line else { return };
                 if self.timers.get(Wait::Block).is_some() {
                     return;
                 }
-                // Blocks are counted from the image's start and are a power of two long; what is there already is passed over.
-                let offset = wanted.offset & !block.wrapping_sub(1);
                 // RFC 7252 §6.4 step 5: a server that has a name is told which one it is asked by.
                 let uri = self.update.manifest().and_then(|manifest| Uri::parse(manifest.uri).ok());
                 let host = uri.filter(|uri| !uri.is_literal()).map(|uri| uri.host());
-                let request =
-                    Request { host, szx: self.config.szx, offset, flow: Flow::Manual, ..Request::get(path.as_str()) };
-                *held = false;
+                let window = u8::try_from(window).unwrap_or(1);
+                let request = Request {
+                    host,
+                    szx: self.config.szx,
+                    offset,
+                    flow: Flow::Manual,
+                    window,
+                    ..Request::get(path.as_str())
+                };
+                *held = 0;
                 *exchange = self.coap.request(now, peer, &request).ok();
             }
+        }
+    }
+
+    /// Blocks that flash had taken are missing again: they are asked for from the first one on.
+    pub(super) fn begin_blocks_anew(&mut self, now: Instant) {
+        if let Fetch::Coap { exchange, .. } = &mut self.fetch
+            && let Some(running) = exchange.take()
+        {
+            let _ = self.coap.cancel(now, running);
         }
     }
 
@@ -278,7 +309,7 @@ impl Agent<'_> {
 fn at_server(uri: &str) -> Option<Fetch> {
     let parsed = Uri::parse(uri).ok().filter(|uri| uri.scheme() == Scheme::Coap)?;
     let path = Name::join(&[parsed.target()])?;
-    Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: false })
+    Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: 0, ordered: false })
 }
 
 /// FNV-1a, 32 bits: tells a manifest from the one before.

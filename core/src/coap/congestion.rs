@@ -26,7 +26,7 @@
 //! - **Silence** leaves two blocks, then one: a dead path is asked ever more rarely.
 //! - **Pacing**: two windows a round trip at most, with an eighth of a round trip to catch up.
 //!
-//! Time is counted in ticks of 64 µs that wrap after three days; all is 32 bit arithmetic.
+//! Spans of time are counted in ticks of 64 µs, so that all arithmetic is of 32 bits.
 
 use crate::{Duration, Instant};
 
@@ -44,30 +44,21 @@ pub enum Policy {
     Windowed = 2,
 }
 
-/// A point in time or a span, in units of 64 µs.
+/// A span of time in units of 64 µs, up to three days.
 pub(super) type Tick = u32;
 
-/// The tick that `now` lies in.
+/// A span in ticks.
+pub(super) fn ticks(span: Duration) -> Tick {
+    u32::try_from(span.as_micros() >> 6).unwrap_or(u32::MAX)
+}
+
+/// The tick that `now` lies in; they wrap.
 pub(super) fn tick(now: Instant) -> Tick {
     u32::try_from((now.as_micros() >> 6) & 0xFFFF_FFFF).unwrap_or(0)
 }
 
-/// The instant when `tick` begins; `now` where that is over.
-pub(super) fn instant(now: Instant, at: Tick) -> Instant {
-    let ahead = at.wrapping_sub(tick(now));
-    if is_before(at, tick(now)) || ahead == 0 {
-        return now;
-    }
-    Instant::from_micros((now.as_micros() >> 6).saturating_add(u64::from(ahead)) << 6)
-}
-
-/// Whether `a` is earlier than `b`.
-pub(super) fn is_before(a: Tick, b: Tick) -> bool {
-    a.wrapping_sub(b) & 0x8000_0000 != 0
-}
-
-fn later(a: Tick, b: Tick) -> Tick {
-    if is_before(a, b) { b } else { a }
+fn after(at: Instant, span: Tick) -> Instant {
+    at.after(Duration::from_micros(u64::from(span) << 6))
 }
 
 /// Ticks of a second.
@@ -84,7 +75,9 @@ struct Estimate {
 }
 
 impl Estimate {
+    /// A round trip. A device that slept meanwhile is no long path.
     fn sample(&mut self, rtt: Tick) {
+        let rtt = rtt.min(LONGEST);
         if self.mean == 0 {
             *self = Self { mean: rtt, deviation: rtt >> 1 };
             return;
@@ -197,20 +190,20 @@ pub(super) struct Window {
     /// The shortest round trip; 0: unknown.
     floor: Tick,
     /// Since when `floor` is the shortest.
-    since: Tick,
+    since: Instant,
     /// Sixteenths of a block.
     window: u16,
     /// Below it, the window grows by one for each answer.
     threshold: u16,
     /// When the message was sent that is the latest sent of those answered, and how long its answer took.
-    answered: Tick,
+    answered: Instant,
     took: Tick,
     /// When anything was heard last.
-    heard: Tick,
+    heard: Instant,
     /// What was sent before is no reason to shrink again.
-    cut: Tick,
+    cut: Instant,
     /// Nothing is sent before.
-    next: Tick,
+    next: Instant,
     /// Time-outs in a row without an answer.
     silences: u8,
     /// The host's bound.
@@ -221,14 +214,14 @@ impl Window {
     const NEW: Self = Self {
         rtt: Estimate { mean: 0, deviation: 0 },
         floor: 0,
-        since: 0,
+        since: Instant::ZERO,
         window: FIRST,
         threshold: u16::MAX,
-        answered: 0,
+        answered: Instant::ZERO,
         took: 0,
-        heard: 0,
-        cut: 0,
-        next: 0,
+        heard: Instant::ZERO,
+        cut: Instant::ZERO,
+        next: Instant::ZERO,
         silences: 0,
         most: 1,
     };
@@ -258,35 +251,37 @@ impl Window {
     }
 
     /// The first message goes out.
-    pub(super) fn begin(&mut self, now: Tick) {
+    pub(super) fn begin(&mut self, now: Instant) {
         (self.heard, self.next, self.cut, self.since) = (now, now, now, now);
     }
 
     /// A message goes out.
-    pub(super) fn sent(&mut self, now: Tick) {
+    pub(super) fn sent(&mut self, now: Instant) {
         let gap = (self.rtt.mean >> 1).saturating_mul(BLOCK.into()).checked_div(self.window.into()).unwrap_or(0);
-        let late = now.wrapping_sub(self.rtt.mean >> 3);
-        self.next = later(self.next, late).wrapping_add(gap);
+        // What was due by an eighth of a round trip ago may be caught up with.
+        let late = ticks(now.since(self.next)).saturating_sub(self.rtt.mean >> 3);
+        self.next = after(self.next, late.saturating_add(gap));
     }
 
     /// From when on the next message may go out.
-    pub(super) fn next(&self) -> Tick {
+    pub(super) fn next(&self) -> Instant {
         self.next
     }
 
     /// Nothing is sent for a while, and then carefully.
-    pub(super) fn pause(&mut self, until: Tick) {
-        self.next = later(self.next, until);
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.next = self.next.max(until);
         self.threshold = SHORT;
         self.window = BLOCK;
     }
 
-    /// A message was answered that had been sent at `sent`, for the `tries`th time. `filled`: as many were outstanding as may be.
-    pub(super) fn answered(&mut self, now: Tick, sent: Tick, tries: u8, filled: bool) {
-        let rtt = now.wrapping_sub(sent).max(1);
+    /// A message was answered that had been sent at `sent`, `rtt` ago, for the `tries`th time. `filled`: as many were
+    /// outstanding as may be.
+    pub(super) fn answered(&mut self, now: Instant, sent: Instant, rtt: Tick, tries: u8, filled: bool) {
+        let rtt = rtt.max(1);
         self.heard = now;
         self.silences = 0;
-        if (tries == 1 || rtt >= self.floor) && (self.took == 0 || is_before(self.answered, sent)) {
+        if (tries == 1 || rtt >= self.floor) && (self.took == 0 || self.answered < sent) {
             self.answered = sent;
             self.took = rtt;
         }
@@ -297,7 +292,7 @@ impl Window {
         if self.floor == 0 || rtt < self.floor {
             self.floor = rtt;
         }
-        if now.wrapping_sub(self.since) > 30 * SECOND {
+        if ticks(now.since(self.since)) > 30 * SECOND {
             // Half a window empties the queue for a moment, in which the path shows its length anew.
             self.since = now;
             self.floor = rtt;
@@ -320,11 +315,11 @@ impl Window {
     }
 
     /// A message that was sent at `sent` is lost, as what was sent later shows.
-    pub(super) fn lost(&mut self, now: Tick, sent: Tick) {
+    pub(super) fn lost(&mut self, now: Instant, sent: Instant) {
         if self.queue() <= FULL {
             let twice = if self.window < self.threshold { BLOCK } else { self.share() }.saturating_mul(2);
             self.set(self.window.saturating_sub(twice).max(SHORT));
-        } else if is_before(self.cut, sent) {
+        } else if self.cut < sent {
             self.cut = now;
             let tenth = self.window.checked_div(10).unwrap_or(0);
             self.set(self.window.saturating_sub(tenth.saturating_mul(3)).max(SHORT));
@@ -333,7 +328,7 @@ impl Window {
     }
 
     /// Nothing was heard for a time-out.
-    pub(super) fn silent(&mut self, now: Tick) {
+    pub(super) fn silent(&mut self, now: Instant) {
         self.silences = self.silences.saturating_add(1);
         self.cut = now;
         self.threshold = match self.silences {
@@ -348,33 +343,28 @@ impl Window {
         self.silences
     }
 
-    /// What was sent by then has had a round trip.
-    pub(super) fn had_round_trip(&self, now: Tick) -> Tick {
-        now.wrapping_sub(self.rtt.mean)
+    /// Whether what was sent then has had a round trip.
+    pub(super) fn had_round_trip(&self, now: Instant, sent: Instant) -> bool {
+        ticks(now.since(sent)) >= self.rtt.mean
     }
 
     /// When anything was heard last.
-    pub(super) fn heard(&self) -> Tick {
+    pub(super) fn heard(&self) -> Instant {
         self.heard
     }
 
     /// When a message that was sent at `sent` counts as lost, and whether that is by silence. `first` is the time-out where
     /// nothing has been measured yet.
-    pub(super) fn deadline(&self, sent: Tick, first: Tick) -> (Tick, bool) {
-        if self.took != 0 && is_before(sent, self.answered) {
+    pub(super) fn deadline(&self, sent: Instant, first: Tick) -> (Instant, bool) {
+        if self.took != 0 && sent < self.answered {
             let slack = (self.rtt.mean >> 2).max(self.rtt.deviation);
-            return (sent.wrapping_add(self.took).wrapping_add(slack).wrapping_add(1), false);
+            return (after(sent, self.took.saturating_add(slack).saturating_add(1)), false);
         }
         let timeout = match self.rtt {
             Estimate { mean: 0, .. } => first,
             Estimate { mean, deviation } => Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4),
         };
         let timeout = timeout.checked_shl(self.silences.min(9).into()).unwrap_or(LONGEST).min(LONGEST);
-        (later(sent, self.heard).wrapping_add(timeout), true)
+        (after(sent.max(self.heard), timeout), true)
     }
-}
-
-/// A span of time in ticks, up to three days.
-pub(super) fn ticks(span: Duration) -> Tick {
-    u32::try_from(span.as_micros() >> 6).unwrap_or(u32::MAX)
 }

@@ -352,10 +352,11 @@ pub struct Flight {
     pub(super) token: u32,
     /// The place in the body that it carries or asks for.
     pub(super) offset: u32,
-    /// When it was sent: for the first time, or, of a window, the last time.
+    /// When it was sent for the first time.
     since: congestion::Tick,
-    /// Microseconds until it is sent again. Of a window's: none.
+    /// Microseconds until it is sent again.
     timeout: u32,
+    /// When it is sent again; of a window's, when it was sent.
     at: Instant,
 }
 
@@ -445,7 +446,7 @@ impl<'a> Endpoint<'a> {
         }
         let free = match self.window_of(f) {
             Some(window) => {
-                let next = congestion::instant(now, window.next());
+                let next = window.next();
                 let out = self.flights.iter().filter(|o| o.owner == f.owner && o.stage != Stage::Ready).count();
                 if out < usize::from(window.size()) && next > now {
                     return Err(Some(next));
@@ -476,16 +477,16 @@ impl<'a> Endpoint<'a> {
             _ => None,
         };
         f.stage = Stage::Waiting;
+        let mut windowed = false;
         let mut next = f.timeout.saturating_mul(2);
         let mut first = least.saturating_add(part(jitter));
         match transfer {
             Some(Transfer { path: Path::Windowed(window), opened, .. }) => {
-                if *opened {
-                    f.since = tick;
-                } else if f.tries == 0 {
-                    window.begin(tick);
+                windowed = *opened;
+                if !windowed && f.tries == 0 {
+                    window.begin(now);
                 }
-                window.sent(tick);
+                window.sent(now);
             }
             Some(Transfer { path: Path::Cocoa(cocoa), .. }) => {
                 let timeout = cocoa.first(tick, least >> 6) << 6;
@@ -500,6 +501,10 @@ impl<'a> Endpoint<'a> {
         // [RFC7252-4.2-5] [RFC7252-4.8.1-2]
         f.timeout = if f.tries == 0 { first } else { next };
         f.tries = f.tries.saturating_add(1);
+        f.at = now;
+        if windowed {
+            return;
+        }
         f.at = now.after(if f.confirmable { Duration::from_micros(u64::from(f.timeout)) } else { response });
     }
 
@@ -508,9 +513,8 @@ impl<'a> Endpoint<'a> {
         if f.owner == Owner::Nobody || f.stage == Stage::Ready {
             return None;
         }
-        let now = self.clock.now();
         match self.window_of(f).filter(|_| f.stage == Stage::Waiting) {
-            Some(window) => Some(congestion::instant(now, window.deadline(f.since, self.first_timeout()).0)),
+            Some(window) => Some(window.deadline(f.at, self.first_timeout()).0),
             None => Some(f.at),
         }
     }
@@ -533,11 +537,15 @@ impl<'a> Endpoint<'a> {
         let (tick, standard) = (congestion::tick(now), self.first_timeout());
         let Owner::Transfer(index) = f.owner else { return };
         let Some(t) = self.transfers.get_mut(usize::from(index)) else { return };
-        let filled = out >= t.window();
+        let (filled, opened) = (out >= t.window(), t.opened);
+        let rtt = tick.wrapping_sub(f.since);
         match &mut t.path {
             Path::Standard => {}
-            Path::Cocoa(cocoa) => cocoa.answered(tick, tick.wrapping_sub(f.since), f.tries, standard),
-            Path::Windowed(window) => window.answered(tick, f.since, f.tries, filled),
+            Path::Cocoa(cocoa) => cocoa.answered(tick, rtt, f.tries, standard),
+            Path::Windowed(window) if opened => {
+                window.answered(now, f.at, congestion::ticks(now.since(f.at)), f.tries, filled);
+            }
+            Path::Windowed(window) => window.answered(now, Instant::ZERO, rtt, f.tries, filled),
         }
     }
 
@@ -657,28 +665,27 @@ impl<'a> Endpoint<'a> {
     /// A flight of a window is lost: Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and
     /// after MAX_TRANSMIT_WAIT (§4.8.2) of silence the transfer is.
     fn lose(&mut self, now: Instant, index: usize, f: &Flight, most: u8) {
-        let (tick, first) = (congestion::tick(now), self.first_timeout());
+        let first = self.first_timeout();
         let Owner::Transfer(transfer) = f.owner else { return };
         let Some(Path::Windowed(window)) = self.transfers.get_mut(usize::from(transfer)).map(|t| &mut t.path) else {
             return;
         };
-        let (_, silent) = window.deadline(f.since, first);
-        let ready = |f: &mut Flight| f.stage = Stage::Ready;
-        if !silent {
-            window.lost(tick, f.since);
-            self.flights.get_mut(index).map(ready);
-        } else {
-            window.silent(tick);
-            let before = window.had_round_trip(tick);
+        let (_, silent) = window.deadline(f.at, first);
+        if silent {
+            window.silent(now);
+            let window = *window;
             let wait = self.config.ack_timeout.plus(self.config.ack_jitter).times((2_u64 << most).saturating_sub(1));
-            if window.silences() > most && tick.wrapping_sub(window.heard()) >= congestion::ticks(wait) {
+            if window.silences() > most && now.since(window.heard()) >= wait {
                 return self.on_lost(index, Failure::Timeout);
             }
-            for f in self.flights.iter_mut().filter(|o| o.owner == f.owner && o.stage == Stage::Waiting) {
-                if !congestion::is_before(before, f.since) {
-                    ready(f);
-                }
-            }
+            let late =
+                |o: &&mut Flight| o.owner == f.owner && o.stage == Stage::Waiting && window.had_round_trip(now, o.at);
+            self.flights.iter_mut().filter(late).for_each(|f| f.stage = Stage::Ready);
+        } else {
+            window.lost(now, f.at);
+        }
+        if let Some(f) = self.flights.get_mut(index) {
+            f.stage = Stage::Ready;
         }
         if f.tries >= MOST_TRIES {
             self.on_lost(index, Failure::Timeout);
@@ -911,7 +918,7 @@ impl<'a> Endpoint<'a> {
         if matches!(message.code, Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {
             // RFC 7252 §5.9.3.4, RFC 8516.
             t.pauses = t.pauses.saturating_add(1);
-            window.pause(congestion::tick(now).wrapping_add(congestion::ticks(Duration::from_secs(age.into()))));
+            window.pause(now.after(Duration::from_secs(age.into())));
             if let Some(f) = self.flights.get_mut(flight) {
                 *f = Flight {
                     peer: f.peer,
