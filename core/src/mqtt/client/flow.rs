@@ -139,28 +139,23 @@ pub(super) enum Cause {
 }
 
 /// The table: where a message or subscription is, what happens, and what follows: a step, or nothing as it is done. What
-/// is not in it, the server may not do.
+/// is not in it, the server may not do. (What is ours and has an identifier stays where it is when it is sent.)
 pub(super) const TABLE: &[(Step, Cause, Option<Step>)] = &[
     // 5
     (Step::Message0, Cause::Sent, None),
     (Step::Message0, Cause::Lost, None),
     // 6
-    (Step::Message1, Cause::Sent, Some(Step::Message1)),
     (Step::Message1, Cause::PubAck, None),
     (Step::Message1, Cause::Lost, Some(Step::Message1)),
     // 7
-    (Step::Message2, Cause::Sent, Some(Step::Message2)),
     (Step::Message2, Cause::PubRec, Some(Step::Release)),
     (Step::Message2, Cause::Lost, Some(Step::Message2)),
-    (Step::Release, Cause::Sent, Some(Step::Release)),
     (Step::Release, Cause::PubComp, None),
     (Step::Release, Cause::PubRec, Some(Step::Release)),
     (Step::Release, Cause::Lost, Some(Step::Release)),
     // Subscriptions
-    (Step::Subscribe, Cause::Sent, Some(Step::Subscribe)),
     (Step::Subscribe, Cause::SubAck, None),
     (Step::Subscribe, Cause::Lost, Some(Step::Subscribe)),
-    (Step::Unsubscribe, Cause::Sent, Some(Step::Unsubscribe)),
     (Step::Unsubscribe, Cause::UnsubAck, None),
     (Step::Unsubscribe, Cause::Lost, Some(Step::Unsubscribe)),
     // 8
@@ -193,6 +188,7 @@ pub(super) const TABLE: &[(Step, Cause, Option<Step>)] = &[
 ];
 
 /// Looks it up. `Err`: it is not in the table.
+#[cfg_attr(not(feature = "opt-size"), inline(always))]
 fn next(step: Step, cause: Cause) -> Result<Option<Step>, Violation> {
     let row = TABLE.iter().find(|(from, on, _)| *from == step && *on == cause);
     row.map(|(_, _, next)| *next).ok_or(Violation::UnexpectedPacket)
@@ -415,6 +411,7 @@ impl Client<'_> {
     }
 
     /// A packet came that is about what has a place.
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     pub(super) fn answered(&mut self, cause: Cause, id: PacketId) -> Result<Taken, Violation> {
         let ours = cause != Cause::PubRel;
         let Some(index) = self.slots.find(id, ours) else {
@@ -438,6 +435,16 @@ impl Client<'_> {
         }
     }
 
+    /// The packet that was due is out.
+    pub(super) fn sent(&mut self, index: usize) {
+        match self.slots.get_mut(index) {
+            Some(place) if place.step.is_ours() && place.id.is_some() => place.due = Due::No,
+            _ => {
+                let _ = self.apply(index, Cause::Sent);
+            }
+        }
+    }
+
     fn all(&mut self, cause: Cause) {
         let mut index = 0_usize;
         while index < self.slots.as_slice().len() {
@@ -457,7 +464,7 @@ impl Client<'_> {
         };
         place.step = step;
         place.due = Due::No;
-        if cause != Cause::Sent && step.sends() {
+        if step.sends() {
             place.due = Due::Yes;
             self.due = true;
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Client, CloseReason, Due, Event, InFlight, Sending,
-    flow::{Cause, Link, Step},
+    flow::{Link, Step},
     input::{id_len, remaining_length},
     raw::{Kind, Told},
 };
@@ -44,6 +44,9 @@ impl Client<'_> {
             match self.write_next(space, told) {
                 0 => break,
                 more => len = len.wrapping_add(more),
+            }
+            if !cfg!(feature = "opt-size") && self.is_quiet() {
+                break;
             }
         }
         if len != 0 {
@@ -100,9 +103,7 @@ impl Client<'_> {
         match first {
             PINGREQ => self.pinged(),
             DISCONNECT => self.close(CloseReason::Requested),
-            _ => {
-                let _ = self.apply(due.unwrap_or(0), Cause::Sent);
-            }
+            _ => self.sent(due.unwrap_or(0)),
         }
         len
     }
@@ -142,7 +143,7 @@ impl Client<'_> {
                 && let Some(space) = space.get_mut(..len)
             {
                 copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
-                let _ = self.apply(index, Cause::Sent);
+                self.sent(index);
                 return len;
             }
             self.sending = Sending { end: len, ..Sending::default() };
@@ -153,7 +154,7 @@ impl Client<'_> {
         let written = self.write_part(start, self.sending.end, space, told);
         let Sending { sent, end, taken, total } = self.sending;
         if sent == end && taken == total {
-            let _ = self.apply(index, Cause::Sent);
+            self.sent(index);
             return written;
         }
         self.due = true;
