@@ -355,6 +355,48 @@
  */
 #define WAFT_MODEL_C 3
 
+#if defined(WAFT_HOSTED)
+/**
+ * The most images beside the firmware.
+ */
+#define WAFT_RELEASE_IMAGES 6
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Wait for `wait_power`.
+ */
+#define WAFT_WAIT_POWER 1
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Wait for `wait_network`.
+ */
+#define WAFT_WAIT_NETWORK 2
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Wait for `wait_time`.
+ */
+#define WAFT_WAIT_TIME 4
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Wait for `wait_time_of_day`.
+ */
+#define WAFT_WAIT_TIME_OF_DAY 8
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Wait for `wait_day_of_week`.
+ */
+#define WAFT_WAIT_DAY_OF_WEEK 16
+#endif
+
 /**
  * No page has to be erased.
  */
@@ -913,6 +955,31 @@
 #endif
 
 /**
+ * Bytes of a table of keys in flash: a multiple of every program unit up to 64 bytes.
+ */
+#define WAFT_KEY_TABLE_SIZE 192
+
+/**
+ * The most keys in a table.
+ */
+#define WAFT_KEY_TABLE_KEYS 4
+
+/**
+ * The firmware, with its list of chunk digests.
+ */
+#define WAFT_SCOPE_FIRMWARE 1
+
+/**
+ * The table of keys.
+ */
+#define WAFT_SCOPE_KEYS 128
+
+/**
+ * Everything.
+ */
+#define WAFT_SCOPE_ALL 255
+
+/**
  * Bytes of memory that a trusted key takes.
  */
 #define WAFT_KEY_SIZE 48
@@ -951,6 +1018,21 @@
  * Keys that waft_manifest_verify() looks at.
  */
 #define WAFT_VERIFY_KEYS 8
+
+/**
+ * An image; `number` 0 is the firmware.
+ */
+#define WAFT_COMPONENT_IMAGE 0
+
+/**
+ * The list of the digests of that image's chunks.
+ */
+#define WAFT_COMPONENT_CHUNKS 1
+
+/**
+ * The table of keys.
+ */
+#define WAFT_COMPONENT_KEYS 2
 
 #if defined(WAFT_32BIT)
 /**
@@ -1327,6 +1409,14 @@ typedef struct {
      * As RFC 8032 encodes it.
      */
     uint8_t bytes[32];
+    /**
+     * The epoch of the table of keys that brought it; 0 in the factory.
+     */
+    uint32_t epoch;
+    /**
+     * What it may sign: WAFT_SCOPE_..., and `1 << n` for the image number n. 0 stands for WAFT_SCOPE_ALL.
+     */
+    uint8_t scope;
 } waft_key_t;
 
 /**
@@ -1585,11 +1675,11 @@ typedef struct {
      */
     uint8_t class_id[16];
     /**
-     * SHA-256 of the image.
+     * SHA-256 of the firmware.
      */
     uint8_t image_digest[32];
     /**
-     * Bytes of the image.
+     * Bytes of the firmware; 0 where the manifest is about something else.
      */
     uint32_t image_size;
     /**
@@ -1612,6 +1702,26 @@ typedef struct {
      * WAFT_SEVERITY_...
      */
     uint8_t severity;
+    /**
+     * Not 0: the application is to be asked.
+     */
+    uint8_t authorization;
+    /**
+     * How many payloads it has: see waft_manifest_payload().
+     */
+    uint8_t payloads;
+    /**
+     * Not to be installed at or after this time, seconds since 1970; 0 for any.
+     */
+    uint64_t use_before;
+    /**
+     * Least charge of the battery in mWh; 0 for any.
+     */
+    uint32_t battery;
+    /**
+     * The identifier of the key that signed it.
+     */
+    uint8_t signer[8];
 } waft_manifest_t;
 
 /**
@@ -1726,6 +1836,34 @@ typedef struct {
 
 #if defined(WAFT_HOSTED)
 /**
+ * An image that is installed together with the firmware.
+ */
+typedef struct {
+    /**
+     * SHA-256 of the image.
+     */
+    uint8_t digest[32];
+    /**
+     * Where it is.
+     */
+    waft_str_t uri;
+    /**
+     * The image itself, to be put into the envelope under `uri`, which then begins with `#`; `len` is 0 for not.
+     */
+    waft_bytes_t content;
+    /**
+     * Bytes of the image.
+     */
+    uint32_t size;
+    /**
+     * Its number: 1 to 6.
+     */
+    uint8_t number;
+} waft_release_image_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
  * A release to be signed. All zero but the first seven members, `kind` and `severity` is good.
  */
 typedef struct {
@@ -1809,6 +1947,54 @@ typedef struct {
      * Not 0: the application is to be asked.
      */
     uint8_t authorization;
+    /**
+     * What there is to wait for before the first fetch: WAFT_WAIT_..., or'ed; 0 for nothing.
+     */
+    uint8_t wait;
+    /**
+     * A day of the week, UTC: days since Sunday.
+     */
+    uint8_t wait_day_of_week;
+    /**
+     * A time of the day, UTC: seconds since 00:00:00.
+     */
+    uint32_t wait_time_of_day;
+    /**
+     * A state of the power supply; what it means is between author and device.
+     */
+    int32_t wait_power;
+    /**
+     * A state of the network, likewise.
+     */
+    int32_t wait_network;
+    /**
+     * A time, seconds since 1970.
+     */
+    uint64_t wait_time;
+    /**
+     * What the installed version has to be, ">=1.2.0" or "<2" say; `data` is NULL where it does not matter.
+     */
+    waft_str_t require_version[2];
+    /**
+     * The firmware itself, to be put into the envelope under `uri`, which then begins with `#`; `len` is 0 for not.
+     */
+    waft_bytes_t content;
+    /**
+     * The list of the digests of the firmware's chunks of `chunk` bytes: see waft_chunk_list(). `len` is 0 for none.
+     */
+    waft_bytes_t list;
+    /**
+     * Where the list is; one that begins with `#` puts it into the envelope.
+     */
+    waft_str_t list_uri;
+    /**
+     * Images that are installed together with the firmware; NULL for none.
+     */
+    const waft_release_image_t *images;
+    /**
+     * How many: WAFT_RELEASE_IMAGES at most.
+     */
+    size_t image_count;
 } waft_release_t;
 #endif
 
@@ -2595,6 +2781,72 @@ typedef struct {
 #endif
 
 /**
+ * A table of keys as it stands in flash, with its checksum.
+ */
+typedef struct {
+    /**
+     * What to write to flash, and to read from there.
+     */
+    uint8_t bytes[WAFT_KEY_TABLE_SIZE];
+} waft_key_table_t;
+
+/**
+ * Something that a manifest wants installed.
+ */
+typedef struct {
+    /**
+     * Its SHA-256.
+     */
+    uint8_t digest[32];
+    /**
+     * SHA-256 of the list of the digests of its chunks; zeros where `chunk` is 0.
+     */
+    uint8_t list_digest[32];
+    /**
+     * Where it is: in the envelope that was verified.
+     */
+    waft_str_t uri;
+    /**
+     * The payload itself, where it is in the envelope; else `data` is NULL.
+     */
+    waft_bytes_t content;
+    /**
+     * Bytes.
+     */
+    uint32_t size;
+    /**
+     * Bytes of a chunk, where each chunk is signed for; else 0.
+     */
+    uint32_t chunk;
+    /**
+     * WAFT_COMPONENT_...
+     */
+    uint8_t component;
+    /**
+     * Which image: 0 to 6.
+     */
+    uint8_t number;
+} waft_payload_t;
+
+/**
+ * What a refusal, WAFT_ERROR_UPDATE_..., is called elsewhere.
+ */
+typedef struct {
+    /**
+     * OMA FUMO 1.0 result code.
+     */
+    uint16_t fumo;
+    /**
+     * suit-report-reason.
+     */
+    uint8_t suit_report;
+    /**
+     * OMA LwM2M object 5, resource 5 `Update Result`.
+     */
+    uint8_t lwm2m;
+} waft_mapping_t;
+
+/**
  * How a client behaves. Begin with waft_mqtt_client_defaults().
  */
 typedef struct {
@@ -3012,6 +3264,20 @@ int32_t waft_release_sign(const waft_release_t *release,
                           uint8_t *buffer,
                           size_t buffer_len,
                           size_t *len);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the list of the digests of an image's chunks of `chunk` bytes, the last one shorter, to `buffer`. `*len` becomes
+ * its length: 32 bytes for each chunk.
+ *
+ * WAFT_ERROR_BUFFER: the buffer is too small. WAFT_ERROR_OUT_OF_RANGE: `chunk` is 0.
+ */
+int32_t waft_chunk_list(waft_bytes_t image,
+                        uint32_t chunk,
+                        uint8_t *buffer,
+                        size_t buffer_len,
+                        size_t *len);
 #endif
 
 /**
@@ -3593,6 +3859,54 @@ uint64_t waft_gateway_next_timeout(const waft_gateway_t *gateway);
 #endif
 
 /**
+ * Makes a table of these keys, in any order: the one that a device leaves the factory with has epoch 0.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: no keys, more than WAFT_KEY_TABLE_KEYS, or one twice.
+ */
+int32_t waft_key_table_make(uint32_t epoch,
+                            const waft_key_t *keys,
+                            size_t key_count,
+                            waft_key_table_t *made);
+
+/**
+ * Reads a table: `*key_count` keys go to `keys`, which has room for WAFT_KEY_TABLE_KEYS, and the epoch to `*epoch`.
+ *
+ * WAFT_ERROR_UPDATE_KEY_TABLE: it is none, or damaged.
+ */
+int32_t waft_key_table_read(const waft_key_table_t *table,
+                            waft_key_t *keys,
+                            size_t *key_count,
+                            uint32_t *epoch);
+
+/**
+ * The table that takes the place of `table` by a manifest with the payload `payload`, which the key with the identifier
+ * at `signer` (8 bytes, see waft_manifest_t) has signed. `applied` may be `table`.
+ *
+ * WAFT_ERROR_UPDATE_KEY_TABLE, ..._KEY_EPOCH, ..._KEY_REVOKES_ITSELF, ..._KEY_NONE_LEFT: why it does not.
+ */
+int32_t waft_key_table_apply(const waft_key_table_t *table,
+                             waft_bytes_t payload,
+                             const uint8_t *signer,
+                             waft_key_table_t *applied);
+
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the manifest that brings a table of keys to devices, signed with the secret key at `seed` (32 bytes), to
+ * `buffer`. `*len` becomes its length. `identity` points to the vendor's UUID and, behind it, the class's.
+ *
+ * WAFT_ERROR_BUFFER: the buffer is too small; 512 bytes do. WAFT_ERROR_OUT_OF_RANGE: the table has not the key that
+ * signs in it, with the right to sign tables; a seed of zeros.
+ */
+int32_t waft_key_table_sign(const waft_key_table_t *table,
+                            uint64_t sequence,
+                            const uint8_t *identity,
+                            const uint8_t *seed,
+                            uint8_t *buffer,
+                            size_t buffer_len,
+                            size_t *len);
+#endif
+
+/**
  * Verifies a signed envelope and its manifest, as an update does. `*manifest` points into the envelope.
  *
  * -96 to -191: the rule that it breaks; see waft_error_name(). WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS
@@ -3602,6 +3916,36 @@ int32_t waft_manifest_verify(waft_bytes_t envelope,
                              const waft_key_t *keys,
                              size_t key_count,
                              waft_manifest_t *manifest);
+
+/**
+ * Payload number `n` of an envelope that was verified, in the order in which they are to be fetched. `*payload` points
+ * into the envelope.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: it has not so many.
+ */
+int32_t waft_manifest_payload(waft_bytes_t envelope,
+                              uint32_t n,
+                              waft_payload_t *payload);
+
+/**
+ * Whether `chunk` is chunk number `n` of an image of `image_size` bytes in chunks of `chunk_size`, where `entry` points to
+ * the 32 bytes at 32 times `n` of the list of chunk digests.
+ *
+ * WAFT_ERROR_UPDATE_CHUNK_DIGEST: it is another one. WAFT_ERROR_UPDATE_SIZE: it is longer or shorter, or there is none of
+ * that number. WAFT_ERROR_OUT_OF_RANGE: there are no such chunks.
+ */
+int32_t waft_chunk_check(uint32_t chunk_size,
+                         uint32_t image_size,
+                         uint32_t n,
+                         const uint8_t *entry,
+                         waft_bytes_t chunk);
+
+/**
+ * Translates a refusal into other vocabularies.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: `refusal` is none.
+ */
+int32_t waft_refusal_mapping(int32_t refusal, waft_mapping_t *mapping);
 
 /**
  * Checks the Ed25519 signature of a message (RFC 8032 §5.1.7): 64 bytes.

@@ -10,8 +10,9 @@ use crate::{
 use waft::{
     Capacity, Misuse,
     ota::{
-        author::{More, Release, SecretKey, Text},
-        manifest::{Image, Requires},
+        author::{Extra, List, More, Release, SecretKey, Text},
+        chunks,
+        manifest::{Image, Requires, Wait},
         policy::{Severity, UpdateType},
     },
 };
@@ -60,13 +61,67 @@ pub struct waft_release_t {
     pub severity: u8,
     /// Not 0: the application is to be asked.
     pub authorization: u8,
+    /// What there is to wait for before the first fetch: WAFT_WAIT_..., or'ed; 0 for nothing.
+    pub wait: u8,
+    /// A day of the week, UTC: days since Sunday.
+    pub wait_day_of_week: u8,
+    /// A time of the day, UTC: seconds since 00:00:00.
+    pub wait_time_of_day: u32,
+    /// A state of the power supply; what it means is between author and device.
+    pub wait_power: i32,
+    /// A state of the network, likewise.
+    pub wait_network: i32,
+    /// A time, seconds since 1970.
+    pub wait_time: u64,
+    /// What the installed version has to be, ">=1.2.0" or "<2" say; `data` is NULL where it does not matter.
+    pub require_version: [waft_str_t; 2],
+    /// The firmware itself, to be put into the envelope under `uri`, which then begins with `#`; `len` is 0 for not.
+    pub content: waft_bytes_t,
+    /// The list of the digests of the firmware's chunks of `chunk` bytes: see waft_chunk_list(). `len` is 0 for none.
+    pub list: waft_bytes_t,
+    /// Where the list is; one that begins with `#` puts it into the envelope.
+    pub list_uri: waft_str_t,
+    /// Images that are installed together with the firmware; NULL for none.
+    pub images: *const waft_release_image_t,
+    /// How many: WAFT_RELEASE_IMAGES at most.
+    pub image_count: usize,
+}
+
+/// The most images beside the firmware.
+pub const WAFT_RELEASE_IMAGES: usize = 6;
+
+/// Wait for `wait_power`.
+pub const WAFT_WAIT_POWER: u8 = 1;
+/// Wait for `wait_network`.
+pub const WAFT_WAIT_NETWORK: u8 = 2;
+/// Wait for `wait_time`.
+pub const WAFT_WAIT_TIME: u8 = 4;
+/// Wait for `wait_time_of_day`.
+pub const WAFT_WAIT_TIME_OF_DAY: u8 = 8;
+/// Wait for `wait_day_of_week`.
+pub const WAFT_WAIT_DAY_OF_WEEK: u8 = 16;
+
+/// An image that is installed together with the firmware.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_release_image_t {
+    /// SHA-256 of the image.
+    pub digest: [u8; 32],
+    /// Where it is.
+    pub uri: waft_str_t,
+    /// The image itself, to be put into the envelope under `uri`, which then begins with `#`; `len` is 0 for not.
+    pub content: waft_bytes_t,
+    /// Bytes of the image.
+    pub size: u32,
+    /// Its number: 1 to 6.
+    pub number: u8,
 }
 
 /// The key that grows from a seed.
 ///
 /// # Safety
 /// `seed` is NULL or points to 32 bytes.
-unsafe fn secret_key(seed: *const u8) -> Result<SecretKey, Fail> {
+pub(crate) unsafe fn secret_key(seed: *const u8) -> Result<SecretKey, Fail> {
     // SAFETY: the caller's.
     let seed = unsafe { lent(seed.cast::<[u8; 32]>(), 1) }?.first().ok_or(Misuse::NullPointer)?;
     SecretKey::from_seed(seed).ok_or_else(|| Misuse::OutOfRange.into())
@@ -80,14 +135,29 @@ unsafe fn secret_key(seed: *const u8) -> Result<SecretKey, Fail> {
 pub unsafe extern "C" fn waft_secret_key_public(seed: *const u8, key: *mut waft_key_t) -> i32 {
     result((|| {
         // SAFETY: C lends the seed, and the place of the key.
-        unsafe { Out::new(key)?.set(waft_key_t { bytes: secret_key(seed)?.key().public }) };
+        unsafe { Out::new(key)?.set(waft_key_t::of(&secret_key(seed)?.key())) };
         Ok(())
     })())
 }
 
+/// What there is to wait for.
+fn wait(r: &waft_release_t) -> Option<Wait> {
+    let has = |bit| r.wait & bit != 0;
+    (r.wait != 0).then(|| Wait {
+        power: has(WAFT_WAIT_POWER).then_some(r.wait_power),
+        network: has(WAFT_WAIT_NETWORK).then_some(r.wait_network),
+        time: has(WAFT_WAIT_TIME).then_some(r.wait_time),
+        time_of_day: has(WAFT_WAIT_TIME_OF_DAY).then_some(r.wait_time_of_day),
+        day_of_week: has(WAFT_WAIT_DAY_OF_WEEK).then_some(r.wait_day_of_week),
+    })
+}
+
 /// # Safety
 /// What the release names is lent for `'r`.
-unsafe fn core_release<'r>(r: &waft_release_t) -> Result<Release<'r>, Fail> {
+unsafe fn core_release<'e, 'r: 'e>(
+    r: &waft_release_t,
+    extras: &'e mut heapless::Vec<Extra<'r>, WAFT_RELEASE_IMAGES>,
+) -> Result<Release<'e>, Fail> {
     // SAFETY: the caller's, for this function's whole body.
     unsafe {
         let text = match r.language.lent_if_any()? {
@@ -108,6 +178,21 @@ unsafe fn core_release<'r>(r: &waft_release_t) -> Result<Release<'r>, Fail> {
             None => None,
             Some(version) => Some(version.parse().map_err(|_| Misuse::InvalidString)?),
         };
+        let whole = |bytes: &'r [u8]| (!bytes.is_empty()).then_some(bytes);
+        for image in lent(r.images, r.image_count)? {
+            let waft_release_image_t { digest, uri, content, size, number } = *image;
+            let (uri, content) = (uri.lent()?, whole(content.lent()?));
+            let extra = Extra { number, image: Image { digest, size }, uri, content };
+            extras.push(extra).map_err(|_| Misuse::OutOfRange)?;
+        }
+        let mut versions = [None; 2];
+        for (place, text) in versions.iter_mut().zip(r.require_version) {
+            if let Some(text) = text.lent_if_any()? {
+                *place = Some(text.parse().map_err(|_| Misuse::InvalidString)?);
+            }
+        }
+        let list = whole(r.list.lent()?);
+        let list_uri = r.list_uri.lent()?;
         Ok(Release {
             sequence: r.sequence,
             vendor: r.vendor,
@@ -124,10 +209,15 @@ unsafe fn core_release<'r>(r: &waft_release_t) -> Result<Release<'r>, Fail> {
                 battery: (r.battery != 0).then_some(r.battery),
                 authorization: r.authorization != 0,
                 device,
-                ..Requires::default()
+                version: versions,
+                wait: wait(r),
             },
             text,
-            more: More::default(),
+            more: More {
+                content: whole(r.content.lent()?),
+                list: list.map(|bytes| List { bytes, uri: list_uri }),
+                images: extras,
+            },
         })
     }
 }
@@ -150,11 +240,40 @@ pub unsafe extern "C" fn waft_release_sign(
         // SAFETY: C lends the release and what it names, the seed, the buffer, and the place of the length.
         unsafe {
             let out = Out::new(len)?;
-            let release = core_release(lent(release, 1)?.first().ok_or(Misuse::NullPointer)?)?;
+            let mut extras = heapless::Vec::new();
+            let release = core_release(lent(release, 1)?.first().ok_or(Misuse::NullPointer)?, &mut extras)?;
             let envelope = release.sign(&secret_key(seed)?)?;
             let place = lent_mut(buffer, buffer_len)?.get_mut(..envelope.len()).ok_or(Capacity::Buffer)?;
             place.copy_from_slice(&envelope);
             out.set(envelope.len());
+        }
+        Ok(())
+    })())
+}
+
+/// Writes the list of the digests of an image's chunks of `chunk` bytes, the last one shorter, to `buffer`. `*len` becomes
+/// its length: 32 bytes for each chunk.
+///
+/// WAFT_ERROR_BUFFER: the buffer is too small. WAFT_ERROR_OUT_OF_RANGE: `chunk` is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_chunk_list(
+    image: waft_bytes_t,
+    chunk: u32,
+    buffer: *mut u8,
+    buffer_len: usize,
+    len: *mut usize,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the image, the buffer, and the place of the length.
+        unsafe {
+            let out = Out::new(len)?;
+            if chunk == 0 {
+                return Err(Misuse::OutOfRange.into());
+            }
+            let list = chunks::list(image.lent()?, chunk);
+            let place = lent_mut(buffer, buffer_len)?.get_mut(..list.len()).ok_or(Capacity::Buffer)?;
+            place.copy_from_slice(&list);
+            out.set(list.len());
         }
         Ok(())
     })())

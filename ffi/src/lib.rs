@@ -29,6 +29,7 @@ pub mod error;
 #[cfg(feature = "std")]
 pub mod gateway;
 mod handle;
+pub mod keys;
 pub mod manifest;
 pub mod mqtt;
 pub mod policy;

@@ -7,8 +7,10 @@ use crate::{
     types::{waft_bytes_t, waft_str_t},
 };
 use waft::ota::{
+    chunks::ChunkDigests,
     digest::Sha256,
-    manifest::{self, Ed25519, Key, Manifest, Verifier, Version},
+    keys::Scope,
+    manifest::{self, Component, Ed25519, Key, Manifest, Payload, Verifier, Version},
     refusal::Refusal,
 };
 
@@ -18,6 +20,30 @@ use waft::ota::{
 pub struct waft_key_t {
     /// As RFC 8032 encodes it.
     pub bytes: [u8; 32],
+    /// The epoch of the table of keys that brought it; 0 in the factory.
+    pub epoch: u32,
+    /// What it may sign: WAFT_SCOPE_..., and `1 << n` for the image number n. 0 stands for WAFT_SCOPE_ALL.
+    pub scope: u8,
+}
+
+/// The firmware, with its list of chunk digests.
+pub const WAFT_SCOPE_FIRMWARE: u8 = 0x01;
+/// The table of keys.
+pub const WAFT_SCOPE_KEYS: u8 = 0x80;
+/// Everything.
+pub const WAFT_SCOPE_ALL: u8 = 0xff;
+
+impl waft_key_t {
+    const NONE: Self = Self { bytes: [0; 32], epoch: 0, scope: 0 };
+
+    pub(crate) fn core(&self) -> Key {
+        let scope = Scope(if self.scope == 0 { WAFT_SCOPE_ALL } else { self.scope });
+        Key { scope, epoch: self.epoch, ..Key::new(self.bytes) }
+    }
+
+    pub(crate) const fn of(key: &Key) -> Self {
+        Self { bytes: key.public, epoch: key.epoch, scope: key.scope.0 }
+    }
 }
 
 /// Bytes of memory that a trusted key takes.
@@ -26,8 +52,7 @@ const _: () = assert!(size_of::<Key>() <= WAFT_KEY_SIZE, "raise WAFT_KEY_SIZE");
 
 /// The keys as the core has them, in `memory`.
 pub(crate) fn keys(memory: &mut Memory, keys: &[waft_key_t]) -> Result<&'static [Key], Fail> {
-    let none = waft_key_t { bytes: [0; 32] };
-    Ok(memory.table(keys.len(), |n| Key::new(keys.get(n).unwrap_or(&none).bytes))?)
+    Ok(memory.table(keys.len(), |n| keys.get(n).unwrap_or(&waft_key_t::NONE).core())?)
 }
 
 /// A software update.
@@ -54,9 +79,9 @@ pub struct waft_manifest_t {
     pub vendor: [u8; 16],
     /// The device class's UUID.
     pub class_id: [u8; 16],
-    /// SHA-256 of the image.
+    /// SHA-256 of the firmware.
     pub image_digest: [u8; 32],
-    /// Bytes of the image.
+    /// Bytes of the firmware; 0 where the manifest is about something else.
     pub image_size: u32,
     /// Bytes of image in each MQTT chunk; 0 where the manifest does not say.
     pub chunk: u32,
@@ -68,6 +93,16 @@ pub struct waft_manifest_t {
     pub kind: u8,
     /// WAFT_SEVERITY_...
     pub severity: u8,
+    /// Not 0: the application is to be asked.
+    pub authorization: u8,
+    /// How many payloads it has: see waft_manifest_payload().
+    pub payloads: u8,
+    /// Not to be installed at or after this time, seconds since 1970; 0 for any.
+    pub use_before: u64,
+    /// Least charge of the battery in mWh; 0 for any.
+    pub battery: u32,
+    /// The identifier of the key that signed it.
+    pub signer: [u8; 8],
 }
 
 /// Bytes of a version as text, NUL included.
@@ -87,6 +122,11 @@ impl waft_manifest_t {
             uri: waft_str_t::of(manifest.uri),
             kind: manifest.kind as u8,
             severity: manifest.severity as u8,
+            authorization: manifest.requires.authorization.into(),
+            payloads: u8::try_from(manifest.payloads).unwrap_or(u8::MAX),
+            use_before: manifest.requires.use_before.unwrap_or(0),
+            battery: manifest.requires.battery.unwrap_or(0),
+            signer: manifest.signer.unwrap_or([0; 8]),
         }
     }
 }
@@ -149,11 +189,128 @@ pub unsafe extern "C" fn waft_manifest_verify(
             let out = Out::new(manifest)?;
             let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
             for key in lent(keys, key_count)? {
-                trusted.push(Key::new(key.bytes)).map_err(|_| waft::Misuse::OutOfRange)?;
+                trusted.push(key.core()).map_err(|_| waft::Misuse::OutOfRange)?;
             }
             let manifest = manifest::verify(envelope.lent()?, &trusted, &Ed25519).map_err(waft::Error::Peer)?;
             out.set(waft_manifest_t::of(&manifest));
         }
+        Ok(())
+    })())
+}
+
+/// An image; `number` 0 is the firmware.
+pub const WAFT_COMPONENT_IMAGE: u8 = 0;
+/// The list of the digests of that image's chunks.
+pub const WAFT_COMPONENT_CHUNKS: u8 = 1;
+/// The table of keys.
+pub const WAFT_COMPONENT_KEYS: u8 = 2;
+
+/// Something that a manifest wants installed.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_payload_t {
+    /// Its SHA-256.
+    pub digest: [u8; 32],
+    /// SHA-256 of the list of the digests of its chunks; zeros where `chunk` is 0.
+    pub list_digest: [u8; 32],
+    /// Where it is: in the envelope that was verified.
+    pub uri: waft_str_t,
+    /// The payload itself, where it is in the envelope; else `data` is NULL.
+    pub content: waft_bytes_t,
+    /// Bytes.
+    pub size: u32,
+    /// Bytes of a chunk, where each chunk is signed for; else 0.
+    pub chunk: u32,
+    /// WAFT_COMPONENT_...
+    pub component: u8,
+    /// Which image: 0 to 6.
+    pub number: u8,
+}
+
+impl waft_payload_t {
+    fn of(payload: &Payload<'_>) -> Self {
+        let Payload { component, image, uri, content, chunks } = payload;
+        let (component, number) = match component {
+            Component::Image(n) => (WAFT_COMPONENT_IMAGE, *n),
+            Component::Chunks(n) => (WAFT_COMPONENT_CHUNKS, *n),
+            Component::Keys => (WAFT_COMPONENT_KEYS, 0),
+        };
+        Self {
+            digest: image.digest,
+            list_digest: chunks.map_or([0; 32], |chunks| *chunks.digest()),
+            uri: waft_str_t::of(uri),
+            content: content.map_or(waft_bytes_t::EMPTY, waft_bytes_t::of),
+            size: image.size,
+            chunk: chunks.map_or(0, |chunks| chunks.chunk()),
+            component,
+            number,
+        }
+    }
+}
+
+/// Payload number `n` of an envelope that was verified, in the order in which they are to be fetched. `*payload` points
+/// into the envelope.
+///
+/// WAFT_ERROR_OUT_OF_RANGE: it has not so many.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_manifest_payload(envelope: waft_bytes_t, n: u32, payload: *mut waft_payload_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the envelope and the place of the payload.
+        unsafe {
+            let out = Out::new(payload)?;
+            let found = manifest::payload(envelope.lent()?, None, n as usize).ok_or(waft::Misuse::OutOfRange)?;
+            out.set(waft_payload_t::of(&found));
+        }
+        Ok(())
+    })())
+}
+
+/// Whether `chunk` is chunk number `n` of an image of `image_size` bytes in chunks of `chunk_size`, where `entry` points to
+/// the 32 bytes at 32 times `n` of the list of chunk digests.
+///
+/// WAFT_ERROR_UPDATE_CHUNK_DIGEST: it is another one. WAFT_ERROR_UPDATE_SIZE: it is longer or shorter, or there is none of
+/// that number. WAFT_ERROR_OUT_OF_RANGE: there are no such chunks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_chunk_check(
+    chunk_size: u32,
+    image_size: u32,
+    n: u32,
+    entry: *const u8,
+    chunk: waft_bytes_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the entry and the chunk.
+        unsafe {
+            let entry = lent(entry.cast::<[u8; 32]>(), 1)?.first().ok_or(waft::Misuse::NullPointer)?;
+            let chunks = ChunkDigests::new(chunk_size, image_size, [0; 32]).ok_or(waft::Misuse::OutOfRange)?;
+            chunks.check(n, entry, chunk.lent()?).map_err(waft::Error::Peer)?;
+        }
+        Ok(())
+    })())
+}
+
+/// What a refusal, WAFT_ERROR_UPDATE_..., is called elsewhere.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_mapping_t {
+    /// OMA FUMO 1.0 result code.
+    pub fumo: u16,
+    /// suit-report-reason.
+    pub suit_report: u8,
+    /// OMA LwM2M object 5, resource 5 `Update Result`.
+    pub lwm2m: u8,
+}
+
+/// Translates a refusal into other vocabularies.
+///
+/// WAFT_ERROR_OUT_OF_RANGE: `refusal` is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_refusal_mapping(refusal: i32, mapping: *mut waft_mapping_t) -> i32 {
+    result((|| {
+        let out = Out::new(mapping)?;
+        let found = Refusal::from_code(refusal).ok_or(waft::Misuse::OutOfRange)?.mapping();
+        // SAFETY: C lends the place of the mapping.
+        unsafe { out.set(waft_mapping_t { fumo: found.fumo, suit_report: found.suit_report, lwm2m: found.lwm2m }) };
         Ok(())
     })())
 }

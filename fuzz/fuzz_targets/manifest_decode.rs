@@ -7,7 +7,9 @@
 mod suit;
 
 use libfuzzer_sys::fuzz_target;
-use waft::ota::manifest::{Key, Verifier, Visit, inspect, parse_unverified, verify_envelope, verify_for_slot};
+use waft::ota::manifest::{
+    Component, Image, Key, Verifier, Visit, inspect, parse_unverified, payload, verify_envelope, verify_for_slot,
+};
 use waft::ota::report::{MAX, Report};
 
 /// Takes any signature: what is behind it is to be reached.
@@ -48,7 +50,21 @@ fuzz_target!(|data: &[u8]| {
             );
             if let Ok(manifest) = parsed {
                 assert_eq!((manifest.digest, manifest.sequence), (envelope.digest, envelope.sequence));
-                assert!(!manifest.uri.is_empty() && manifest.chunk != Some(0));
+                assert!(manifest.payloads > 0 && manifest.chunk != Some(0));
+                assert!(payload(&bytes, slot, manifest.payloads).is_none());
+                let mut firmware = false;
+                for n in 0..manifest.payloads {
+                    let found = payload(&bytes, slot, n).expect("as many as it says");
+                    assert!(!found.uri.is_empty());
+                    if found.component == Component::Image(0) {
+                        assert_eq!((found.image, found.uri), (manifest.image, manifest.uri));
+                        firmware = true;
+                    }
+                    if let Some(content) = found.content {
+                        assert_eq!(Image::of(content), Some(found.image));
+                    }
+                }
+                assert!(firmware || (manifest.image == Image::NONE && manifest.uri.is_empty()));
             }
         }
     } else {

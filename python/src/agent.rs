@@ -178,7 +178,7 @@ impl Agent {
     /// The manifest of the update.
     #[getter]
     fn manifest(&self, py: Python<'_>) -> PyResult<Option<Object>> {
-        self.machine.update().manifest().map(|m| ota::manifest_object(py, &m)).transpose()
+        self.machine.update().manifest().map(|m| crate::manifest::manifest_object(py, &m, &[])).transpose()
     }
 
     /// Manifests with a lower sequence number are refused.

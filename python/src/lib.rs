@@ -13,6 +13,7 @@ mod events;
 mod gateway;
 mod keep;
 mod links;
+mod manifest;
 mod mqtt;
 mod ota;
 
@@ -42,9 +43,14 @@ mod _native {
     #[pymodule_export]
     use crate::links::{read_links, write_links};
     #[pymodule_export]
+    use crate::manifest::{
+        SecretKey, apply_keys, check_chunk, chunk_list, encode_keys, inspect, key_id, read_keys, refusal_table, verify,
+        verify_signature, walk,
+    };
+    #[pymodule_export]
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]
-    use crate::ota::{SecretKey, Update, boot, choose_model, inspect, verify, verify_signature};
+    use crate::ota::{Update, boot, choose_model};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,10 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use waft::ota::author;
 use waft::ota::event::{self, Area};
-use waft::ota::manifest::{self, Ed25519, Key, Manifest, Verifier};
 use waft::ota::policy::{Choice, Link, Policy, Severity, UpdateType};
 use waft::ota::refusal::Refusal;
 use waft::ota::report::Report;
@@ -15,6 +12,7 @@ use waft::{Duration, Input, Peer, Storage};
 use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
 use crate::errors::{self, Named};
 use crate::keep;
+use crate::manifest::manifest_object;
 
 impl Named for Refusal {
     const CLASS: &'static str = "Refusal";
@@ -82,137 +80,6 @@ pub(crate) fn choose_model(
     Ok(model.name())
 }
 
-/// A version as people write it.
-fn version(version: manifest::Version) -> String {
-    version.to_string()
-}
-
-/// `waft.ota.Manifest`.
-pub(crate) fn manifest_object(py: Python<'_>, m: &Manifest<'_>) -> PyResult<Object> {
-    make!(
-        py,
-        "waft.ota",
-        "_manifest",
-        (
-            m.sequence,
-            m.version.map(version),
-            bytes(py, &m.vendor),
-            bytes(py, &m.class),
-            m.kind.name(),
-            m.severity.name(),
-            m.uri,
-            bytes(py, &m.image.digest),
-            m.image.size,
-            m.chunk,
-            bytes(py, &m.digest),
-        )
-    )
-}
-
-/// An author's Ed25519 key.
-#[pyclass(module = "waft.ota", frozen)]
-pub(crate) struct SecretKey {
-    key: author::SecretKey,
-    seed: [u8; 32],
-}
-
-#[pymethods]
-impl SecretKey {
-    /// The key that grows from 32 random bytes.
-    #[new]
-    fn new(seed: &[u8]) -> PyResult<Self> {
-        let seed = exactly("a seed", seed)?;
-        let key = author::SecretKey::from_seed(&seed)
-            .ok_or_else(|| PyValueError::new_err("a seed of zeros is no key: take random bytes"))?;
-        Ok(Self { key, seed })
-    }
-
-    /// A new key, from the system's randomness.
-    #[staticmethod]
-    fn generate(py: Python<'_>) -> PyResult<Self> {
-        let random = py.import("secrets")?.getattr("token_bytes")?.call1((32,))?;
-        Self::new(random.cast::<PyBytes>()?.as_bytes())
-    }
-
-    /// The 32 bytes that make the key. Keep them secret.
-    #[getter]
-    fn seed(&self) -> Vec<u8> {
-        self.seed.to_vec()
-    }
-
-    /// The public key: 32 bytes.
-    #[getter]
-    fn public(&self) -> Vec<u8> {
-        self.key.key().public.to_vec()
-    }
-
-    /// The key identifier that manifests name: 8 bytes.
-    #[getter]
-    fn id(&self) -> Vec<u8> {
-        self.key.key().id.to_vec()
-    }
-
-    /// The signed envelope of a release; use `waft.ota.Release`.
-    #[pyo3(signature = (image, *, vendor, class_id, sequence, version, kind, severity, uri, chunk))]
-    #[allow(clippy::too_many_arguments, reason = "keywords")]
-    fn sign(
-        &self,
-        py: Python<'_>,
-        image: &[u8],
-        vendor: &[u8],
-        class_id: &[u8],
-        sequence: u64,
-        version: Option<&str>,
-        kind: &str,
-        severity: &str,
-        uri: &str,
-        chunk: Option<u32>,
-    ) -> PyResult<Vec<u8>> {
-        let version = match version {
-            Some(text) => Some(text.parse().map_err(|_| {
-                PyValueError::new_err(format!("a version is up to 5 numbers and a stage, like 1.2.0, not {text:?}"))
-            })?),
-            None => None,
-        };
-        let release = author::Release {
-            sequence,
-            vendor: exactly("the vendor's UUID", vendor)?,
-            class: exactly("the class's UUID", class_id)?,
-            image: manifest::Image::of(image).ok_or_else(|| PyValueError::new_err("an image is shorter than 4 GiB"))?,
-            uri,
-            version,
-            kind: update_type(kind)?,
-            severity: self::severity(severity)?,
-            chunk,
-            reference_uri: None,
-            requires: manifest::Requires::default(),
-            text: None,
-            more: Default::default(),
-        };
-        release.sign(&self.key).map_err(|e| errors::misuse(py, e))
-    }
-
-    fn __repr__(&self) -> String {
-        let id: String = self.key.key().id.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("<waft.ota.SecretKey {id}>")
-    }
-}
-
-/// Checks an envelope as a device does.
-#[pyfunction]
-pub(crate) fn verify(py: Python<'_>, envelope: &[u8], keys: Vec<Vec<u8>>) -> PyResult<Object> {
-    let keys: Vec<Key> = public_keys(&keys)?.into_iter().map(Key::new).collect();
-    let manifest = manifest::verify(envelope, &keys, &Ed25519).map_err(|e| errors::peer(py, &e))?;
-    manifest_object(py, &manifest)
-}
-
-/// Reads an envelope without asking who signed it.
-#[pyfunction]
-pub(crate) fn inspect(py: Python<'_>, envelope: &[u8]) -> PyResult<Object> {
-    let manifest = manifest::parse_unverified(envelope, None).map_err(|e| errors::peer(py, &e))?;
-    manifest_object(py, &manifest)
-}
-
 /// The bootloader's decision: (slot, trial, active, note or None), a note being (page to erase or None, page, offset,
 /// bytes).
 #[pyfunction]
@@ -244,7 +111,8 @@ pub(crate) fn state(py: Python<'_>, state: event::State) -> PyResult<Object> {
 
 fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
     let reason = r.reason.map(Refusal::name);
-    let args = (state(py, r.state)?, reason, r.version.map(version), r.sequence, bytes(py, &r.digest));
+    let args =
+        (state(py, r.state)?, reason, r.version.map(|version| version.to_string()), r.sequence, bytes(py, &r.digest));
     make!(py, "waft.ota", "Report", args)
 }
 
@@ -424,7 +292,7 @@ impl Update {
     /// The manifest of the update.
     #[getter]
     fn manifest(&self, py: Python<'_>) -> PyResult<Option<Object>> {
-        self.machine.manifest().map(|m| manifest_object(py, &m)).transpose()
+        self.machine.manifest().map(|m| manifest_object(py, &m, &[])).transpose()
     }
 
     /// Manifests with a lower sequence number are refused.
@@ -449,12 +317,4 @@ impl Update {
         let (have, size) = self.machine.progress();
         format!("<waft.ota.Update {}, {have} of {size} bytes>", self.machine.state().name())
     }
-}
-
-/// Whether `signature` is the Ed25519 signature of `message` by the holder of the public `key` (RFC 8032 §5.1.7), as
-/// strictly as manifests are judged.
-#[pyfunction]
-pub(crate) fn verify_signature(key: &[u8], message: &[u8], signature: &[u8]) -> PyResult<bool> {
-    let key = exactly("a public key", key)?;
-    Ok(<&[u8; 64]>::try_from(signature).is_ok_and(|signature| Ed25519.verify(&key, message, signature)))
 }

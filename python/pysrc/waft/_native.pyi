@@ -36,17 +36,25 @@ __all__ = [
     "Unsubscribed",
     "Update",
     "__version__",
+    "apply_keys",
     "boot",
+    "check_chunk",
     "choose_model",
+    "chunk_list",
     "decode_message",
     "decode_packet",
+    "encode_keys",
     "encode_message",
     "error_table",
     "inspect",
+    "key_id",
+    "read_keys",
     "read_links",
+    "refusal_table",
     "topic_matches",
     "verify",
     "verify_signature",
+    "walk",
     "write_links",
 ]
 
@@ -60,8 +68,20 @@ def write_links(links: list[tuple[str, list[tuple[str, str]]]], filters: list[st
 def verify_signature(key: bytes, message: bytes, signature: bytes) -> bool: ...
 def error_table() -> list[tuple[str, int, str, str]]: ...
 def topic_matches(filter: str, name: str) -> bool: ...
-def verify(envelope: bytes, keys: list[bytes]) -> _ota.Manifest: ...
+_Key = tuple[bytes, int, int]
+
+def verify(envelope: bytes, keys: list[_Key]) -> _ota.Manifest: ...
 def inspect(envelope: bytes) -> _ota.Manifest: ...
+def walk(
+    envelope: bytes,
+) -> tuple[int, bytes, bytes | None, str | None, str | None, bytes, list[tuple[str, int, int, bytes]]]: ...
+def key_id(public: bytes) -> bytes: ...
+def encode_keys(epoch: int, keys: list[_Key], flash: bool) -> bytes: ...
+def read_keys(data: bytes) -> tuple[int, list[_Key]]: ...
+def apply_keys(epoch: int, keys: list[_Key], payload: bytes, signer: bytes) -> tuple[int, list[_Key]]: ...
+def chunk_list(image: bytes, chunk: int) -> bytes: ...
+def check_chunk(list: bytes, chunk: int, size: int, n: int, data: bytes) -> None: ...
+def refusal_table() -> list[tuple[str, int, int, int, int]]: ...
 def choose_model(kind: str, severity: str, cost_a: int, cost_b: int, overrides: list[tuple[str, str, str]]) -> str: ...
 def boot(
     page0: bytes, page1: bytes, factory: int
@@ -476,7 +496,17 @@ class SecretKey:
         severity: str,
         uri: str,
         chunk: int | None,
+        reference_uri: str | None = None,
+        requires: tuple[Any, ...] | None = None,
+        text: tuple[str, str | None, str | None, str | None, str | None] | None = None,
+        content: bool = False,
+        list_uri: str | None = None,
+        images: list[tuple[int, bytes, str, bool]] = ...,
     ) -> bytes: ...
+    def sign_keys(
+        self, *, vendor: bytes, class_id: bytes, sequence: int, epoch: int, keys: list[_Key]
+    ) -> bytes: ...
+    def sign_message(self, message: bytes) -> bytes: ...
 
 @final
 class Update:

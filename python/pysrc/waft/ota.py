@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from . import _native
+from ._manifest import (
+    Extra,
+    Key,
+    KeyTable,
+    Manifest,
+    Mapping,
+    Payload,
+    Release,
+    Requires,
+    Scope,
+    Severity,
+    Step,
+    Text,
+    UpdateType,
+    Wait,
+    Walk,
+    check_chunk,
+    chunk_list,
+    chunks,
+    image_id,
+    inspect,
+    mappings,
+    verify,
+    verify_signature,
+    walk,
+)
 from ._native import SecretKey, Update
 
 __all__ = [
@@ -17,46 +40,46 @@ __all__ = [
     "BootDecision",
     "Erase",
     "Event",
+    "Extra",
     "Fetch",
+    "Key",
+    "KeyTable",
     "Load",
     "Manifest",
+    "Mapping",
     "Model",
     "Note",
+    "Payload",
     "Policy",
     "Record",
     "Release",
     "Report",
+    "Requires",
+    "Scope",
     "SecretKey",
     "Severity",
     "State",
     "StateChanged",
+    "Step",
     "Store",
+    "Text",
     "Update",
     "UpdateType",
+    "Wait",
+    "Walk",
     "Wanted",
     "boot",
+    "check_chunk",
+    "chunk_list",
     "chunks",
     "image_id",
     "inspect",
+    "mappings",
     "refusals",
     "verify",
     "verify_signature",
+    "walk",
 ]
-
-
-class UpdateType(StrEnum):
-    """What an update is for."""
-
-    SOFTWARE = "software"
-    SECURITY = "security"
-
-
-class Severity(StrEnum):
-    """How urgent an update is: SUIT update-priority 0, 1, 2; LwM2M critical, mandatory, optional."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
 
 
 class Model(StrEnum):
@@ -93,122 +116,6 @@ class Area(IntEnum):
     SLOT0 = 0
     SLOT1 = 1
     JOURNAL = 2
-
-
-# ---- manifests -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What an envelope says of its release."""
-
-    sequence: int
-    version: str | None
-    vendor: uuid.UUID
-    class_id: uuid.UUID
-    kind: UpdateType
-    severity: Severity
-    uri: str
-    image_digest: bytes
-    image_size: int
-    chunk: int | None
-    digest: bytes
-
-    @property
-    def image_id(self) -> str:
-        """The name of the image in topics and paths."""
-        return self.image_digest[:8].hex()
-
-
-def _manifest(
-    sequence: int,
-    version: str | None,
-    vendor: bytes,
-    class_id: bytes,
-    kind: str,
-    severity: str,
-    uri: str,
-    image_digest: bytes,
-    image_size: int,
-    chunk: int | None,
-    digest: bytes,
-) -> Manifest:
-    """What the native module calls to make one."""
-    return Manifest(
-        sequence,
-        version,
-        uuid.UUID(bytes=vendor),
-        uuid.UUID(bytes=class_id),
-        UpdateType(kind),
-        Severity(severity),
-        uri,
-        image_digest,
-        image_size,
-        chunk,
-        digest,
-    )
-
-
-def verify(envelope: bytes, keys: Sequence[bytes]) -> Manifest:
-    """Checks an envelope as a device does: signature first, then its structure.
-
-    ``keys`` are trusted Ed25519 public keys, 32 bytes each. Raises :class:`waft.Refusal` with the reason.
-    """
-    return _native.verify(envelope, list(keys))
-
-
-def verify_signature(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether ``signature`` is the Ed25519 signature of ``message`` by the holder of the public ``key``, judged as strictly
-    as manifests are."""
-    return _native.verify_signature(key, message, signature)
-
-
-def inspect(envelope: bytes) -> Manifest:
-    """As :func:`verify` but without asking who signed. Trust nothing of it."""
-    return _native.inspect(envelope)
-
-
-def image_id(image: bytes) -> str:
-    """The name of an image in topics and paths: the first 16 digits of its SHA-256."""
-    return hashlib.sha256(image).digest()[:8].hex()
-
-
-def chunks(image: bytes, size: int) -> list[bytes]:
-    """An image cut for delivery over MQTT: each ``size`` bytes, the last shorter."""
-    if size <= 0:
-        raise ValueError("the chunk size must be positive")
-    return [image[at : at + size] for at in range(0, len(image), size)]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release to be signed."""
-
-    image: bytes
-    vendor: uuid.UUID
-    class_id: uuid.UUID
-    sequence: int
-    version: str
-    kind: UpdateType = UpdateType.SOFTWARE
-    severity: Severity = Severity.MEDIUM
-    uri: str | None = None
-    """Absolute ``coap://…``, or relative to where the manifest lies. ``image/<id>`` when None."""
-    chunk: int | None = 16_384
-    """Bytes per chunk for model A."""
-
-    def sign(self, key: SecretKey) -> bytes:
-        """The signed SUIT envelope. Raises :class:`waft.Error` where a field is out of range."""
-        return key.sign(
-            self.image,
-            vendor=self.vendor.bytes,
-            class_id=self.class_id.bytes,
-            sequence=self.sequence,
-            version=self.version,
-            kind=str(self.kind),
-            severity=str(self.severity),
-            uri=self.uri if self.uri is not None else f"image/{image_id(self.image)}",
-            chunk=self.chunk,
-        )
 
 
 # ---- policy --------------------------------------------------------------------------------------------------------

@@ -197,6 +197,38 @@ impl VersionMatch {
     }
 }
 
+impl Comparison {
+    /// All of them, with the sign that stands for each, in an order in which the first sign that fits is the right one.
+    const SIGNS: [(&'static str, Self); 5] = [
+        (">=", Self::GreaterEqual),
+        ("<=", Self::LesserEqual),
+        (">", Self::Greater),
+        ("<", Self::Lesser),
+        ("=", Self::Equal),
+    ];
+}
+
+impl fmt::Display for VersionMatch {
+    /// `>=1.2.0`, and likewise `<=`, `>`, `<`, `=`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = Comparison::SIGNS.iter().find(|(_, comparison)| *comparison == self.comparison);
+        write!(f, "{}{}", sign.map_or("", |(sign, _)| sign), self.version)
+    }
+}
+
+impl FromStr for VersionMatch {
+    type Err = NotAVersion;
+
+    /// Reads what is printed.
+    fn from_str(text: &str) -> Result<Self, NotAVersion> {
+        let (rest, comparison) = Comparison::SIGNS
+            .iter()
+            .find_map(|(sign, comparison)| text.strip_prefix(sign).map(|rest| (rest, *comparison)))
+            .ok_or(NotAVersion)?;
+        Ok(Self { comparison, version: rest.parse()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,5 +285,15 @@ mod tests {
         assert!(!holds(Comparison::Lesser, "1.10", "1.10.0"));
         assert!(!holds(Comparison::Greater, "1.2", "1.2.9"));
         assert!(holds(Comparison::LesserEqual, "1.2", "1.2.9"));
+    }
+
+    #[test]
+    fn a_requirement_reads_as_it_prints() {
+        for text in [">=1.2.0", "<=1", ">2.0-rc.1", "<1.10", "=3.1"] {
+            assert_eq!(text.parse::<VersionMatch>().unwrap().to_string(), text);
+        }
+        for text in ["1.2", "==1", "> 1", "=>1", ">=", "~1"] {
+            assert_eq!(text.parse::<VersionMatch>(), Err(NotAVersion), "{text}");
+        }
     }
 }

@@ -10,7 +10,7 @@ import typer
 from .. import __version__
 from .._errors import Capacity, Error, Misuse, Refusal
 from ..aio.mqtt import MqttError
-from . import coap, demo, device, publish, release, serve
+from . import coap, demo, device, inspect, publish, release, serve
 from ._common import EXIT_CODES, Exit, Fail, emit, err
 
 app = typer.Typer(
@@ -28,8 +28,9 @@ app = typer.Typer(
 for command, panel in (
     (release.keygen, "Author"),
     (release.sign, "Author"),
-    (release.inspect, "Author"),
-    (release.verify, "Author"),
+    (release.keys, "Author"),
+    (inspect.inspect, "Author"),
+    (inspect.verify, "Author"),
     (publish.publish, "Publisher"),
     (serve.broker, "Bench"),
     (serve.gateway, "Bench"),
@@ -62,7 +63,7 @@ def _describe(e: BaseException) -> Fail:
         case ExceptionGroup(exceptions=[first, *_]):
             return _describe(first)
         case Refusal():
-            return Fail(Exit.REFUSED, f"refused: {e} ({e.name})", e.name)
+            return Fail(Exit.REFUSED, f"refused: {e} ({e.name}, code {e.code})", e.name)
         case MqttError():
             return Fail(Exit.UNREACHABLE, str(e))
         case Misuse() | Capacity() | Error():
