@@ -173,3 +173,83 @@ def test_the_device_wants_to_know_whom_to_trust(tmp_path: Path) -> None:
     assert "multiple of 4096" in error(*base, *key, "--broker", "h", "--slot-size", "5000", cwd=tmp_path, code=2)
     assert "one topic level" in error(*base, *key, "--broker", "h", "--name", "a/b", cwd=tmp_path, code=2)
     assert "--until" in error(*base, *key, "--broker", "h", "--until", "soon", cwd=tmp_path, code=2)
+
+
+TOML = """
+image = "fw.bin"
+key = "release.key"
+vendor = "example.com"
+class = "lamp"
+sequence = 12
+version = "1.3.0"
+severity = "high"
+chunk = 4096
+chunk_digests = "#chunks"
+
+[requires]
+use_before = 2033-05-18T03:33:20Z
+version = [">=1.0"]
+authorization = true
+
+[requires.wait]
+day_of_week = 0
+
+[text]
+description = "closes a hole"
+
+[[images]]
+number = 1
+file = "radio.bin"
+integrated = true
+"""
+
+
+def test_a_release_can_be_described_in_toml(release: Path) -> None:
+    (release / "radio.bin").write_bytes(b"for the radio")
+    (release / "release.toml").write_text(TOML)
+    signed = parsed("sign", "--from", "release.toml", "-o", "out.suit", cwd=release)
+    assert (signed["sequence"], signed["severity"], len(signed["payloads"])) == (12, "high", 3)
+    assert signed["requires"]["use_before"] == 2_000_000_000
+    assert signed["requires"]["wait"]["day_of_week"] == 0
+    # What is given on the command line goes before it.
+    again = parsed("sign", "--from", "release.toml", "--sequence", "13", "--battery", "7", "-o", "out.suit", cwd=release)
+    assert (again["sequence"], again["requires"]["battery"]) == (13, 7)
+    shown = waft("inspect", "out.suit", "--steps", cwd=release).stdout
+    for words in ("1.3.0", "image 1", "chunk digests", "2033-05-18", "Sunday", "directive-fetch", "closes a hole"):
+        assert words in shown, words
+    diag = waft("inspect", "out.suit", "--diag", cwd=release).stdout
+    assert diag.startswith("107({") and '/ uri / 21: "#chunks"' in diag and "/ directive-fetch / 21, 2" in diag
+
+    for wrong, word in (
+        (TOML.replace("sequence = 12", 'sequence = "x"'), "sequence"),
+        (TOML.replace("sequence = 12", ""), "--sequence"),
+        (TOML + "colour = 1", "colour"),
+        (TOML.replace('">=1.0"', '"~1"'), ">=1.2.0"),
+        ("[", "TOML"),
+    ):
+        (release / "wrong.toml").write_text(wrong)
+        assert word in error("sign", "--from", "wrong.toml", cwd=release, code=2)
+
+
+def test_keys_are_rotated_from_the_command_line(release: Path) -> None:
+    waft("keygen", "next", cwd=release)
+    common = ("--vendor", "example.com", "--class", "lamp")
+    bring = ("keys", "release.pub", "next.pub", "--key", "release.key", *common, "--sequence", "20", "--epoch", "1")
+    assert parsed(*bring, "-o", "1.suit", cwd=release)["epoch"] == 1
+    revoke = ("keys", "next.pub", "--key", "next.key", *common, "--sequence", "21", "--epoch", "2", "--before", "1.suit")
+    assert len(parsed(*revoke, "-o", "2.suit", cwd=release)["keys"]) == 1
+    assert "since epoch 1" in waft("inspect", "2.suit", cwd=release).stdout
+    assert "Scope" in error("verify", "1.suit", "--key", "release.pub:firmware", cwd=release, code=3)
+    assert parsed("verify", "1.suit", "--key", "release.pub:keys", cwd=release)["payloads"][0]["component"] == "keys"
+    locked = ("keys", "next.pub", "--key", "release.key", *common, "--sequence", "22", "--epoch", "3")
+    assert "locks himself out" in error(*locked, cwd=release, code=2)
+
+
+def test_inspect_shows_what_no_device_of_the_profile_would_take(tmp_path: Path) -> None:
+    vectors = Path(__file__).parents[2] / "tests" / "vectors" / "suit"
+    for name in ("example3_1", "example4_1"):
+        (tmp_path / name).write_bytes(bytes.fromhex((vectors / f"{name}.ed25519.alg19.suit.hex").read_text()))
+        seen = parsed("inspect", name, cwd=tmp_path)
+        assert (seen["ok"], seen["device_profile"]) == (True, False)
+    assert "directive-copy" in waft("inspect", "example4_1", cwd=tmp_path).stdout
+    assert "either:" in waft("inspect", "example3_1", cwd=tmp_path).stdout
