@@ -135,7 +135,7 @@ class Manifest:
     """The identifier of the key that signed it."""
     reference_uri: str | None = None
     requires: Requires = Requires()
-    payloads: tuple[Payload, ...] = ()
+    payloads: tuple[Payload, ...] = field(default=(), compare=False)
     """In the order in which they are fetched. A machine's manifest has none: ask :func:`verify`."""
 
     @property
