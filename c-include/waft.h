@@ -159,7 +159,7 @@
 #define WAFT_ERROR_COAP_TRUNCATED (-84)
 /** not version 1 of CoAP; silently ignored (RFC 7252 §3) */
 #define WAFT_ERROR_COAP_VERSION (-85)
-/** the token is longer than eight bytes or than the message (RFC 7252 §3) */
+/** the token is longer than eight bytes (RFC 7252 §3) or than the message; so the longer ones of RFC 8974 are not taken, which is what its §2.2.2 lets a client find out */
 #define WAFT_ERROR_COAP_TOKEN_LENGTH (-86)
 /** an empty message with something behind its header (RFC 7252 §4.1) */
 #define WAFT_ERROR_COAP_EMPTY_MESSAGE (-87)
@@ -505,14 +505,14 @@
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 24
+#define WAFT_COAP_ENDPOINT_WORDS 34
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 36
+#define WAFT_COAP_ENDPOINT_WORDS 48
 #endif
 
 /**
@@ -671,6 +671,16 @@
 #define WAFT_COAP_UNSUPPORTED_CONTENT_FORMAT 143
 
 /**
+ * 4.22 Unprocessable Entity: RFC 8132 §3.4: the patch is sound, but cannot be applied.
+ */
+#define WAFT_COAP_UNPROCESSABLE_ENTITY 150
+
+/**
+ * 4.29 Too Many Requests: RFC 8516: try again after Max-Age.
+ */
+#define WAFT_COAP_TOO_MANY_REQUESTS 157
+
+/**
  * 5.00 Internal Server Error: RFC 7252 §5.9.3.1.
  */
 #define WAFT_COAP_INTERNAL_SERVER_ERROR 160
@@ -699,6 +709,11 @@
  * 5.05 Proxying Not Supported: RFC 7252 §5.9.3.6.
  */
 #define WAFT_COAP_PROXYING_NOT_SUPPORTED 165
+
+/**
+ * 5.08 Hop Limit Reached: RFC 8768 §6.1: too many proxies.
+ */
+#define WAFT_COAP_HOP_LIMIT_REACHED 168
 
 /**
  * Option 1: If-Match, RFC 7252 §5.10.8.1.
@@ -756,6 +771,11 @@
 #define WAFT_COAP_OPTION_URI_QUERY 15
 
 /**
+ * Option 16: Hop-Limit, RFC 8768: how many more proxies a request may pass, 1 to 255.
+ */
+#define WAFT_COAP_OPTION_HOP_LIMIT 16
+
+/**
  * Option 17: Accept, RFC 7252 §5.10.4.
  */
 #define WAFT_COAP_OPTION_ACCEPT 17
@@ -794,6 +814,21 @@
  * Option 60: Size1, RFC 7252 §5.10.9, RFC 7959 §4: bytes of the whole request body.
  */
 #define WAFT_COAP_OPTION_SIZE1 60
+
+/**
+ * Option 252: Echo, RFC 9175 §2.2: shows that a client got an answer of ours before.
+ */
+#define WAFT_COAP_OPTION_ECHO 252
+
+/**
+ * Option 258: No-Response, RFC 7967: the classes of responses that the client does without.
+ */
+#define WAFT_COAP_OPTION_NO_RESPONSE 258
+
+/**
+ * Option 292: Request-Tag, RFC 9175 §3.2: keeps bodies sent by Block1 apart.
+ */
+#define WAFT_COAP_OPTION_REQUEST_TAG 292
 
 /**
  * Content-Format 0: `text/plain; charset=utf-8`.
@@ -2323,6 +2358,17 @@ typedef struct {
      */
     uint32_t ack_delay;
     /**
+     * DEFAULT_LEISURE: answers to multicast requests are spread over so much time, in milliseconds, at most 60,000
+     * (5,000).
+     */
+    uint32_t leisure;
+    /**
+     * Of answers longer than 136 bytes, so many bytes may go to addresses that have not shown that they are there,
+     * within EXCHANGE_LIFETIME; beyond that such a GET or FETCH is answered 4.01 with an Echo option (RFC 9175 §2.6), and
+     * any other request not handed on. 0: every such answer; UINT32_MAX: none, where all peers are known (1,048,576).
+     */
+    uint32_t unproven;
+    /**
      * Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
      */
     uint16_t transfers;
@@ -2359,6 +2405,10 @@ typedef struct {
      * By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
      */
     uint8_t policy;
+    /**
+     * Not 0: requests to a proxy (Proxy-Uri, Proxy-Scheme) come as events instead of being answered 5.05 (0).
+     */
+    uint8_t proxy;
 } waft_coap_endpoint_config_t;
 
 /**
@@ -2552,6 +2602,10 @@ typedef struct {
      * Messages dropped for want of room.
      */
     uint32_t dropped;
+    /**
+     * Requests answered by a challenge to show that their sender is there (RFC 9175).
+     */
+    uint32_t challenged;
 } waft_coap_stats_t;
 
 /**
@@ -2653,6 +2707,14 @@ typedef struct {
      */
     uint8_t more;
     /**
+     * 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
+     */
+    uint8_t multicast;
+    /**
+     * 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
+     */
+    uint8_t proven;
+    /**
      * A request.
      */
     waft_coap_request_id_t request;
@@ -2721,6 +2783,11 @@ typedef struct {
      * Observations kept at once. (4,096)
      */
     size_t observers;
+    /**
+     * Bytes that may go within four minutes to addresses that have not shown that they are there; beyond that a large
+     * answer takes an Echo option (RFC 9175). (64 MiB)
+     */
+    uint32_t unproven;
 } waft_gateway_config_t;
 #endif
 
@@ -3609,6 +3676,16 @@ int32_t waft_coap_endpoint_acknowledge(waft_coap_endpoint_t *handle,
                                        const waft_coap_request_id_t *id);
 
 /**
+ * Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
+ * `proven` is 1. For requests that open a valve, say. Nothing may have been done about the request yet.
+ *
+ * As waft_coap_endpoint_respond().
+ */
+int32_t waft_coap_endpoint_challenge(waft_coap_endpoint_t *handle,
+                                     uint64_t now,
+                                     const waft_coap_request_id_t *id);
+
+/**
  * Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
  * class 4 or 5 ends the observations.
  *
@@ -3648,6 +3725,18 @@ int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
                                         size_t len,
                                         waft_handled_t *handled,
                                         waft_coap_event_t *event);
+
+/**
+ * Hands in a datagram that came to a multicast address. All but a request in a NON message is ignored (RFC 7252 §8.1).
+ * The answer goes out at a random time within `leisure`.
+ */
+int32_t waft_coap_endpoint_handle_multicast(waft_coap_endpoint_t *handle,
+                                            uint64_t now,
+                                            uint32_t peer,
+                                            const uint8_t *data,
+                                            size_t len,
+                                            waft_handled_t *handled,
+                                            waft_coap_event_t *event);
 
 /**
  * Lets time-outs happen. Early or twice does no harm.
@@ -3696,6 +3785,16 @@ int32_t waft_coap_option_uint(const waft_coap_option_t *option, uint32_t *value)
  * 1 where the options ask for `path` ("/a/b", not percent-encoded), else 0.
  */
 int32_t waft_coap_path_is(const waft_coap_options_t *options, waft_str_t path);
+
+/**
+ * What a request's ETag, If-Match and If-None-Match options say (RFC 7252 §5.10.6.2, §5.10.8), where `exists` is not 0
+ * if there is a representation and `etag` is its version, empty where it has none: 0, go on; WAFT_COAP_VALID, answer
+ * that with the ETag and no body; WAFT_COAP_PRECONDITION_FAILED, answer that and do nothing. Or an error.
+ */
+int32_t waft_coap_condition(const waft_coap_options_t *options,
+                            uint8_t method,
+                            uint8_t exists,
+                            waft_bytes_t etag);
 
 /**
  * Decodes a datagram. An endpoint does it by itself: this is for tools and tests.

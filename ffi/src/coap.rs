@@ -27,10 +27,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 24;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 34;
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 36;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 48;
 
 /// A CoAP endpoint (RFC 7252, RFC 7641, RFC 7959): client and server at once over one UDP socket.
 ///
@@ -130,6 +130,8 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
             response_timeout: 93_000,
             exchange_lifetime: 247_000,
             ack_delay: 1_000,
+            leisure: 5_000,
+            unproven: 1_048_576,
             transfers: 4,
             flights: 4,
             seen: 8,
@@ -139,6 +141,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
             szx: 6,
             reregister: 1,
             policy: WAFT_COAP_POLICY_WINDOWED,
+            proxy: 0,
         };
         // SAFETY: C lends the place.
         unsafe { Out::new(config)?.set(value) };
@@ -188,6 +191,9 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
                     WAFT_COAP_POLICY_WINDOWED => Policy::Windowed,
                     _ => return Err(Misuse::OutOfRange.into()),
                 },
+                unproven: c.unproven,
+                leisure: millis(c.leisure),
+                proxy: c.proxy != 0,
                 understood,
             },
             c.seed,
@@ -375,6 +381,20 @@ pub unsafe extern "C" fn waft_coap_endpoint_acknowledge(
     result((|| unsafe { Ok(machine(handle)?.acknowledge(instant(now), &request_id(id)?)?) })())
 }
 
+/// Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
+/// `proven` is 1. For requests that open a valve, say. Nothing may have been done about the request yet.
+///
+/// As waft_coap_endpoint_respond().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_endpoint_challenge(
+    handle: *mut waft_coap_endpoint_t,
+    now: u64,
+    id: *const waft_coap_request_id_t,
+) -> i32 {
+    // SAFETY: C lends the handle and the identifier.
+    result((|| unsafe { Ok(machine(handle)?.challenge(instant(now), &request_id(id)?)?) })())
+}
+
 /// Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
 /// class 4 or 5 ends the observations.
 ///
@@ -436,6 +456,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_stats(
                 stale: s.stale,
                 refused: s.refused,
                 dropped: s.dropped,
+                challenged: s.challenged,
             });
         }
         Ok(())
@@ -476,6 +497,31 @@ pub unsafe extern "C" fn waft_coap_endpoint_handle_input(
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
             let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
             let Ok(done) = endpoint.handle_input(instant(now), input);
+            handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
+            out.set(waft_coap_event_t::of(done.event));
+        }
+        Ok(())
+    })())
+}
+
+/// Hands in a datagram that came to a multicast address. All but a request in a NON message is ignored (RFC 7252 §8.1).
+/// The answer goes out at a random time within `leisure`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_endpoint_handle_multicast(
+    handle: *mut waft_coap_endpoint_t,
+    now: u64,
+    peer: u32,
+    data: *const u8,
+    len: usize,
+    handled: *mut waft_handled_t,
+    event: *mut waft_coap_event_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: as for `waft_coap_endpoint_handle_input`.
+        unsafe {
+            let (endpoint, handled, out) = (machine(handle)?, Out::new(handled)?, Out::new(event)?);
+            let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
+            let Ok(done) = endpoint.handle_multicast(instant(now), input);
             handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
             out.set(waft_coap_event_t::of(done.event));
         }
@@ -534,8 +580,16 @@ mod tests {
         // SAFETY: it has been written.
         let c = unsafe { config.assume_init() };
         let core = Config::DEFAULT;
-        let spans = [c.ack_timeout, c.ack_jitter, c.response_timeout, c.exchange_lifetime, c.ack_delay];
-        let cores = [core.ack_timeout, core.ack_jitter, core.response_timeout, core.exchange_lifetime, core.ack_delay];
+        let spans = [c.ack_timeout, c.ack_jitter, c.response_timeout, c.exchange_lifetime, c.ack_delay, c.leisure];
+        let cores = [
+            core.ack_timeout,
+            core.ack_jitter,
+            core.response_timeout,
+            core.exchange_lifetime,
+            core.ack_delay,
+            core.leisure,
+        ];
+        assert_eq!((c.unproven, c.proxy != 0), (core.unproven, core.proxy));
         assert_eq!(spans.map(millis), cores);
         assert_eq!(c.policy, core.policy as u8);
         assert_eq!((c.max_retransmit, c.nstart, c.szx), (core.max_retransmit, core.nstart, core.szx));

@@ -50,6 +50,9 @@ pub struct waft_gateway_config_t {
     pub max_mounts: usize,
     /// Observations kept at once. (4,096)
     pub observers: usize,
+    /// Bytes that may go within four minutes to addresses that have not shown that they are there; beyond that a large
+    /// answer takes an Echo option (RFC 9175). (64 MiB)
+    pub unproven: u32,
 }
 
 /// Nothing to tell.
@@ -127,8 +130,9 @@ pub struct waft_gateway_stats_t {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_gateway_defaults(config: *mut waft_gateway_config_t) -> i32 {
     result((|| {
-        let Config { max_entries, max_bytes, max_waiting, max_mounts, observers } = Config::default();
-        let value = waft_gateway_config_t { seed: 0, max_entries, max_bytes, max_waiting, max_mounts, observers };
+        let Config { max_entries, max_bytes, max_waiting, max_mounts, observers, unproven } = Config::default();
+        let value =
+            waft_gateway_config_t { seed: 0, max_entries, max_bytes, max_waiting, max_mounts, observers, unproven };
         // SAFETY: C lends the place.
         unsafe { Out::new(config)?.set(value) };
         Ok(())
@@ -152,6 +156,7 @@ pub unsafe extern "C" fn waft_gateway_new(
                 max_waiting: c.max_waiting,
                 max_mounts: c.max_mounts,
                 observers: c.observers,
+                unproven: c.unproven,
             };
             let gateway = Gateway::new(core, c.seed);
             out.set(boxed(Host { gateway, path: String::new(), url: String::new() }));

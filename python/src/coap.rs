@@ -4,10 +4,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waft::coap::{
-    Body, Code, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options, Policy,
-    Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
+    Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options,
+    Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
 };
-use waft::{Input, Peer};
+use waft::{Duration, Input, Peer};
 
 use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
 use crate::errors::{self, Named};
@@ -42,6 +42,18 @@ impl RequestId {
     #[getter]
     fn observes(&self) -> bool {
         self.0.observes()
+    }
+
+    /// Whether it came to a multicast address: an error, or a response without a body, is not sent then.
+    #[getter]
+    fn multicast(&self) -> bool {
+        self.0.is_multicast()
+    }
+
+    /// Whether, by an Echo option, its sender has shown that it is there and that the request is new.
+    #[getter]
+    fn proven(&self) -> bool {
+        self.0.is_proven()
     }
 
     /// Offset and length of the part of the body that the response can carry.
@@ -113,7 +125,7 @@ pub(crate) struct Endpoint {
 #[pymethods]
 impl Endpoint {
     #[new]
-    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1, policy="windowed", flights=None))]
+    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1, policy="windowed", flights=None, leisure=5_000_000, unproven=1_048_576, proxy=false))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         seed: u64,
@@ -125,6 +137,9 @@ impl Endpoint {
         nstart: u8,
         policy: &str,
         flights: Option<usize>,
+        leisure: u64,
+        unproven: u32,
+        proxy: bool,
     ) -> PyResult<Self> {
         let policy = match policy {
             "standard" => Policy::Standard,
@@ -132,7 +147,8 @@ impl Endpoint {
             "windowed" => Policy::Windowed,
             _ => return Err(PyValueError::new_err("a policy is standard, cocoa or windowed")),
         };
-        let config = Config { szx, nstart, policy, ..Config::default() };
+        let leisure = Duration::from_micros(leisure);
+        let config = Config { szx, nstart, policy, leisure, unproven, proxy, ..Config::default() };
         let flights = flights.unwrap_or(transfers.saturating_add(observers));
         let resources = Resources::owned(arena, transfers, flights, seen, observers);
         Ok(Self { machine: Machine::new(config, seed, resources), scratch: Scratch::default() })
@@ -234,6 +250,11 @@ impl Endpoint {
         self.machine.respond(at(now), &id.0, &reply).map_err(|e| errors::any(py, &e))
     }
 
+    /// Answers 4.01 with an Echo option: the client sends the request again with it, and then `id.proven` is true.
+    fn challenge(&mut self, py: Python<'_>, now: u64, id: &RequestId) -> PyResult<()> {
+        self.machine.challenge(at(now), &id.0).map_err(|e| errors::any(py, &e))
+    }
+
     /// Acknowledges a request whose answer follows later.
     fn acknowledge(&mut self, py: Python<'_>, now: u64, id: &RequestId) -> PyResult<()> {
         self.machine.acknowledge(at(now), &id.0).map_err(|e| errors::any(py, &e))
@@ -277,6 +298,7 @@ impl Endpoint {
             ("stale", s.stale),
             ("refused", s.refused),
             ("dropped", s.dropped),
+            ("challenged", s.challenged),
         ]
         .into()
     }
@@ -287,6 +309,13 @@ impl Endpoint {
             Ok(done) => done,
             Err(never) => match never {},
         };
+        let told = done.event.map(|e| event(py, e)).transpose()?;
+        handled(py, done.consumed, done.needed, told)
+    }
+
+    /// Takes in one datagram that came to a multicast address: of those only requests in NON messages count.
+    fn handle_multicast(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
+        let Ok(done) = self.machine.handle_multicast(at(now), Input { peer: Peer(peer), bytes: data });
         let told = done.event.map(|e| event(py, e)).transpose()?;
         handled(py, done.consumed, done.needed, told)
     }
@@ -310,6 +339,33 @@ impl Endpoint {
     fn __repr__(&self) -> String {
         let s = self.machine.stats();
         format!("<waft.coap.Endpoint {} received, {} sent>", s.received, s.sent)
+    }
+}
+
+/// What a request's ETag, If-Match and If-None-Match options say of the version that is there: None to go on, else the
+/// code to answer with, 2.03 (with the ETag and no body) or 4.12.
+#[pyfunction]
+#[pyo3(signature = (method, options, exists, etag=None))]
+pub(crate) fn condition(
+    py: Python<'_>,
+    method: u8,
+    options: Vec<(u16, Vec<u8>)>,
+    exists: bool,
+    etag: Option<&[u8]>,
+) -> PyResult<Option<Object>> {
+    let given = Given::new(options);
+    let mut buffer =
+        vec![0; given.0.iter().map(|(_, value)| value.len().saturating_add(5)).sum::<usize>().saturating_add(4)];
+    let mut encoder = Encoder::new(&mut buffer, Type::Confirmable, Code::GET, 0, &Token::EMPTY);
+    for (number, value) in &given.0 {
+        encoder.option(*number, value).map_err(|e| errors::misuse(py, e))?;
+    }
+    let encoded = encoder.finish().map_err(|_| PyValueError::new_err("the options are too long"))?;
+    let options = Options::from_parts(encoded.get(4..).unwrap_or(&[]), 0);
+    match options.condition(Code(method), exists, etag.and_then(ETag::new)) {
+        Condition::Proceed => Ok(None),
+        Condition::Valid => code(py, Code::VALID).map(Some),
+        Condition::Failed => code(py, Code::PRECONDITION_FAILED).map(Some),
     }
 }
 

@@ -29,9 +29,16 @@ pub(crate) struct Gateway {
 #[pymethods]
 impl Gateway {
     #[new]
-    #[pyo3(signature = (*, seed=0, max_entries=256, max_bytes=67_108_864, max_waiting=1024, observers=4096))]
-    fn new(seed: u64, max_entries: usize, max_bytes: usize, max_waiting: usize, observers: usize) -> Self {
-        let config = Config { max_entries, max_bytes, max_waiting, observers, ..Config::default() };
+    #[pyo3(signature = (*, seed=0, max_entries=256, max_bytes=67_108_864, max_waiting=1024, observers=4096, unproven=67_108_864))]
+    fn new(
+        seed: u64,
+        max_entries: usize,
+        max_bytes: usize,
+        max_waiting: usize,
+        observers: usize,
+        unproven: u32,
+    ) -> Self {
+        let config = Config { max_entries, max_bytes, max_waiting, observers, unproven, ..Config::default() };
         Self { machine: gateway::Gateway::new(config, seed), scratch: Scratch::default() }
     }
 

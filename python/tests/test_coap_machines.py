@@ -128,3 +128,73 @@ def test_uris_are_taken_apart() -> None:
     for wrong in ("http://h/", "coap:///a", "coap://h/#f", "h"):
         with pytest.raises(ValueError, match="CoAP URI"):
             coap.split_uri(wrong)
+
+
+def _sent(endpoint: coap.Endpoint, now: int) -> list[coap.Message]:
+    """All datagrams that are due, decoded."""
+    messages = []
+    while isinstance(output := endpoint.poll_output(now), waft.Transmit):
+        messages.append(coap.decode(output.data))
+    return messages
+
+
+def test_a_multicast_request_is_answered_within_the_leisure_and_only_with_something_to_say() -> None:
+    for code, body, answers in [(coap.Code.CONTENT, b"here", 1), (coap.Code.NOT_FOUND, b"x", 0), (coap.Code.CHANGED, b"", 0)]:
+        server = coap.Endpoint(seed=3, leisure=2_000_000)
+        datagram = coap.Message("NON", coap.Code.GET, 7, b"t").encode()
+        event = server.handle_multicast(0, 1, datagram).event
+        assert isinstance(event, coap.Request) and event.id.multicast
+        server.respond(0, event.id, code, body)
+        assert not _sent(server, 0)
+        assert len(_sent(server, 2_000_000)) == answers
+    assert server.handle_multicast(0, 1, coap.Message("CON", coap.Code.GET, 8).encode()).event is None
+
+
+def test_a_client_shows_that_it_is_there_before_it_gets_much() -> None:
+    server = coap.Endpoint(seed=3, unproven=0)
+
+    def ask(mid: int, options: list[coap.Option]) -> tuple[coap.Request, coap.Message]:
+        event = server.handle_input(0, 1, coap.Message("CON", coap.Code.GET, mid, b"t", options).encode()).event
+        assert isinstance(event, coap.Request)
+        server.respond(0, event.id, coap.Code.CONTENT, bytes(500))
+        (answer,) = _sent(server, 0)
+        return event, answer
+
+    event, answer = ask(1, [])
+    assert not event.id.proven and answer.code == coap.Code.UNAUTHORIZED and server.stats["challenged"] == 1
+    event, answer = ask(2, [option for option in answer.options if option[0] == 252])
+    assert event.id.proven and answer.code == coap.Code.CONTENT and len(answer.payload) == 500
+
+
+def test_a_host_may_ask_for_freshness() -> None:
+    server = coap.Endpoint(seed=3)
+    event = server.handle_input(0, 1, coap.Message("CON", coap.Code.POST, 1).encode()).event
+    assert isinstance(event, coap.Request)
+    server.challenge(0, event.id)
+    (answer,) = _sent(server, 0)
+    assert answer.code == coap.Code.UNAUTHORIZED and [number for number, _ in answer.options] == [252]
+    with pytest.raises(waft.Misuse):
+        server.challenge(0, event.id)
+
+
+def test_a_proxys_requests_come_where_they_are_wanted() -> None:
+    request = coap.Message("CON", coap.Code.GET, 1, b"", [(39, b"coap")]).encode()
+    assert coap.Endpoint().handle_input(0, 1, request).event is None
+    assert isinstance(coap.Endpoint(proxy=True).handle_input(0, 1, request).event, coap.Request)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "exists", "etag", "code"),
+    [
+        (coap.Code.GET, [(4, b"a"), (4, b"b")], True, b"b", coap.Code.VALID),
+        (coap.Code.GET, [(4, b"a")], True, b"b", None),
+        (coap.Code.PUT, [(1, b"a")], True, b"b", coap.Code.PRECONDITION_FAILED),
+        (coap.Code.PUT, [(1, b"")], True, None, None),
+        (coap.Code.PUT, [(5, b"")], True, None, coap.Code.PRECONDITION_FAILED),
+        (coap.Code.PUT, [(5, b"")], False, None, None),
+    ],
+)
+def test_conditions(
+    method: int, options: list[coap.Option], exists: bool, etag: bytes | None, code: coap.Code | None
+) -> None:
+    assert coap.condition(method, options, exists, etag) == code

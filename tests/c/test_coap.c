@@ -286,6 +286,78 @@ static void a_response_may_come_later(void) {
     CHECK(next(&nobody) == NULL);
 }
 
+/* Sends one datagram to the server as if it came to a multicast address. */
+static waft_coap_event_t multicast(const uint8_t *data, size_t len) {
+    waft_handled_t handled;
+    waft_coap_event_t event;
+    OK(waft_coap_endpoint_handle_multicast(&server, now, CLIENT, data, len, &handled, &event));
+    CHECK(handled.consumed == len);
+    return event;
+}
+
+static void a_multicast_request_is_answered_in_its_leisure(void) {
+    static const uint8_t con[] = {0x40, 0x01, 0x12, 0x34}, non[] = {0x50, 0x01, 0x12, 0x35};
+    waft_coap_event_t event;
+    uint8_t buffer[64];
+    waft_output_t output;
+    setup();
+    CHECK(multicast(con, sizeof con).kind == WAFT_COAP_EVENT_NONE);
+    event = multicast(non, sizeof non);
+    CHECK(event.kind == WAFT_COAP_EVENT_REQUEST && event.multicast == 1 && event.proven == 0);
+    waft_coap_reply_t reply = reply_with(WAFT_COAP_CONTENT, (const uint8_t *)"here", 4);
+    OK(waft_coap_endpoint_respond(&server, now, &event.request, &reply));
+    uint64_t at = waft_coap_endpoint_next_timeout(&server);
+    CHECK(at > now && at <= now + 5000000);
+    OK(waft_coap_endpoint_poll_output(&server, now, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TIMEOUT);
+    OK(waft_coap_endpoint_poll_output(&server, at, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TRANSMIT && output.len == 9);
+    CHECK(waft_coap_endpoint_handle_multicast(NULL, now, 0, non, sizeof non, NULL, NULL) == WAFT_ERROR_NULL_POINTER);
+}
+
+static void a_client_can_be_asked_to_show_that_it_is_there(void) {
+    static const uint8_t post[] = {0x40, 0x02, 0x12, 0x34};
+    waft_handled_t handled;
+    waft_coap_event_t event;
+    waft_coap_message_t message;
+    waft_coap_option_t echo;
+    uint8_t buffer[64], again[64];
+    waft_output_t output;
+    size_t len;
+    setup();
+    OK(waft_coap_endpoint_handle_input(&server, now, CLIENT, post, sizeof post, &handled, &event));
+    CHECK(event.kind == WAFT_COAP_EVENT_REQUEST && event.proven == 0);
+    OK(waft_coap_endpoint_challenge(&server, now, &event.request));
+    CHECK(waft_coap_endpoint_challenge(&server, now, &event.request) == WAFT_ERROR_UNKNOWN_ID);
+    OK(waft_coap_endpoint_poll_output(&server, now, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TRANSMIT);
+    waft_bytes_t datagram = {buffer, output.len};
+    OK(waft_coap_decode(datagram, &message));
+    CHECK(message.code == WAFT_COAP_UNAUTHORIZED);
+    CHECK(waft_coap_options_find(&message.options, WAFT_COAP_OPTION_ECHO, &echo) == 1);
+    message.code = WAFT_COAP_POST;
+    message.kind = WAFT_COAP_CON;
+    message.id = 0x1235;
+    OK(waft_coap_encode(&message, &echo, 1, again, sizeof again, &len));
+    OK(waft_coap_endpoint_handle_input(&server, now, CLIENT, again, len, &handled, &event));
+    CHECK(event.kind == WAFT_COAP_EVENT_REQUEST && event.proven == 1);
+    waft_coap_stats_t stats;
+    OK(waft_coap_endpoint_stats(&server, &stats));
+    CHECK(stats.challenged == 1);
+}
+
+static void conditions_are_read_off_a_request(void) {
+    static const uint8_t if_match[] = {0x40, 0x03, 0, 1, 0x11, 'a'}, etag[] = {0x40, 0x01, 0, 1, 0x41, 'a'};
+    const waft_bytes_t a = {(const uint8_t *)"a", 1}, put = {if_match, sizeof if_match}, get_ = {etag, sizeof etag};
+    waft_coap_message_t m;
+    OK(waft_coap_decode(put, &m));
+    CHECK(waft_coap_condition(&m.options, WAFT_COAP_PUT, 1, a) == 0);
+    CHECK(waft_coap_condition(&m.options, WAFT_COAP_PUT, 1, nothing) == WAFT_COAP_PRECONDITION_FAILED);
+    OK(waft_coap_decode(get_, &m));
+    CHECK(waft_coap_condition(&m.options, WAFT_COAP_GET, 1, a) == WAFT_COAP_VALID);
+    CHECK(waft_coap_condition(NULL, WAFT_COAP_GET, 1, a) == WAFT_ERROR_NULL_POINTER);
+}
+
 static void a_ping_is_answered_or_not(void) {
     OK(waft_coap_endpoint_ping(&client, now, SERVER));
     waft_coap_event_t event = expect(&client, WAFT_COAP_EVENT_PONG);
@@ -494,6 +566,9 @@ int main(void) {
     a_body_goes_out_block_by_block(1);
     an_observer_is_told_of_changes();
     a_response_may_come_later();
+    a_multicast_request_is_answered_in_its_leisure();
+    a_client_can_be_asked_to_show_that_it_is_there();
+    conditions_are_read_off_a_request();
     a_ping_is_answered_or_not();
     setup();
     what_is_too_small_keeps_what_it_was_for();

@@ -165,26 +165,30 @@ def option_rules():
     def con(*opts, payload=b"", code=GET):
         return message(CON, code, 7, "aa", opts, payload)
 
-    ok, bad = content(7, "aa"), message(ACK, BAD_OPTION, 7, "aa")
+    def bad(number):
+        """The answer names the option (§5.4.1: a diagnostic payload)."""
+        return message(ACK, BAD_OPTION, 7, "aa", payload=f"option {number}")
+
+    ok = content(7, "aa")
     for number in (2, 258, 2048, 65000):
         request = con(*sorted([*TEST, (number, b"xyz")], key=lambda o: o[0]))
         C.add(f"an unknown elective option, {number}, is skipped", "7252-5.4.1-1 7252-3.1-1", answered(request, ok))
     for number in (9, 13, 259, 65001):
         opts = sorted([*TEST, (number, b"xyz")], key=lambda o: o[0])
-        C.add(f"an unknown critical option, {number}, in a CON is refused", "7252-5.4.1-2", answered(con(*opts), bad, handled=0))
+        C.add(f"an unknown critical option, {number}, in a CON is refused", "7252-5.4.1-2", answered(con(*opts), bad(number), handled=0))
         C.add(f"an unknown critical option, {number}, in a NON is rejected", "7252-5.4.1-4", answered(message(NON, GET, 7, "aa", opts), handled=0))
-    for name, opts in (
-        ("an empty Uri-Host", [(URI_HOST, b""), *TEST]),
-        ("a Uri-Host of 256 bytes", [(URI_HOST, b"a" * 256), *TEST]),
-        ("a Uri-Port of three bytes", [(URI_PORT, b"abc"), *TEST]),
-        ("a Uri-Path of 256 bytes", path("a" * 256)),
-        ("an If-Match of nine bytes", [(IF_MATCH, b"a" * 9), *TEST]),
-        ("an If-None-Match of a byte", [(IF_NONE_MATCH, b"a"), *TEST]),
-        ("an Accept of three bytes", [*TEST, (ACCEPT, b"abc")]),
-        ("a Uri-Query of 256 bytes", [*TEST, (URI_QUERY, b"a" * 256)]),
-        ("a Block2 of four bytes", [*TEST, (BLOCK2, b"abcd")]),
+    for name, number, opts in (
+        ("an empty Uri-Host", URI_HOST, [(URI_HOST, b""), *TEST]),
+        ("a Uri-Host of 256 bytes", URI_HOST, [(URI_HOST, b"a" * 256), *TEST]),
+        ("a Uri-Port of three bytes", URI_PORT, [(URI_PORT, b"abc"), *TEST]),
+        ("a Uri-Path of 256 bytes", URI_PATH, path("a" * 256)),
+        ("an If-Match of nine bytes", IF_MATCH, [(IF_MATCH, b"a" * 9), *TEST]),
+        ("an If-None-Match of a byte", IF_NONE_MATCH, [(IF_NONE_MATCH, b"a"), *TEST]),
+        ("an Accept of three bytes", ACCEPT, [*TEST, (ACCEPT, b"abc")]),
+        ("a Uri-Query of 256 bytes", URI_QUERY, [*TEST, (URI_QUERY, b"a" * 256)]),
+        ("a Block2 of four bytes", BLOCK2, [*TEST, (BLOCK2, b"abcd")]),
     ):
-        C.add(f"{name} counts as not understood", "7252-5.4.3-1 7252-5.4.1-2", answered(con(*opts), bad, handled=0))
+        C.add(f"{name} counts as not understood", "7252-5.4.3-1 7252-5.4.1-2", answered(con(*opts), bad(number), handled=0))
     for name, opts in (
         ("an ETag of nine bytes", [(ETAG, b"a" * 9), *TEST]),
         ("an empty ETag", [(ETAG, b""), *TEST]),
@@ -202,7 +206,7 @@ def option_rules():
         ("Block1", BLOCK1, b""),
     ):
         opts = sorted([*TEST, (number, value), (number, value)], key=lambda o: o[0])
-        C.add(f"a second {name} counts as not understood", "7252-5.4.5-2" + (" 7959-2.1-2" if "Block" in name else ""), answered(con(*opts), bad, handled=0))
+        C.add(f"a second {name} counts as not understood", "7252-5.4.5-2" + (" 7959-2.1-2" if "Block" in name else ""), answered(con(*opts), bad(number), handled=0))
     opts = [*TEST, (CONTENT_FORMAT, 0), (CONTENT_FORMAT, 50)]
     C.add("a second Content-Format is skipped", "7252-5.4.5-2", answered(con(*opts), ok))
     opts = [*TEST, (SIZE2, 0), (SIZE2, 9)]

@@ -74,6 +74,10 @@ codes! {
     REQUEST_ENTITY_TOO_LARGE = 4 . 13, "Request Entity Too Large";
     /// RFC 7252 §5.9.2.10
     UNSUPPORTED_CONTENT_FORMAT = 4 . 15, "Unsupported Content-Format";
+    /// RFC 8132 §3.4: the patch is sound, but cannot be applied.
+    UNPROCESSABLE_ENTITY = 4 . 22, "Unprocessable Entity";
+    /// RFC 8516: try again after Max-Age.
+    TOO_MANY_REQUESTS = 4 . 29, "Too Many Requests";
     /// RFC 7252 §5.9.3.1
     INTERNAL_SERVER_ERROR = 5 . 0, "Internal Server Error";
     /// RFC 7252 §5.9.3.2
@@ -86,6 +90,8 @@ codes! {
     GATEWAY_TIMEOUT = 5 . 4, "Gateway Timeout";
     /// RFC 7252 §5.9.3.6
     PROXYING_NOT_SUPPORTED = 5 . 5, "Proxying Not Supported";
+    /// RFC 8768 §6.1: too many proxies.
+    HOP_LIMIT_REACHED = 5 . 8, "Hop Limit Reached";
 }
 
 impl Code {

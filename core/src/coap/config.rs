@@ -33,6 +33,15 @@ pub struct Config {
     pub policy: Policy,
     /// Whether an observation registers again when Max-Age has passed without a notification (RFC 7641 §3.3.1).
     pub reregister: bool,
+    /// Of answers longer than 136 bytes, so many bytes may go to addresses that have not shown that they are there, within
+    /// EXCHANGE_LIFETIME; beyond that such a GET or FETCH is answered 4.01 with an Echo option (RFC 9175 §2.6), and any other
+    /// request not handed on. So a spoofed address gets no more out of this server however much is asked for, and few clients
+    /// that do not know Echo are served all the same. 0: every such answer. `u32::MAX`: none, where all peers are known.
+    pub unproven: u32,
+    /// DEFAULT_LEISURE (§8.2): answers to multicast requests are spread over so much time. At most 60 s.
+    pub leisure: Duration,
+    /// Whether requests to a proxy (Proxy-Uri, Proxy-Scheme) go to the host instead of being answered 5.05.
+    pub proxy: bool,
     /// Critical options that the host understands besides those of RFC 7252 and RFC 7959.
     pub understood: &'static [u16],
 }
@@ -50,6 +59,9 @@ impl Config {
         szx: Block::MAX_SZX,
         policy: Policy::Windowed,
         reregister: true,
+        unproven: 1 << 20,
+        leisure: Duration::from_secs(5),
+        proxy: false,
         understood: &[],
     };
 }
@@ -152,6 +164,8 @@ pub struct Stats {
     pub refused: u32,
     /// Messages dropped for want of room.
     pub dropped: u32,
+    /// Requests answered by a challenge to show that their sender is there (RFC 9175).
+    pub challenged: u32,
 }
 
 impl Stats {

@@ -4,6 +4,7 @@ use super::{
     Violation,
     code::Code,
     config::{Config, Resources, Stats},
+    echo::Reach,
     event::Event,
     exchange::{Flight, Owner, Transfer},
     message::{Encoder, Message, Token, Type},
@@ -35,6 +36,8 @@ pub(super) mod tag {
     pub(in super::super) const SEPARATE: Kind = Kind(4 << 24);
     /// A notification, by its number.
     pub(in super::super) const NOTE: Kind = Kind(5 << 24);
+    /// What a server wants to see in the requests of a transfer: how often it did, and the value of the Echo option.
+    pub(in super::super) const ECHO: Kind = Kind(6 << 24);
 
     impl Kind {
         pub(in super::super) fn of(self, index: usize) -> u32 {
@@ -79,6 +82,7 @@ pub struct Endpoint<'a> {
     /// The number of the latest notification, 24 bits.
     pub(super) sequence: u32,
     pub(super) stats: Stats,
+    pub(super) reach: Reach,
     pub(super) arena: Arena<'a>,
     pub(super) transfers: Storage<'a, Transfer>,
     pub(super) flights: Storage<'a, Flight>,
@@ -101,6 +105,7 @@ impl<'a> Endpoint<'a> {
             cursor: 0,
             sequence: 1,
             stats: Stats::default(),
+            reach: Reach::new(seed, config.unproven),
             arena: Arena::new(resources.arena),
             transfers: resources.transfers,
             flights: resources.flights,
@@ -154,9 +159,8 @@ impl<'a> Endpoint<'a> {
         }
         let delay = self.config.ack_delay;
         for s in self.seen.iter_mut() {
-            if s.ack_at(delay).is_some_and(|at| at <= now) {
-                s.answer = Answer::Acked;
-                s.due = true;
+            if s.due_at(delay).is_some_and(|at| at <= now) {
+                s.fall_due();
             }
         }
     }
@@ -186,7 +190,7 @@ impl<'a> Endpoint<'a> {
         let delay = self.config.ack_delay;
         let flights = self.next_flight_at();
         let transfers = self.transfers.iter().filter_map(Transfer::refresh).min();
-        let seen = self.seen.iter().filter_map(|s| s.ack_at(delay)).min();
+        let seen = self.seen.iter().filter_map(|s| s.due_at(delay)).min();
         earliest(earliest(flights, transfers), seen)
     }
 
@@ -201,7 +205,7 @@ impl<'a> Endpoint<'a> {
 
     fn on_message<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
         if message.code.is_request() {
-            return self.on_request(now, peer, message);
+            return self.on_request(now, peer, message, false);
         }
         match message.ty {
             // [RFC7252-4.2-4]
@@ -348,16 +352,12 @@ impl<'a> Endpoint<'a> {
 
     /// Puts a message into the arena.
     pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Result<(), Capacity> {
-        let write = |buf: &mut [u8]| match outline.write(buf, &mut options.iter().copied()) {
-            Ok(bytes) => bytes.len(),
-            Err(needed) => needed,
-        };
-        let len = write(&mut []);
+        let len = outline.len(options);
         if !self.make_room(len) {
             return Err(Capacity::Arena);
         }
         self.arena.push(tag, len, |buf| {
-            write(buf);
+            let _ = outline.write(buf, &mut options.iter().copied());
         })
     }
 

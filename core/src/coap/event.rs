@@ -151,6 +151,12 @@ pub struct RequestId {
     pub(super) szx: u8,
     pub(super) observe: bool,
     pub(super) size2: bool,
+    pub(super) multicast: bool,
+    pub(super) proven: bool,
+    /// GET or FETCH: it may be asked for again.
+    pub(super) safe: bool,
+    /// The No-Response option: bit `class - 1` for each class that is not wanted, and bit 0 where there is one.
+    pub(super) quiet: u8,
 }
 
 impl RequestId {
@@ -172,6 +178,29 @@ impl RequestId {
         self.observe
     }
 
+    /// Whether it came to a multicast address ([`handle_multicast`](super::Endpoint::handle_multicast)).
+    #[must_use]
+    pub const fn is_multicast(&self) -> bool {
+        self.multicast
+    }
+
+    /// Whether its sender has shown, by an Echo option (RFC 9175), that it receives what is sent to its address, and that it
+    /// has received something of late.
+    #[must_use]
+    pub const fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether the client wants a response with this code: by its No-Response option (RFC 7967 §2.1) or, without one, by
+    /// RFC 7252 §8.2, which does without errors and empty bodies after a multicast request.
+    pub(super) fn wants(&self, code: Code, empty: bool) -> bool {
+        if self.quiet != 0 {
+            let bit = code.class().checked_sub(1).and_then(|n| 1_u8.checked_shl(n.into())).unwrap_or(0);
+            return self.quiet & bit == 0;
+        }
+        !self.multicast || (code.is_success() && !empty)
+    }
+
     /// Offset and length of the part of the body that the response can carry: all that [`Body::Part`] has to hold.
     #[must_use]
     pub fn wanted(&self) -> (u32, u32) {
@@ -186,10 +215,11 @@ impl RequestId {
         let token = self.token.as_bytes();
         let bit = |flag: bool, bit: u8| if flag { bit } else { 0 };
         let block = |block: Option<Block>| block.map_or(u32::MAX, Block::encode);
-        w.u8(0x80 | bit(self.observe, 1) | bit(self.size2, 2));
+        let flags = bit(self.observe, 1) | bit(self.size2, 2) | bit(self.multicast, 4) | bit(self.proven, 8);
+        w.u8(0x80 | flags | bit(self.safe, 16));
         w.u8(u8::try_from(token.len()).unwrap_or(0));
         w.u8(self.szx);
-        w.u8(0);
+        w.u8(self.quiet);
         w.u32(self.peer.0);
         w.u32(block(self.block1));
         w.u32(block(self.block2));
@@ -202,7 +232,7 @@ impl RequestId {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let (flags, token, szx, _) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+        let (flags, token, szx, quiet) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
         let (peer, block1, block2, mid) = (Peer(reader.u32()?), reader.u32()?, reader.u32()?, reader.u16()?);
         let token = Token::new(reader.take(usize::from(token))?)?;
         let block = |bits: u32| match bits {
@@ -210,11 +240,13 @@ impl RequestId {
             _ if bits >> 24 == 0 => Block::decode(option::Uint::new(bits).as_bytes()).map(Some),
             _ => None,
         };
-        if flags & !3 != 0x80 || szx > Block::MAX_SZX {
+        if flags & !0x1F != 0x80 || szx > Block::MAX_SZX {
             return None;
         }
         let (block1, block2) = (block(block1)?, block(block2)?);
-        Some(Self { peer, token, mid, block1, block2, szx, observe: flags & 1 != 0, size2: flags & 2 != 0 })
+        let is = |bit: u8| flags & bit != 0;
+        let (observe, size2, multicast, proven, safe) = (is(1), is(2), is(4), is(8), is(16));
+        Some(Self { peer, token, mid, block1, block2, szx, observe, size2, multicast, proven, safe, quiet })
     }
 
     /// Bytes of [`to_bytes`](Self::to_bytes).
@@ -384,12 +416,17 @@ mod tests {
             szx: 2,
             observe: true,
             size2: false,
+            multicast: false,
+            proven: true,
+            safe: false,
+            quiet: 0x1B,
         };
         assert_eq!(RequestId::from_bytes(&id.to_bytes()), Some(id));
         let other = RequestId { token: Token::EMPTY, block1: None, block2: Some(Block::default()), size2: true, ..id };
+        let other = RequestId { multicast: true, safe: true, proven: false, quiet: 0, ..other };
         assert_eq!(RequestId::from_bytes(&other.to_bytes()), Some(other));
         assert_eq!(RequestId::from_bytes(&[0; RequestId::SIZE]), None);
-        for (at, wrong) in [(0, 0), (0, 0x84), (1, 9), (2, 7), (8, 1), (11, 0x0F)] {
+        for (at, wrong) in [(0, 0), (0, 0xA4), (1, 9), (2, 7), (8, 1), (11, 0x0F)] {
             let mut bytes = id.to_bytes();
             bytes[at] = wrong;
             assert_eq!(RequestId::from_bytes(&bytes), None, "{at}");

@@ -721,6 +721,7 @@ impl<'a> Endpoint<'a> {
         self.ground(transfer, 0);
         self.arena.remove(tag::REQUEST.of(transfer));
         self.arena.remove(tag::BODY.of(transfer));
+        self.arena.remove(tag::ECHO.of(transfer));
         if let Some(t) = self.transfers.get_mut(transfer) {
             *t = Transfer { generation: t.generation, ..Transfer::EMPTY };
         }
@@ -770,6 +771,9 @@ impl<'a> Endpoint<'a> {
         if option::not_understood_in_response(options, self.config.understood) {
             Stats::count(&mut self.stats.refused);
             self.fail(transfer, Failure::BadResponse);
+            return None;
+        }
+        if flight.is_some_and(|flight| self.echoes(transfer, flight, message)) {
             return None;
         }
         match flight {

@@ -6,13 +6,16 @@
 pub mod block;
 mod client;
 mod code;
+mod conditional;
 mod config;
 pub mod congestion;
+mod echo;
 mod endpoint;
 mod event;
 mod exchange;
 pub mod link_format;
 mod message;
+mod multicast;
 mod observe;
 pub mod option;
 mod outline;
@@ -23,6 +26,7 @@ mod uri;
 
 pub use block::Block;
 pub use code::Code;
+pub use conditional::Condition;
 pub use config::{Config, Memory, Resources, Stats};
 pub use congestion::Policy;
 pub use endpoint::Endpoint;
@@ -44,7 +48,8 @@ crate::error::numbered! {
         Truncated = -84,
         /// not version 1 of CoAP; silently ignored (RFC 7252 §3)
         Version = -85,
-        /// the token is longer than eight bytes or than the message (RFC 7252 §3)
+        /// the token is longer than eight bytes (RFC 7252 §3) or than the message; so the longer ones of RFC 8974 are not
+        /// taken, which is what its §2.2.2 lets a client find out
         TokenLength = -86,
         /// an empty message with something behind its header (RFC 7252 §4.1)
         EmptyMessage = -87,

@@ -25,6 +25,8 @@ pub const CONTENT_FORMAT: u16 = 12;
 pub const MAX_AGE: u16 = 14;
 /// Uri-Query, RFC 7252 §5.10.1: one per argument.
 pub const URI_QUERY: u16 = 15;
+/// Hop-Limit, RFC 8768: how many more proxies a request may pass, 1 to 255.
+pub const HOP_LIMIT: u16 = 16;
 /// Accept, RFC 7252 §5.10.4.
 pub const ACCEPT: u16 = 17;
 /// Location-Query, RFC 7252 §5.10.7.
@@ -41,6 +43,12 @@ pub const PROXY_URI: u16 = 35;
 pub const PROXY_SCHEME: u16 = 39;
 /// Size1, RFC 7252 §5.10.9, RFC 7959 §4: bytes of the whole request body.
 pub const SIZE1: u16 = 60;
+/// Echo, RFC 9175 §2.2: shows that a client got an answer of ours before.
+pub const ECHO: u16 = 252;
+/// No-Response, RFC 7967: the classes of responses that the client does without.
+pub const NO_RESPONSE: u16 = 258;
+/// Request-Tag, RFC 9175 §3.2: keeps bodies sent by Block1 apart.
+pub const REQUEST_TAG: u16 = 292;
 
 /// Content-Formats (RFC 7252 §12.3 and the registry).
 pub mod format {
@@ -74,12 +82,16 @@ pub const fn is_no_cache_key(number: u16) -> bool {
     number & 0x1E == 0x1C
 }
 
-/// Whether `len` is a length that option `number` may have (RFC 7252 §5.10 table 4, RFC 7641 §2, RFC 7959 §2.1, §4).
+/// Whether `len` is a length that option `number` may have (RFC 7252 §5.10 table 4, RFC 7641 §2, RFC 7959 §2.1, §4,
+/// RFC 7967, RFC 8768, RFC 9175).
 /// Options not named here may have any. One whose length is wrong counts as not understood (§5.4.3).
 #[must_use]
 pub const fn is_length_valid(number: u16, len: usize) -> bool {
     match number {
-        IF_MATCH => len <= 8,
+        IF_MATCH | REQUEST_TAG => len <= 8,
+        HOP_LIMIT => len == 1,
+        NO_RESPONSE => len <= 1,
+        ECHO => len >= 1 && len <= 40,
         URI_HOST | PROXY_SCHEME => len >= 1 && len <= 255,
         ETAG => len >= 1 && len <= 8,
         IF_NONE_MATCH => len == 0,
@@ -96,7 +108,7 @@ pub const fn is_length_valid(number: u16, len: usize) -> bool {
 /// understood.
 #[must_use]
 pub const fn is_repeatable(number: u16) -> bool {
-    matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY)
+    matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY | REQUEST_TAG)
 }
 
 /// Whether it is an option of RFC 7252 or RFC 7959 that occurs once in a message at most.
@@ -116,8 +128,13 @@ pub(super) fn not_understood_in_response(options: Options<'_>, extra: &[u16]) ->
 // [RFC7252-5.4.1-1] [RFC7252-5.4.1-2] [RFC7252-5.4.1-3] [RFC7252-5.4.1-4] [RFC7252-5.4.3-1] [RFC7252-5.4.5-2]
 // [RFC7959-2.1-1]
 pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {
+    first_not_understood(options, extra).is_some()
+}
+
+/// The number of the first such option.
+pub(super) fn first_not_understood(options: Options<'_>, extra: &[u16]) -> Option<u16> {
     let mut last = 0;
-    options.into_iter().any(|o| {
+    let refused = |o: &Opt<'_>| {
         let known = matches!(
             o.number,
             IF_MATCH
@@ -136,7 +153,8 @@ pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {
         last = o.number;
         let fits = (known || extra.contains(&o.number)) && is_length_valid(o.number, o.value.len()) && !again;
         is_critical(o.number) && !fits
-    })
+    };
+    options.into_iter().find(refused).map(|o| o.number)
 }
 
 /// One option.

@@ -24,6 +24,7 @@ pub(super) struct Outline<'p> {
     pub(super) block1: Option<Block>,
     pub(super) size2: Option<u32>,
     pub(super) size1: Option<u32>,
+    pub(super) echo: Option<&'p [u8]>,
     pub(super) payload: &'p [u8],
 }
 
@@ -41,7 +42,16 @@ impl Outline<'_> {
             block1: None,
             size2: None,
             size1: None,
+            echo: None,
             payload: &[],
+        }
+    }
+
+    /// Bytes of the message with these options.
+    pub(super) fn len(&self, options: &[Opt<'_>]) -> usize {
+        match self.write(&mut [], &mut options.iter().copied()) {
+            Ok(bytes) => bytes.len(),
+            Err(needed) => needed,
         }
     }
 
@@ -60,6 +70,7 @@ impl Outline<'_> {
             (option::BLOCK1, self.block1.map(Block::encode)),
             (option::SIZE2, self.size2),
             (option::SIZE1, self.size1),
+            (option::ECHO, None),
             (u16::MAX, None),
         ];
         for (number, value) in own {
@@ -69,8 +80,9 @@ impl Outline<'_> {
                 next = base.next();
             }
             let uint = Uint::new(value.unwrap_or(0));
-            let value = match &self.etag {
-                Some(etag) if number == option::ETAG => Some(etag.as_bytes()),
+            let value = match (number, &self.etag) {
+                (option::ETAG, Some(etag)) => Some(etag.as_bytes()),
+                (option::ECHO, _) => self.echo,
                 _ => value.map(|_| uint.as_bytes()),
             };
             if let Some(value) = value {
@@ -115,6 +127,7 @@ impl Endpoint<'_> {
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, token);
+        outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..));
         match t.phase() {
             Phase::Leaving => outline.observe = Some(1),
             Phase::Sending => {

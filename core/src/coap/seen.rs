@@ -11,7 +11,7 @@
 //! handled again; one of a request that is not idempotent is answered by the same code without payload.
 //!
 //! ```text
-//!          Pending ──respond──▶ Replied ──arena full──▶ Forgotten
+//!          Pending ──respond──▶ (Leisure ─time─▶) Replied ──arena full──▶ Forgotten
 //!             │ acknowledge, ack_delay
 //!             ▼
 //!           Acked ──respond (separate)──▶ Done            Done: an acknowledged response; Reject: a reset, once
@@ -19,7 +19,7 @@
 
 use super::endpoint::{Endpoint, tag};
 use super::{code::Code, config::Stats};
-use crate::{Instant, Peer};
+use crate::{Duration, Instant, Peer};
 
 /// What is known of a message that arrived.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) enum Answer {
     Acked,
     /// Acknowledged, and that was all.
     Done,
+    /// The answer stands in the arena, and is to be sent later: the request came by multicast.
+    Leisure,
     /// The answer stands in the arena.
     Replied,
     /// The answer had to leave the arena.
@@ -47,6 +49,8 @@ pub struct Seen {
     pub(super) at: Instant,
     pub(super) peer: Peer,
     pub(super) mid: u16,
+    /// Milliseconds from `at` until the answer to a multicast request goes out (RFC 7252 §8.2).
+    pub(super) leisure: u16,
     pub(super) answer: Answer,
     /// The answer is to be sent.
     pub(super) due: bool,
@@ -63,6 +67,7 @@ impl Seen {
         at: Instant::ZERO,
         peer: Peer(0),
         mid: 0,
+        leisure: 0,
         answer: Answer::Free,
         due: false,
         confirmable: false,
@@ -70,13 +75,29 @@ impl Seen {
         code: Code::EMPTY,
     };
 
-    /// When a request that the host has not answered is to be acknowledged.
-    pub(super) fn ack_at(&self, delay: crate::Duration) -> Option<Instant> {
-        (self.answer == Answer::Pending && self.confirmable).then(|| self.at.after(delay))
+    /// When something is to be sent: the acknowledgement of a request that the host has not answered, or the answer to a
+    /// multicast request.
+    pub(super) fn due_at(&self, delay: Duration) -> Option<Instant> {
+        match self.answer {
+            Answer::Pending if self.confirmable => Some(self.at.after(delay)),
+            Answer::Leisure => Some(self.leisure_at()),
+            _ => None,
+        }
+    }
+
+    /// That time has come.
+    pub(super) fn fall_due(&mut self) {
+        self.answer = if self.answer == Answer::Leisure { Answer::Replied } else { Answer::Acked };
+        self.due = true;
+    }
+
+    /// When the leisure of a multicast request ends.
+    pub(super) fn leisure_at(&self) -> Instant {
+        self.at.after(Duration::from_millis(u64::from(self.leisure)))
     }
 
     fn waits(&self) -> bool {
-        self.due || matches!(self.answer, Answer::Pending | Answer::Acked)
+        self.due || matches!(self.answer, Answer::Pending | Answer::Acked | Answer::Leisure)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Requests of peers', and their answers (RFC 7252 §5.2).
 //!
 //! 1. A request that arrived before is answered as it was (see [`Seen`]).
-//! 2. One that cannot be understood is answered at once: 4.02 for a critical option, 4.00 for a nonsensical block, 5.05 for
-//!    a proxy's, 5.03 where no place may be given to it.
+//! 2. One that cannot be understood is answered at once: 4.02 for a critical option, 4.00 for a nonsensical block or
+//!    Hop-Limit, 5.05 for a proxy's, 5.03 where no place may be given to it; and 4.01 with an Echo option (RFC 9175) where too
+//!    much has gone to addresses that may be spoofed.
 //! 3. All others go to the host, which answers: at once, and the response rides on the acknowledgement; or later, after
 //!    an acknowledgement that goes out by itself, in a message of its own.
 //!
@@ -12,15 +13,17 @@ use super::{
     block::Block,
     code::Code,
     config::Stats,
-    endpoint::{Endpoint, Error, UNKNOWN, tag},
+    echo::{LARGE, SMALL},
+    endpoint::{Endpoint, Error, UNKNOWN, micros, tag},
     event::{Body, Event, Reply, RequestId},
     exchange::{Flight, Owner},
     message::{Message, Type},
-    option,
+    option::{self, Opt},
     outline::{Outline, check_reply},
     seen::{Answer, Seen},
+    uri::decimal,
 };
-use crate::{Capacity, Instant, Misuse, Peer};
+use crate::{Capacity, Instant, Misuse, Peer, wire::Writer};
 
 impl Endpoint<'_> {
     /// Answers a request. Where there is an acknowledgement still to be sent, the response rides on it.
@@ -39,10 +42,21 @@ impl Endpoint<'_> {
         if !reply.code.is_response() {
             return Err(Misuse::OutOfRange.into());
         }
+        self.answer(now, id, reply, false)
+    }
+
+    /// Answers by a reply that is checked, or by a challenge.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        reply: &Reply<'_>,
+        mut challenged: bool,
+    ) -> Result<(), Error> {
         let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
         let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
         // [RFC7252-4.2-2] [RFC7252-4.3-2] [RFC7252-4.4-1] [RFC7252-5.2.2-1] [RFC7252-5.3.1-1]
-        let (ty, mid) = match seen.answer {
+        let (mut ty, mut mid) = match seen.answer {
             Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
             Answer::Pending => (Type::NonConfirmable, self.mid),
             Answer::Acked => (Type::Confirmable, self.mid),
@@ -67,6 +81,11 @@ impl Endpoint<'_> {
                 options = &[];
             }
         }
+        if !challenged && !id.wants(outline.code, outline.payload.is_empty()) {
+            // RFC 7967 §2: nothing but the acknowledgement of a CON.
+            self.answered(index, Answer::Done, outline.code, ty == Type::Acknowledgement);
+            return Ok(());
+        }
         // RFC 7959 §2.5: the size we would rather have comes back with the number of the block; §2.3: a response that is final
         // has no M bit, and what has one has no Block2. [RFC7959-2.3-4]
         let told = matches!(outline.code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
@@ -78,8 +97,27 @@ impl Endpoint<'_> {
         });
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observe && outline.code.is_success());
-        let place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
+        let mut place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
         outline.observe = place.map(|_| self.sequence);
+        if !id.proven && !self.reach.knows(id.peer) {
+            let len = outline.len(options);
+            let (limit, lifetime) = (self.config.unproven, self.config.exchange_lifetime);
+            let refused = len > SMALL && !self.reach.spend(now, len, limit, lifetime);
+            // What is not safe has been done: it cannot be asked for again.
+            challenged |= refused && id.safe;
+        }
+        let echo = self.reach.value(now, id.peer);
+        let challenge = [Opt { number: option::ECHO, value: &echo }];
+        if challenged {
+            Stats::count(&mut self.stats.challenged);
+            if ty == Type::Confirmable {
+                // RFC 9175 §2.4: never in a message that is sent again by itself.
+                (ty, mid) = (Type::NonConfirmable, self.mid);
+            }
+            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token);
+            options = &challenge;
+            place = None;
+        }
         match ty {
             Type::Confirmable => {
                 let flight = self.flights.iter().position(|f| f.owner == Owner::Nobody).ok_or(Capacity::InFlight)?;
@@ -89,7 +127,9 @@ impl Endpoint<'_> {
             }
             _ => {
                 self.keep(tag::REPLY.of(index), &outline, options)?;
-                self.answered(index, Answer::Replied, outline.code, true);
+                let later = id.multicast && seen.leisure_at() > now;
+                let answer = if later { Answer::Leisure } else { Answer::Replied };
+                self.answered(index, answer, outline.code, !later);
                 if ty == Type::NonConfirmable {
                     self.mid = mid.wrapping_add(1);
                 }
@@ -128,18 +168,32 @@ impl Endpoint<'_> {
         }
     }
 
-    /// Answers by a code alone. Without room for it the message counts as lost.
-    fn answer_at_once(&mut self, now: Instant, id: &RequestId, code: Code) {
-        // [RFC7252-5.5.2-1]
-        let done = self.respond(now, id, &Reply::new(code, &[]));
+    /// Answers at once: 4.02 with the number of the option, 4.01 by a challenge, all else by its code alone. Without room for
+    /// it the message counts as lost.
+    fn refuse(&mut self, now: Instant, id: &RequestId, code: Code, option: u16) {
+        let mut text = [0; 16];
+        let mut w = Writer::new(&mut text);
+        if code == Code::BAD_OPTION {
+            // RFC 7252 §5.4.1: a diagnostic payload. [RFC7252-5.5.2-1]
+            w.bytes(b"option ");
+            decimal(&mut w, u32::from(option));
+        }
+        let reply = Reply::new(code, w.finish().unwrap_or(&[]));
+        let done = self.answer(now, id, &reply, code == Code::UNAUTHORIZED);
         if let (Err(_), Some(seen)) = (done, self.find_seen(now, id.peer, id.mid).and_then(|i| self.seen.get_mut(i))) {
             *seen = Seen::EMPTY;
             Stats::count(&mut self.stats.dropped);
         }
     }
 
-    /// A request arrived.
-    pub(super) fn on_request<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+    /// A request arrived, by multicast perhaps.
+    pub(super) fn on_request<'i>(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        message: &Message<'i>,
+        multicast: bool,
+    ) -> Option<Event<'i>> {
         let options = message.options;
         let confirmable = message.ty == Type::Confirmable;
         let block1 = options.get(option::BLOCK1).map(Block::decode);
@@ -161,6 +215,15 @@ impl Endpoint<'_> {
             // RFC 7959 §2.6: an observation begins with the first block.
             observe: observe == Some(0) && asked.is_none_or(|b| b.num == 0),
             size2: options.get(option::SIZE2).is_some(),
+            multicast,
+            proven: options.get(option::ECHO).is_some_and(|value| self.reach.shows(now, peer, value)),
+            safe: matches!(message.code, Code::GET | Code::FETCH),
+            // RFC 7967 §2.1: of other bits no meaning is known.
+            quiet: match options.get(option::NO_RESPONSE) {
+                Some([]) => 1,
+                Some([classes]) => 1 | (classes & 0x1A),
+                _ => 0,
+            },
         };
         let event = Event::Request {
             id,
@@ -178,24 +241,33 @@ impl Endpoint<'_> {
         // (RFC 7959 §2.7) has been brought about by the request for the first.
         let further = id.block1.is_some_and(|b| b.more || b.num != 0) || id.block2.is_some_and(|b| b.num != 0);
         let harmless = message.code.is_idempotent() || further;
-        let refused = option::not_understood(options, self.config.understood);
+        let refused = option::first_not_understood(options, self.config.understood);
         // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
         let proxied = options.get(option::PROXY_URI).or(options.get(option::PROXY_SCHEME)).is_some();
         let whole = |b: Block| !b.more || usize::try_from(b.size()) == Ok(message.payload.len());
+        let hops = options.get(option::HOP_LIMIT).map(option::uint);
         // [RFC7959-2.2-2] [RFC7959-2.3-1]
-        let sound = block1 != Some(None) && block2 != Some(None) && id.block1.is_none_or(whole);
-        let verdict = if refused {
+        let sound = block1 != Some(None)
+            && block2 != Some(None)
+            && id.block1.is_none_or(whole)
+            // RFC 8768 §3.
+            && hops.is_none_or(|hops| hops.is_some_and(|hops| (1..=255).contains(&hops)));
+        let known = id.proven || self.reach.knows(peer);
+        let (limit, lifetime) = (self.config.unproven, self.config.exchange_lifetime);
+        let verdict = if refused.is_some() {
             Some(Code::BAD_OPTION)
-        } else if proxied {
+        } else if proxied && !self.config.proxy {
             Some(Code::PROXYING_NOT_SUPPORTED)
         } else if !sound {
             Some(Code::BAD_REQUEST)
         } else if !harmless && !self.may_hold(now) {
             Some(Code::SERVICE_UNAVAILABLE)
+        } else if !id.safe && !known && self.reach.credit(now, limit, lifetime) < LARGE {
+            Some(Code::UNAUTHORIZED)
         } else {
             None
         };
-        if refused {
+        if refused.is_some() {
             Stats::count(&mut self.stats.refused);
             if !confirmable {
                 // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
@@ -208,11 +280,12 @@ impl Endpoint<'_> {
             answer: Answer::Pending,
             confirmable,
             harmless: harmless || verdict.is_some(),
+            leisure: if multicast { self.leisure() } else { 0 },
             ..Seen::EMPTY
         };
         self.remember(now, seen)?;
         if let Some(code) = verdict {
-            self.answer_at_once(now, &id, code);
+            self.refuse(now, &id, code, refused.unwrap_or(0));
             return None;
         }
         // [RFC7641-4.1-4]
@@ -220,6 +293,12 @@ impl Endpoint<'_> {
             self.deregister(peer, &message.token);
         }
         Some(event)
+    }
+
+    /// A random part of the leisure, in milliseconds (RFC 7252 §8.2).
+    fn leisure(&mut self) -> u16 {
+        let most = u64::from(micros(self.config.leisure, 0)) >> 10;
+        u16::try_from(self.rng.below(most)).unwrap_or(u16::MAX)
     }
 
     /// A request that arrived before. Whether it is to be handled again.
@@ -234,7 +313,7 @@ impl Endpoint<'_> {
                     return true;
                 }
                 let code = seen.code;
-                if self.respond(now, id, &Reply::new(code, &[])).is_err() {
+                if self.answer(now, id, &Reply::new(code, &[]), false).is_err() {
                     self.answered(index, Answer::Forgotten, code, false);
                 }
             }

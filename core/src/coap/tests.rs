@@ -1,5 +1,6 @@
 //! Endpoints that talk to each other over a bad network, in virtual time.
 
+mod extensions;
 mod server;
 mod standard;
 mod transfer;

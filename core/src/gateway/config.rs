@@ -17,11 +17,22 @@ pub struct Config {
     pub max_mounts: usize,
     /// Observations kept at once. Default 4,096.
     pub observers: usize,
+    /// Bytes that may go within four minutes to addresses that have not shown that they are there, as
+    /// [`coap::Config::unproven`](crate::coap::Config::unproven): what an attacker can make of it, and what clients that do
+    /// not know Echo (RFC 9175) have together. Default 64 MiB.
+    pub unproven: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_entries: 256, max_bytes: 64 << 20, max_waiting: 1024, max_mounts: 64, observers: 4096 }
+        Self {
+            max_entries: 256,
+            max_bytes: 64 << 20,
+            max_waiting: 1024,
+            max_mounts: 64,
+            observers: 4096,
+            unproven: 64 << 20,
+        }
     }
 }
 

@@ -52,7 +52,11 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            endpoint: Endpoint::new(coap::Config::default(), seed, config.resources()),
+            endpoint: Endpoint::new(
+                coap::Config { unproven: config.unproven, ..coap::Config::default() },
+                seed,
+                config.resources(),
+            ),
             cache: Cache::default(),
             mounts: Vec::new(),
             waiting: Queue::default(),

@@ -8,7 +8,7 @@ use crate::{
 };
 use waft::{
     Capacity, Misuse,
-    coap::{Code, Encoder, Message, Options, Token, Type, option},
+    coap::{Code, Condition, ETag, Encoder, Message, Options, Token, Type, option},
 };
 
 /// 0.00: Empty message (RFC 7252 §4.1): an acknowledgement, a reset or a ping.
@@ -63,6 +63,10 @@ pub const WAFT_COAP_PRECONDITION_FAILED: u8 = 0x8c;
 pub const WAFT_COAP_REQUEST_ENTITY_TOO_LARGE: u8 = 0x8d;
 /// 4.15 Unsupported Content-Format: RFC 7252 §5.9.2.10.
 pub const WAFT_COAP_UNSUPPORTED_CONTENT_FORMAT: u8 = 0x8f;
+/// 4.22 Unprocessable Entity: RFC 8132 §3.4: the patch is sound, but cannot be applied.
+pub const WAFT_COAP_UNPROCESSABLE_ENTITY: u8 = 0x96;
+/// 4.29 Too Many Requests: RFC 8516: try again after Max-Age.
+pub const WAFT_COAP_TOO_MANY_REQUESTS: u8 = 0x9d;
 /// 5.00 Internal Server Error: RFC 7252 §5.9.3.1.
 pub const WAFT_COAP_INTERNAL_SERVER_ERROR: u8 = 0xa0;
 /// 5.01 Not Implemented: RFC 7252 §5.9.3.2.
@@ -75,6 +79,8 @@ pub const WAFT_COAP_SERVICE_UNAVAILABLE: u8 = 0xa3;
 pub const WAFT_COAP_GATEWAY_TIMEOUT: u8 = 0xa4;
 /// 5.05 Proxying Not Supported: RFC 7252 §5.9.3.6.
 pub const WAFT_COAP_PROXYING_NOT_SUPPORTED: u8 = 0xa5;
+/// 5.08 Hop Limit Reached: RFC 8768 §6.1: too many proxies.
+pub const WAFT_COAP_HOP_LIMIT_REACHED: u8 = 0xa8;
 /// Option 1: If-Match, RFC 7252 §5.10.8.1.
 pub const WAFT_COAP_OPTION_IF_MATCH: u16 = 1;
 /// Option 3: Uri-Host, RFC 7252 §5.10.1.
@@ -97,6 +103,8 @@ pub const WAFT_COAP_OPTION_CONTENT_FORMAT: u16 = 12;
 pub const WAFT_COAP_OPTION_MAX_AGE: u16 = 14;
 /// Option 15: Uri-Query, RFC 7252 §5.10.1: one per argument.
 pub const WAFT_COAP_OPTION_URI_QUERY: u16 = 15;
+/// Option 16: Hop-Limit, RFC 8768: how many more proxies a request may pass, 1 to 255.
+pub const WAFT_COAP_OPTION_HOP_LIMIT: u16 = 16;
 /// Option 17: Accept, RFC 7252 §5.10.4.
 pub const WAFT_COAP_OPTION_ACCEPT: u16 = 17;
 /// Option 20: Location-Query, RFC 7252 §5.10.7.
@@ -113,6 +121,12 @@ pub const WAFT_COAP_OPTION_PROXY_URI: u16 = 35;
 pub const WAFT_COAP_OPTION_PROXY_SCHEME: u16 = 39;
 /// Option 60: Size1, RFC 7252 §5.10.9, RFC 7959 §4: bytes of the whole request body.
 pub const WAFT_COAP_OPTION_SIZE1: u16 = 60;
+/// Option 252: Echo, RFC 9175 §2.2: shows that a client got an answer of ours before.
+pub const WAFT_COAP_OPTION_ECHO: u16 = 252;
+/// Option 258: No-Response, RFC 7967: the classes of responses that the client does without.
+pub const WAFT_COAP_OPTION_NO_RESPONSE: u16 = 258;
+/// Option 292: Request-Tag, RFC 9175 §3.2: keeps bodies sent by Block1 apart.
+pub const WAFT_COAP_OPTION_REQUEST_TAG: u16 = 292;
 /// Content-Format 0: `text/plain; charset=utf-8`.
 pub const WAFT_COAP_FORMAT_TEXT: u16 = 0;
 /// Content-Format 40: `application/link-format` (RFC 6690).
@@ -242,6 +256,31 @@ pub unsafe extern "C" fn waft_coap_path_is(options: *const waft_coap_options_t, 
     })())
 }
 
+/// What a request's ETag, If-Match and If-None-Match options say (RFC 7252 §5.10.6.2, §5.10.8), where `exists` is not 0
+/// if there is a representation and `etag` is its version, empty where it has none: 0, go on; WAFT_COAP_VALID, answer
+/// that with the ETag and no body; WAFT_COAP_PRECONDITION_FAILED, answer that and do nothing. Or an error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_condition(
+    options: *const waft_coap_options_t,
+    method: u8,
+    exists: u8,
+    etag: waft_bytes_t,
+) -> i32 {
+    let condition = || {
+        // SAFETY: C lends the options, what they were received in, and the ETag.
+        unsafe {
+            let options = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
+            Ok(options.condition(Code(method), exists != 0, ETag::new(etag.lent()?)))
+        }
+    };
+    match condition() {
+        Ok(Condition::Proceed) => 0,
+        Ok(Condition::Valid) => i32::from(WAFT_COAP_VALID),
+        Ok(Condition::Failed) => i32::from(WAFT_COAP_PRECONDITION_FAILED),
+        Err(Fail(code)) => code,
+    }
+}
+
 /// A message (RFC 7252 §3). Pointers in it point into the datagram.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -348,6 +387,9 @@ const _: () = {
     assert!(WAFT_COAP_PRECONDITION_FAILED == Code::PRECONDITION_FAILED.0);
     assert!(WAFT_COAP_REQUEST_ENTITY_TOO_LARGE == Code::REQUEST_ENTITY_TOO_LARGE.0);
     assert!(WAFT_COAP_UNSUPPORTED_CONTENT_FORMAT == Code::UNSUPPORTED_CONTENT_FORMAT.0);
+    assert!(WAFT_COAP_UNPROCESSABLE_ENTITY == Code::UNPROCESSABLE_ENTITY.0);
+    assert!(WAFT_COAP_TOO_MANY_REQUESTS == Code::TOO_MANY_REQUESTS.0);
+    assert!(WAFT_COAP_HOP_LIMIT_REACHED == Code::HOP_LIMIT_REACHED.0);
     assert!(WAFT_COAP_INTERNAL_SERVER_ERROR == Code::INTERNAL_SERVER_ERROR.0);
     assert!(WAFT_COAP_NOT_IMPLEMENTED == Code::NOT_IMPLEMENTED.0);
     assert!(WAFT_COAP_BAD_GATEWAY == Code::BAD_GATEWAY.0);
@@ -373,6 +415,10 @@ const _: () = {
     assert!(WAFT_COAP_OPTION_PROXY_URI == option::PROXY_URI);
     assert!(WAFT_COAP_OPTION_PROXY_SCHEME == option::PROXY_SCHEME);
     assert!(WAFT_COAP_OPTION_SIZE1 == option::SIZE1);
+    assert!(WAFT_COAP_OPTION_HOP_LIMIT == option::HOP_LIMIT);
+    assert!(WAFT_COAP_OPTION_ECHO == option::ECHO);
+    assert!(WAFT_COAP_OPTION_NO_RESPONSE == option::NO_RESPONSE);
+    assert!(WAFT_COAP_OPTION_REQUEST_TAG == option::REQUEST_TAG);
     assert!(WAFT_COAP_FORMAT_TEXT == option::format::TEXT);
     assert!(WAFT_COAP_FORMAT_LINK_FORMAT == option::format::LINK_FORMAT);
     assert!(WAFT_COAP_FORMAT_OCTET_STREAM == option::format::OCTET_STREAM);

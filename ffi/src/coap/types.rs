@@ -30,6 +30,13 @@ pub struct waft_coap_endpoint_config_t {
     /// After this time without waft_coap_endpoint_respond() a request is acknowledged by itself, in milliseconds
     /// (1,000).
     pub ack_delay: u32,
+    /// DEFAULT_LEISURE: answers to multicast requests are spread over so much time, in milliseconds, at most 60,000
+    /// (5,000).
+    pub leisure: u32,
+    /// Of answers longer than 136 bytes, so many bytes may go to addresses that have not shown that they are there,
+    /// within EXCHANGE_LIFETIME; beyond that such a GET or FETCH is answered 4.01 with an Echo option (RFC 9175 §2.6), and
+    /// any other request not handed on. 0: every such answer; UINT32_MAX: none, where all peers are known (1,048,576).
+    pub unproven: u32,
     /// Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
     pub transfers: u16,
     /// Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON
@@ -49,6 +56,8 @@ pub struct waft_coap_endpoint_config_t {
     pub reregister: u8,
     /// By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
     pub policy: u8,
+    /// Not 0: requests to a proxy (Proxy-Uri, Proxy-Scheme) come as events instead of being answered 5.05 (0).
+    pub proxy: u8,
 }
 
 /// RFC 7252 as it stands: one block after the other, fixed time-outs.
@@ -218,6 +227,10 @@ pub struct waft_coap_event_t {
     pub last: u8,
     /// 1: more blocks of the body follow.
     pub more: u8,
+    /// 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
+    pub multicast: u8,
+    /// 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
+    pub proven: u8,
     /// A request.
     pub request: waft_coap_request_id_t,
 }
@@ -244,6 +257,8 @@ impl waft_coap_event_t {
         has_total: 0,
         last: 0,
         more: 0,
+        multicast: 0,
+        proven: 0,
         request: waft_coap_request_id_t { _priv: [0; WAFT_COAP_REQUEST_ID_SIZE] },
     };
 
@@ -281,6 +296,8 @@ impl waft_coap_event_t {
                     wanted_len,
                     observe: u8::from(id.observes()),
                     more: u8::from(more),
+                    multicast: u8::from(id.is_multicast()),
+                    proven: u8::from(id.is_proven()),
                     request: waft_coap_request_id_t { _priv: id.to_bytes() },
                     ..with(options, payload, code, offset)
                 }
@@ -324,4 +341,6 @@ pub struct waft_coap_stats_t {
     pub refused: u32,
     /// Messages dropped for want of room.
     pub dropped: u32,
+    /// Requests answered by a challenge to show that their sender is there (RFC 9175).
+    pub challenged: u32,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from ._native import Endpoint, RequestId, encode_message, read_links, write_links
+from ._native import Endpoint, RequestId, condition, encode_message, read_links, write_links
 from ._native import decode_message as decode
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RequestId",
     "Response",
     "Silent",
+    "condition",
     "decode",
     "read_links",
     "split_uri",

@@ -1,0 +1,201 @@
+//! Whether a peer is where it says it is: Echo (RFC 9175 §2), so that nobody is flooded with answers to what he did not ask.
+//!
+//! A value is a MAC (SipHash-2-4) over the peer and a span of 268 seconds under a key that follows from the endpoint's seed
+//! (RFC 9175 appendix A, 2: no state for each client). It is good in its span and the next one. Besides, the last few peers
+//! that showed one need not show it again.
+
+use super::{
+    code::Code,
+    endpoint::{Endpoint, Error, tag},
+    event::{Reply, RequestId},
+    exchange::Stage,
+    message::Message,
+    option,
+};
+use crate::{Duration, Instant, Peer, wire::Writer};
+
+/// The longest answer to a peer that has not shown that it is there: RFC 9175 §2.4, item 3.
+pub(super) const SMALL: usize = 136;
+/// What an answer can be long.
+pub(super) const LARGE: u32 = 1152;
+/// How many peers are remembered.
+const PROVEN: u8 = 4;
+
+/// Who is there, and what went to those of whom that is not known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    key: [u64; 2],
+    proven: [Option<Peer>; PROVEN as usize],
+    next: u8,
+    /// Bytes that may still go to those of whom it is not known, since when.
+    credit: u32,
+    since: Instant,
+}
+
+impl Reach {
+    /// Of an endpoint's seed.
+    pub(super) fn new(seed: u64, credit: u32) -> Self {
+        let key = [0, 1].map(|n| siphash([seed, 0x7761_6674_4563_686F], n));
+        Self { key, proven: [None; PROVEN as usize], next: 0, credit, since: Instant::ZERO }
+    }
+
+    /// What `peer` is to show.
+    pub(super) fn value(&self, now: Instant, peer: Peer) -> [u8; 8] {
+        siphash(self.key, u64::from(peer.0) << 32 | span(now)).to_le_bytes()
+    }
+
+    /// Whether `value` is what `peer` was given of late. Then it is remembered.
+    pub(super) fn shows(&mut self, now: Instant, peer: Peer, value: &[u8]) -> bool {
+        let [now, before] = [now, Instant::from_micros(now.as_micros().saturating_sub(1 << SPAN))];
+        let shown = [now, before].iter().any(|at| self.value(*at, peer) == value);
+        if shown && !self.knows(peer) {
+            if let Some(place) = self.proven.get_mut(usize::from(self.next)) {
+                *place = Some(peer);
+            }
+            self.next = self.next.wrapping_add(1).checked_rem(PROVEN).unwrap_or(0);
+        }
+        shown
+    }
+
+    pub(super) fn knows(&self, peer: Peer) -> bool {
+        self.proven.contains(&Some(peer))
+    }
+
+    /// Bytes that may go to peers of whom it is not known that they are there: at most `limit` in a `lifetime`.
+    pub(super) fn credit(&mut self, now: Instant, limit: u32, lifetime: Duration) -> u32 {
+        if now.since(self.since) >= lifetime {
+            self.since = now;
+            self.credit = limit;
+        }
+        self.credit
+    }
+
+    /// `len` bytes are about to go. Whether they may.
+    pub(super) fn spend(&mut self, now: Instant, len: usize, limit: u32, lifetime: Duration) -> bool {
+        let credit = self.credit(now, limit, lifetime);
+        let left = u32::try_from(len).ok().and_then(|len| credit.checked_sub(len));
+        if limit != u32::MAX {
+            self.credit = left.unwrap_or(credit);
+        }
+        left.is_some()
+    }
+}
+
+impl Endpoint<'_> {
+    /// A response to a request of ours: where it is 4.01 with an Echo option, the request goes again with that (RFC 9175
+    /// §2.3), and so do all further ones of the transfer. Whether it does: not if it had that value, nor for ever.
+    pub(super) fn echoes(&mut self, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
+        let Some(value) = message.options.get(option::ECHO).filter(|_| message.code == Code::UNAUTHORIZED) else {
+            return false;
+        };
+        let tag = tag::ECHO.of(transfer);
+        let (often, before) = self.arena.get(tag).and_then(<[u8]>::split_first).map_or((0, &[][..]), |(n, v)| (*n, v));
+        let len = value.len().saturating_add(1);
+        if before == value || often == u8::MAX || !option::is_length_valid(option::ECHO, value.len()) {
+            return false;
+        }
+        self.arena.remove(tag);
+        let kept = self.make_room(len)
+            && self.arena.push(tag, len, |buf| {
+                let mut w = Writer::new(buf);
+                w.u8(often.wrapping_add(1));
+                w.bytes(value);
+            }) == Ok(());
+        let mid = self.mid;
+        let Some(f) = self.flights.get_mut(flight).filter(|_| kept) else { return false };
+        (f.stage, f.tries, f.mid) = (Stage::Ready, 0, mid);
+        self.mid = mid.wrapping_add(1);
+        true
+    }
+
+    /// Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, which
+    /// shows that it is there and that it wants this now. [`RequestId::is_proven`] is true then. For requests that open
+    /// a valve, say. Nothing may have been done about the request yet.
+    ///
+    /// # Errors
+    /// As [`respond`](Self::respond).
+    pub fn challenge(&mut self, now: Instant, id: &RequestId) -> Result<(), Error> {
+        let now = self.tick(now);
+        self.answer(now, id, &Reply::new(Code::UNAUTHORIZED, &[]), true)
+    }
+}
+
+const SPAN: u32 = 28;
+
+fn span(now: Instant) -> u64 {
+    now.as_micros() >> SPAN & 0xFFFF_FFFF
+}
+
+/// SipHash-2-4 of one word.
+fn siphash([k0, k1]: [u64; 2], word: u64) -> u64 {
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    // The word, a word of its length, and the end.
+    for (before, rounds, after) in [(word, 2, word), (8 << 56, 2, 8 << 56), (0, 4, 0)] {
+        let [a, b, c, d] = v;
+        v = [a, b, if rounds == 4 { c ^ 0xFF } else { c }, d ^ before];
+        for _ in 0..rounds {
+            v = round(v);
+        }
+        let [a, b, c, d] = v;
+        v = [a ^ after, b, c, d];
+    }
+    let [a, b, c, d] = v;
+    a ^ b ^ c ^ d
+}
+
+fn round([a, b, c, d]: [u64; 4]) -> [u64; 4] {
+    let a = a.wrapping_add(b);
+    let b = b.rotate_left(13) ^ a;
+    let a = a.rotate_left(32);
+    let c = c.wrapping_add(d);
+    let d = d.rotate_left(16) ^ c;
+    let a = a.wrapping_add(d);
+    let d = d.rotate_left(21) ^ a;
+    let c = c.wrapping_add(b);
+    let b = b.rotate_left(17) ^ c;
+    [a, b, c.rotate_left(32), d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mac_is_siphash_2_4() {
+        // The reference vector for the input 00 01 … 07 under the key 00 01 … 0F.
+        let [k0, k1, word] = [0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908, 0x0706_0504_0302_0100];
+        assert_eq!(siphash([k0, k1], word), 0x93F5_F579_9A93_2462);
+    }
+
+    #[test]
+    fn a_value_is_good_for_its_peer_and_not_for_ever() {
+        let mut reach = Reach::new(7, 0);
+        let at = |seconds| Instant::ZERO.after(Duration::from_secs(seconds));
+        let value = reach.value(at(1), Peer(3));
+        assert!(!reach.shows(at(2), Peer(4), &value) && !reach.shows(at(2), Peer(3), &value[1..]));
+        assert!(!reach.shows(at(600), Peer(3), &value) && !reach.knows(Peer(3)));
+        assert!(reach.shows(at(300), Peer(3), &value) && reach.knows(Peer(3)));
+        for other in 10..14 {
+            let value = reach.value(at(300), Peer(other));
+            assert!(reach.shows(at(300), Peer(other), &value));
+        }
+        assert!(!reach.knows(Peer(3)), "those who came later take its place");
+        assert_ne!(Reach::new(8, 0).value(at(1), Peer(3)), value);
+    }
+
+    #[test]
+    fn so_much_is_spent_in_a_lifetime_and_no_more() {
+        let (mut reach, lifetime) = (Reach::new(7, 300), Duration::from_secs(10));
+        assert!(reach.spend(Instant::ZERO, 200, 300, lifetime));
+        assert!(!reach.spend(Instant::ZERO, 200, 300, lifetime));
+        assert!(reach.spend(Instant::ZERO, 100, 300, lifetime));
+        assert!(reach.spend(Instant::ZERO.after(lifetime), 300, 300, lifetime));
+        let mut reach = Reach::new(7, u32::MAX);
+        assert!((0..9).all(|_| reach.spend(Instant::ZERO, 1 << 30, u32::MAX, lifetime)));
+    }
+}
