@@ -9,7 +9,6 @@ mod encode;
 mod tests;
 
 pub use decode::{Decoded, decode, decode_from_client, decode_from_server};
-pub(super) use encode::header;
 pub use encode::{encode_ack, encode_subscribe, encode_unsubscribe, subscribe_len, unsubscribe_len};
 
 use crate::{

@@ -3,8 +3,8 @@
 use super::{Client, Due, InFlight, flow::Step, raw::RawConnect};
 use crate::{
     Capacity, Instant, Misuse, Peer,
-    mqtt::{Error, PacketId, QoS, checked::is_valid, packet::header, text::Kind, topic::MAX_LEN},
-    wire::Writer,
+    mqtt::{Error, PacketId, QoS, checked::is_valid, packet::MAX_REMAINING, text::Kind, topic::MAX_LEN},
+    wire::copy,
 };
 
 /// Of the strings of a CONNECT, the flag that says that it is there (§3.1.2.3), and what it is.
@@ -15,15 +15,51 @@ const STRINGS: [(u8, Option<Kind>); 5] =
 pub(super) const SUBSCRIBE: u8 = 0x82;
 pub(super) const UNSUBSCRIBE: u8 = 0xA2;
 
-/// How many bytes the header of a packet takes with that remaining length (§2.2.3), and whether it can have it.
+/// How many bytes the header of a packet takes with that remaining length, of which each holds seven bits (§2.2.3); if it
+/// can have it.
 #[cfg_attr(feature = "opt-size", inline(never))]
-fn header_len(remaining: usize) -> Result<usize, Misuse> {
-    match remaining {
-        0..0x80 => Ok(2),
-        0x80..0x4000 => Ok(3),
-        0x4000..0x20_0000 => Ok(4),
-        0x20_0000..0x1000_0000 => Ok(5),
-        _ => Err(Misuse::OutOfRange),
+fn header_len(remaining: usize) -> Option<usize> {
+    let remaining = u32::try_from(remaining).ok().filter(|n| *n <= MAX_REMAINING)?;
+    let bits = (remaining | 1).ilog2().wrapping_add(1);
+    usize::try_from(bits.wrapping_add(6) / 7).ok()?.checked_add(1)
+}
+
+/// Writes a packet whose length was worked out before: what were too long would be left out.
+struct Pen<'p>(&'p mut [u8]);
+
+impl Pen<'_> {
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some((place, rest)) = core::mem::take(&mut self.0).split_at_mut_checked(bytes.len()) {
+            copy(place, bytes);
+            self.0 = rest;
+        }
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// A string or binary data of at most [`MAX_LEN`] bytes (§1.5.3).
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn prefixed(&mut self, bytes: &[u8]) {
+        self.u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+        self.put(bytes);
+    }
+
+    /// A fixed header (§2.2).
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn header(&mut self, first: u8, remaining: usize) {
+        self.put(&[first]);
+        let mut left = remaining;
+        loop {
+            let [low, ..] = left.to_le_bytes();
+            left >>= 7;
+            if left == 0 {
+                return self.put(&[low]);
+            }
+            self.put(&[low | 0x80]);
+        }
     }
 }
 
@@ -52,21 +88,21 @@ impl Client<'_> {
         }
         // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
         let forget = clean || self.clean_session;
-        let len = header_len(remaining)?.wrapping_add(remaining);
+        let len = header_len(remaining).ok_or(Misuse::OutOfRange)?.wrapping_add(remaining);
         let kept = if forget { 0 } else { self.slots.kept() };
         let start = self.slots.memory.len().wrapping_sub(len);
         let place = self.slots.memory.get_mut(start..).ok_or(Capacity::Arena)?;
         if start < kept {
             return Err(Capacity::Arena.into());
         }
-        let mut writer = Writer::new(place);
-        header(&mut writer, 0x10, remaining);
-        writer.bytes(b"\0\x04MQTT\x04");
-        writer.u8(flags);
-        writer.u16(connect.keep_alive);
+        let mut pen = Pen(place);
+        pen.header(0x10, remaining);
+        pen.put(b"\0\x04MQTT\x04");
+        pen.put(&[flags]);
+        pen.u16(connect.keep_alive);
         // [MQTT-3.1.3-1]
         for string in connect.strings.iter().flatten() {
-            writer.prefixed(string);
+            pen.prefixed(string);
         }
         self.reserve = len;
         if forget {
@@ -80,25 +116,29 @@ impl Client<'_> {
         if self.is_closed() || self.leaving { Err(Misuse::NotConnected) } else { Ok(()) }
     }
 
-    /// Room for a packet of `len` bytes that has a place too, with something left for the next CONNECT and for reception.
-    fn room_for(&mut self, len: usize) -> Result<&mut [u8], Capacity> {
+    /// A place for a packet, and its memory, in which the header stands already; with something left for the next CONNECT
+    /// and for reception. `missing` bytes of it are not kept.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn queue(&mut self, first: u8, remaining: usize, missing: usize, slot: InFlight) -> Result<Pen<'_>, Error> {
+        let header = header_len(remaining).ok_or(Misuse::OutOfRange)?;
+        let len = header.wrapping_add(remaining).wrapping_sub(missing);
         if self.slots.free() <= usize::from(self.slots.keep_free) {
-            return Err(Capacity::InFlight);
+            return Err(Capacity::InFlight.into());
         }
-        let reserve = self.reserve;
-        let room = self.slots.room();
-        let most = room.len().saturating_sub(reserve);
-        room.get_mut(..most).and_then(|room| room.get_mut(..len)).ok_or(Capacity::Arena)
-    }
-
-    /// The packet is written.
-    fn queued(&mut self, step: Step, id: Option<PacketId>, len: usize, filters: u16, streamed: bool) {
-        if let Some(id) = id {
+        let start = self.slots.kept();
+        let room = self.slots.memory.len().wrapping_sub(start);
+        if len.saturating_add(self.reserve) > room {
+            return Err(Capacity::Arena.into());
+        }
+        if let Some(id) = slot.id {
             self.next_id = id.next();
         }
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
         self.due = true;
-        self.slots.push(InFlight { len, id, filters, step, due: Due::Yes, streamed });
+        self.slots.push(InFlight { len: u32::try_from(len).unwrap_or(u32::MAX), due: Due::Yes, ..slot });
+        let place = self.slots.memory.get_mut(start..).and_then(|room| room.get_mut(..len)).unwrap_or(&mut []);
+        let mut pen = Pen(place);
+        pen.header(first, remaining);
+        Ok(pen)
     }
 
     pub(super) fn queue_publish(
@@ -123,20 +163,18 @@ impl Client<'_> {
         };
         let variable = topic.len().wrapping_add(if id.is_some() { 4 } else { 2 });
         let remaining = variable.saturating_add(payload_len);
-        let header_len = header_len(remaining)?;
         let body = match payload {
             Some(payload) => payload.len(),
             None => payload_len.min(self.window.into()),
         };
-        let len = header_len.wrapping_add(variable).wrapping_add(body);
-        let mut writer = Writer::new(self.room_for(len)?);
-        header(&mut writer, 0x30 | (qos as u8) << 1 | u8::from(retain), remaining);
-        writer.prefixed(topic);
+        let slot = InFlight { id, step, streamed: payload.is_none(), ..InFlight::EMPTY };
+        let first = 0x30 | (qos as u8) << 1 | u8::from(retain);
+        let mut pen = self.queue(first, remaining, payload_len.wrapping_sub(body), slot)?;
+        pen.prefixed(topic);
         if let Some(id) = id {
-            writer.u16(id.get());
+            pen.u16(id.get());
         }
-        writer.bytes(payload.unwrap_or(&[]));
-        self.queued(step, id, len, 0, payload.is_none());
+        pen.put(payload.unwrap_or(&[]));
         Ok(id)
     }
 
@@ -162,19 +200,17 @@ impl Client<'_> {
         if count == 0 {
             return Err(Misuse::InvalidFilter.into());
         }
-        let len = header_len(remaining)?.wrapping_add(remaining);
         let id = self.free_id();
-        let mut writer = Writer::new(self.room_for(len)?);
-        header(&mut writer, first, remaining);
-        writer.u16(id.get());
+        let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
+        let slot = InFlight { id: Some(id), step, filters: count, ..InFlight::EMPTY };
+        let mut pen = self.queue(first, remaining, 0, slot)?;
+        pen.u16(id.get());
         for (filter, qos) in filters.flatten() {
-            writer.prefixed(filter);
+            pen.prefixed(filter);
             if first == SUBSCRIBE {
-                writer.u8(qos as u8);
+                pen.put(&[qos as u8]);
             }
         }
-        let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
-        self.queued(step, Some(id), len, count, false);
         Ok(id)
     }
 

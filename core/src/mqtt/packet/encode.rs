@@ -18,7 +18,7 @@ const fn framed(remaining: usize) -> usize {
 }
 
 /// Writes a fixed header; `first` holds the type and the flags of Table 2.2 (`[MQTT-2.2.2-1]`).
-pub(in crate::mqtt) fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
+fn header(w: &mut Writer<'_>, first: u8, remaining: usize) {
     if let Ok(short @ 0..0x80) = u8::try_from(remaining) {
         return w.array([first, short]);
     }
