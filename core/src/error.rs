@@ -9,7 +9,7 @@
 //! | -84 … -95 | CoAP: likewise | | |
 //! | -96 … -191 | update: the manifest or the image is refused | | report it |
 
-use core::fmt;
+use core::{ffi::CStr, fmt};
 
 /// Why a machine did not do as it was told. `P` is what a peer of that machine can do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +53,18 @@ macro_rules! numbered {
             /// The name as C has it.
             #[must_use]
             pub const fn c_name(self) -> &'static core::ffi::CStr {
-                match self { $(Self::$variant => const { $crate::error::c_str(concat!(stringify!($variant), "\0")) }),+ }
+                self.c_texts().0
             }
 
             /// What it means, as C has it: what `Display` prints.
             #[must_use]
             pub const fn c_message(self) -> &'static core::ffi::CStr {
+                self.c_texts().1
+            }
+
+            const fn c_texts(self) -> (&'static core::ffi::CStr, &'static core::ffi::CStr) {
                 match self {
-                    $(Self::$variant => const { $crate::error::c_str(concat!($($text,)+ "\0").trim_ascii_start()) }),+
+                    $(Self::$variant => const { $crate::error::c_texts(concat!(stringify!($variant), "\0", $($text,)+ "\0")) }),+
                 }
             }
 
@@ -90,11 +94,16 @@ macro_rules! numbered {
 )]
 pub(crate) use numbered;
 
-/// `text`, which ends in NUL, as C has it.
-pub(crate) const fn c_str(text: &'static str) -> &'static core::ffi::CStr {
-    match core::ffi::CStr::from_bytes_with_nul(text.as_bytes()) {
-        Ok(text) => text,
-        Err(_) => c"",
+/// A name and a message, each of which ends in NUL, as C has them.
+///
+/// Both are one constant. Texts with a NUL at their end and none before it are put into one section, all that a program has,
+/// and an image that uses any constant there that looks like one (two bytes of a packet, say) gets all of them.
+pub(crate) const fn c_texts(both: &'static str) -> (&'static CStr, &'static CStr) {
+    let Ok(name) = CStr::from_bytes_until_nul(both.as_bytes()) else { return (c"", c"") };
+    let Some((_, rest)) = both.as_bytes().split_at_checked(name.to_bytes_with_nul().len()) else { return (name, c"") };
+    match CStr::from_bytes_with_nul(rest.trim_ascii_start()) {
+        Ok(message) => (name, message),
+        Err(_) => (name, c""),
     }
 }
 
