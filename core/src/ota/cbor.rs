@@ -30,6 +30,7 @@ impl Fault {
         Self(Cell::new(None))
     }
 
+    #[inline(never)]
     pub(crate) fn set(&self, refusal: Refusal) {
         if self.0.get().is_none() {
             self.0.set(Some(refusal));

@@ -40,7 +40,6 @@ mod version;
 
 use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
-use super::keys::Scope;
 use super::policy::{Severity, UpdateType};
 use super::refusal::Refusal;
 pub use envelope::Envelope;
@@ -227,8 +226,7 @@ pub fn verify_for_slot<'a>(
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     let key = super::cose::authenticate(envelope, keys, verifier)?;
-    let (manifest, _) = parse(envelope, slot, key.scope, usize::MAX)?;
-    Ok(Manifest { signer: Some(key.id), ..manifest })
+    parse(envelope, slot, Some(key), None)
 }
 
 /// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
@@ -237,11 +235,13 @@ pub fn verify_for_slot<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    parse(envelope, slot, Scope::ALL, usize::MAX).map(|(manifest, _)| manifest)
+    parse(envelope, slot, None, None)
 }
 
 /// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].
 #[must_use]
 pub fn payload(envelope: &[u8], slot: Option<u32>, n: usize) -> Option<Payload<'_>> {
-    parse(envelope, slot, Scope::ALL, n).ok().and_then(|(_, payload)| payload)
+    let mut payload = None;
+    parse(envelope, slot, None, Some((n, &mut payload))).ok()?;
+    payload
 }

@@ -45,9 +45,25 @@ pub(super) struct Layout<'a, 'f> {
 }
 
 impl<'a, 'f> Layout<'a, 'f> {
+    /// That of an envelope that has not been read.
+    pub(super) const fn new(fault: &'f Fault) -> Self {
+        let envelope = Envelope {
+            digest: [0; 32],
+            key_id: None,
+            sequence: 0,
+            reference_uri: None,
+            version: None,
+            components: &[],
+        };
+        let sections: [&[u8]; Section::ALL.len()] = [&[]; Section::ALL.len()];
+        let payloads = Reader::new(&[], fault);
+        Self { envelope, components: 0, sections, severed: false, payloads, payload_count: 0 }
+    }
+
     /// Reads an envelope to its end, but for what is in the sequences.
-    pub(super) fn read(mut reader: Reader<'a, 'f>, visit: &mut impl Visit<'a>) -> Result<Self, Refusal> {
-        let fault = reader.fault();
+    pub(super) fn read(&mut self, envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
+        let fault = self.fault();
+        let mut reader = Reader::new(envelope, fault);
         let (mut members, block) = read_authentication(&mut reader);
         members.required(&mut reader, 3, Refusal::MissingMember);
         // A digest covers a member with its head.
@@ -57,25 +73,11 @@ impl<'a, 'f> Layout<'a, 'f> {
         if Sha256::of(reader.since(&start)) != *block.digest {
             return Err(Refusal::ManifestDigest);
         }
+        self.envelope.digest = *block.digest;
+        self.envelope.key_id = block.kid.copied();
 
-        let empty = Reader::new(&[], fault);
-        let mut layout = Self {
-            envelope: Envelope {
-                digest: *block.digest,
-                key_id: block.kid.copied(),
-                sequence: 0,
-                reference_uri: None,
-                version: None,
-                components: &[],
-            },
-            components: 0,
-            sections: [&[]; Section::ALL.len()],
-            severed: false,
-            payloads: empty,
-            payload_count: 0,
-        };
         let mut severed = [None; SEVERABLE.len()];
-        layout.read_manifest(manifest, &mut severed, visit);
+        self.read_manifest(manifest, &mut severed, visit);
         while members.left() != 0 && !reader.is_text() {
             let key = members.key(&mut reader).unwrap_or_default();
             let place = SEVERABLE.iter().position(|severable| *severable == key);
@@ -86,10 +88,10 @@ impl<'a, 'f> Layout<'a, 'f> {
             let start = reader;
             let member = reader.nested();
             fault.unless(Sha256::of(reader.since(&start)) == *digest, Refusal::MemberDigest);
-            layout.member(key, member, visit);
+            self.member(key, member, visit);
         }
-        layout.payload_count = members.left();
-        layout.payloads = reader;
+        self.payload_count = members.left();
+        self.payloads = reader;
         while members.more() {
             let start = reader;
             reader.text();
@@ -98,9 +100,8 @@ impl<'a, 'f> Layout<'a, 'f> {
         }
         reader.end();
         // The text is for people; the sequences are needed.
-        layout.severed = matches!(severed, [Some(_), ..] | [_, Some(_), _]);
-        fault.check()?;
-        Ok(layout)
+        self.severed = matches!(severed, [Some(_), ..] | [_, Some(_), _]);
+        fault.check()
     }
 
     fn read_manifest(

@@ -29,7 +29,8 @@ pub fn verify_envelope<'a>(
 /// The rule that it breaks; `visit` has then seen what comes before.
 pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Envelope<'a>, Refusal> {
     let fault = Fault::new();
-    let layout = Layout::read(Reader::new(envelope, &fault), visit)?;
+    let mut layout = Layout::new(&fault);
+    layout.read(envelope, visit)?;
     let mut referred = Referred { layout: &layout, named: 0, described: 0, visit };
     Processor::new(&fault, false, None, layout.components).pass(&layout, 0, &mut referred);
     // Nothing else says that an integrated payload is what was signed for.

@@ -161,8 +161,8 @@ impl<'a, 'f> Processor<'a, 'f> {
         }
     }
 
-    /// Goes through all sequences for one component.
-    pub(super) fn pass(&mut self, layout: &Layout<'a, 'f>, component: usize, visit: &mut impl Visit<'a>) -> Found<'a> {
+    /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
+    pub(super) fn pass(&mut self, layout: &Layout<'a, 'f>, component: usize, visit: &mut impl Visit<'a>) {
         self.current = component;
         self.role = Component::read(layout.component(component));
         self.step = 0;
@@ -180,7 +180,6 @@ impl<'a, 'f> Processor<'a, 'f> {
             self.run(section, sequence, visit);
             self.fault.unless(self.found.digest.is_none() || self.found.matched, Refusal::ImageMatch);
         }
-        self.found
     }
 
     /// Reads, and where it is live carries out, one of the manifest's sequences.

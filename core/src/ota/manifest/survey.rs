@@ -1,22 +1,25 @@
 //! What a manifest comes to: its components gone through one by one, and the rules that are about all of them.
 
 use super::envelope::{Envelope, Layout};
+use super::parameters::Private;
 use super::sequence::{Found, Processor, Section};
-use super::{COMPONENTS, ChunkDigests, Component, Image, Manifest, Payload, Scope};
-use crate::ota::cbor::{Fault, Reader};
+use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, Payload};
+use crate::ota::cbor::Fault;
 use crate::ota::digest::Sha256;
 use crate::ota::policy::{Severity, UpdateType};
 use crate::ota::refusal::Refusal;
 
-/// Reads an envelope that has been authenticated by a key with that scope: the manifest, and payload number `wanted`.
-pub(super) fn parse(
-    envelope: &[u8],
+/// Reads an envelope that has been authenticated, by that key where it is known: the manifest. Payload number `n` goes to
+/// where the second of `wanted` says.
+pub(super) fn parse<'a>(
+    envelope: &'a [u8],
     slot: Option<u32>,
-    scope: Scope,
-    wanted: usize,
-) -> Result<(Manifest<'_>, Option<Payload<'_>>), Refusal> {
+    key: Option<&Key>,
+    mut wanted: Option<(usize, &mut Option<Payload<'a>>)>,
+) -> Result<Manifest<'a>, Refusal> {
     let fault = Fault::new();
-    let layout = Layout::read(Reader::new(envelope, &fault), &mut ())?;
+    let mut layout = Layout::new(&fault);
+    layout.read(envelope, &mut ())?;
     let count = layout.components;
     fault.unless(!layout.severed, Refusal::Severed);
     // A device of the profile runs its image from where it is installed.
@@ -26,39 +29,43 @@ pub(super) fn parse(
     fault.check()?;
 
     let mut survey = Survey { layout: &layout, processor: Processor::new(&fault, true, slot, count), used: 0 };
-    let (mut firmware, mut terms, mut payload) = (None, None, None);
+    let (mut image, mut uri) = (Image::NONE, "");
+    let (mut private, mut severity, mut first) = (Private::default(), None, true);
     let (mut payloads, mut lists, mut unchecked) = (0_usize, 0_usize, 0_u32);
     // The lists of chunk digests first.
     for pass in [true, false] {
         for n in 0..count {
             let id = layout.component(n);
             fault.unless((0..n).all(|other| layout.component(other) != id), Refusal::Component);
-            let role = Component::read(id);
-            if matches!(role, Some(Component::Chunks(_))) != pass {
+            if matches!(Component::read(id), Some(Component::Chunks(_))) != pass {
                 continue;
             }
-            let Some((found, this)) = survey.payload(n)? else {
-                unchecked |= 1_u32.wrapping_shl(u32::try_from(n).unwrap_or(0));
+            let Some(this) = survey.payload(n)? else {
+                unchecked |= bit(n);
                 continue;
             };
-            fault.unless(scope.has(this.component), Refusal::Scope);
+            fault.unless(key.is_none_or(|key| key.scope.has(this.component)), Refusal::Scope);
             match this.component {
-                Component::Image(image) => {
-                    lists = lists.wrapping_sub(this.chunks.is_some().into());
-                    terms.get_or_insert(found);
-                    if let Some(chunks) = this.chunks {
-                        survey.list(image, &chunks)?;
+                Component::Image(number) => {
+                    if core::mem::take(&mut first) {
+                        Found { private, severity, .. } = survey.processor.found;
                     }
-                    if image == 0 {
-                        firmware = Some(this);
+                    if number == 0 {
+                        (image, uri) = (this.image, this.uri);
+                    }
+                    if let Some(chunks) = &this.chunks {
+                        lists = lists.wrapping_sub(1);
+                        survey.list(number, chunks)?;
                     }
                 }
                 Component::Chunks(_) => lists = lists.wrapping_add(1),
                 // It is small, and nothing else waits for it.
                 Component::Keys => fault.unless(count == 1 && this.content.is_some(), Refusal::KeyTable),
             }
-            if payloads == wanted {
-                payload = Some(this);
+            if let Some((n, place)) = &mut wanted
+                && *n == payloads
+            {
+                **place = Some(this);
             }
             payloads = payloads.saturating_add(1);
         }
@@ -66,30 +73,32 @@ pub(super) fn parse(
     // What is not validated has to be what something else is copied from.
     fault.unless(unchecked & !survey.processor.sources == 0, Refusal::ImageMatch);
     fault.unless(lists == 0, Refusal::ChunkList);
-    let all = 1_u32.checked_shl(u32::try_from(layout.payload_count).unwrap_or(u32::MAX)).unwrap_or(0);
-    fault.unless(survey.used == all.wrapping_sub(1), Refusal::Payload);
+    fault.unless(survey.used == bit(layout.payload_count).wrapping_sub(1), Refusal::Payload);
     let Processor { vendor, class, requires, .. } = survey.processor;
+    fault.unless(vendor.is_some() && class.is_some(), Refusal::IdentityCheck);
     fault.check()?;
-    let (Some(vendor), Some(class)) = (vendor, class) else { return Err(Refusal::IdentityCheck) };
-    let Found { private, severity, .. } = terms.unwrap_or_default();
-    let Envelope { digest, key_id: signer, sequence, reference_uri, version, .. } = layout.envelope;
-    let manifest = Manifest {
+    let Envelope { digest, key_id, sequence, reference_uri, version, .. } = layout.envelope;
+    Ok(Manifest {
         sequence,
         digest,
-        signer,
-        vendor: *vendor,
-        class: *class,
+        signer: key.map(|key| key.id).or(key_id),
+        vendor: vendor.copied().unwrap_or_default(),
+        class: class.copied().unwrap_or_default(),
         payloads,
-        image: firmware.map_or(Image::NONE, |firmware| firmware.image),
-        uri: firmware.map_or("", |firmware| firmware.uri),
+        image,
+        uri,
         version,
         kind: private.kind.unwrap_or(UpdateType::Software),
         severity: severity.unwrap_or(Severity::Medium),
         chunk: private.chunk,
         reference_uri,
         requires,
-    };
-    Ok((manifest, payload))
+    })
+}
+
+/// The bit with that number; none beyond 31.
+fn bit(n: usize) -> u32 {
+    1_u32.checked_shl(u32::try_from(n).unwrap_or(u32::MAX)).unwrap_or(0)
 }
 
 /// A manifest while its components are gone through.
@@ -101,12 +110,13 @@ struct Survey<'l, 'a, 'f> {
 }
 
 impl<'a> Survey<'_, 'a, '_> {
-    /// What component `n` is to hold; `None` where it is not validated.
-    fn payload(&mut self, n: usize) -> Result<Option<(Found<'a>, Payload<'a>)>, Refusal> {
+    /// What component `n` is to hold; `None` where it is not validated. The processor is left with what it found.
+    fn payload(&mut self, n: usize) -> Result<Option<Payload<'a>>, Refusal> {
         let layout = self.layout;
         let fault = layout.fault();
-        let found = self.processor.pass(layout, n, &mut ());
+        self.processor.pass(layout, n, &mut ());
         fault.check()?;
+        let found = self.processor.found;
         let digest = found.digest.ok_or(Refusal::Image)?;
         if found.validated.is_none() {
             return Ok(None);
@@ -115,38 +125,37 @@ impl<'a> Survey<'_, 'a, '_> {
         let component = Component::read(layout.component(n)).ok_or(Refusal::Component)?;
         let mut uri = found.uri;
         if let Some(from) = found.from {
-            let source = self.processor.pass(layout, from, &mut ());
+            self.processor.pass(layout, from, &mut ());
+            let source = core::mem::replace(&mut self.processor.found, found);
             let same = source.digest == Some(digest) && source.from.is_none() && source.at < found.at;
             fault.unless(same, Refusal::Image);
             uri = source.uri;
         }
         let size = found.size.ok_or(Refusal::Image)?;
-        let image = Image { digest: *digest, size };
-        let chunks = match found.private.list {
-            Some(list) => {
-                let chunk = found.private.chunk.unwrap_or(0);
-                fault.unless(matches!(component, Component::Image(_)), Refusal::ChunkList);
-                Some(ChunkDigests::new(chunk, size, *list).ok_or(Refusal::ChunkList)?)
-            }
-            None => None,
-        };
-        let content = layout.payload(uri).map(|(n, content)| {
-            self.used |= 1_u32.checked_shl(u32::try_from(n).unwrap_or(u32::MAX)).unwrap_or(0);
-            let described = content.len() == size as usize && Sha256::of(content) == *digest;
-            fault.unless(described, Refusal::Payload);
-            content
-        });
+        let mut chunks = None;
+        if let Some(list) = found.private.list {
+            fault.unless(matches!(component, Component::Image(_)), Refusal::ChunkList);
+            chunks = ChunkDigests::new(found.private.chunk.unwrap_or(0), size, *list);
+            fault.unless(chunks.is_some(), Refusal::ChunkList);
+        }
+        let mut content = None;
+        if let Some((n, payload)) = layout.payload(uri) {
+            self.used |= bit(n);
+            fault.unless(payload.len() == size as usize && Sha256::of(payload) == *digest, Refusal::Payload);
+            content = Some(payload);
+        }
         fault.unless(content.is_some() || !uri.starts_with('#'), Refusal::Payload);
         fault.check()?;
-        Ok(Some((found, Payload { component, image, uri, content, chunks })))
+        Ok(Some(Payload { component, image: Image { digest: *digest, size }, uri, content, chunks }))
     }
 
     /// The list of the digests of that image's chunks has to be among the payloads.
     fn list(&mut self, image: u8, chunks: &ChunkDigests) -> Result<(), Refusal> {
         for n in 0..self.layout.components {
             if Component::read(self.layout.component(n)) == Some(Component::Chunks(image))
-                && let Some((_, list)) = self.payload(n)?
-                && list.image == (Image { digest: *chunks.digest(), size: chunks.list_size() })
+                && let Some(list) = self.payload(n)?
+                && list.image.digest == *chunks.digest()
+                && list.image.size == chunks.list_size()
             {
                 return Ok(());
             }
