@@ -29,12 +29,16 @@ LINK = ["-nostartfiles", "-Wl,--gc-sections", "-Wl,-z,noexecstack", "-T", f"{BOA
 # keep alive. The others are measured beside it.
 CLIENT_VERBS = "init|connect|subscribe|publish|handle_input|poll_output|next_timeout"
 
+# Verbs of the endpoint that the size of CoAP stacks is compared by: client and server, observing, blocks both ways, duplicates.
+ENDPOINT_VERBS = "endpoint_(init|request|cancel|respond|notify|handle_input|poll_output|next_timeout)|options_next"
+
 # What a capability is: every function of these names.
 CAPABILITIES = {
     "mqtt_client": rf"waft_mqtt_client_({CLIENT_VERBS})",
     "mqtt_client_all": r"waft_mqtt_client_\w+",
     "coap_codec": r"waft_coap_(decode|encode|options_next)",
-    "coap_endpoint": r"waft_coap_\w+",
+    "coap_endpoint": rf"waft_coap_({ENDPOINT_VERBS})",
+    "coap_endpoint_all": r"waft_coap_\w+",
     "update": r"waft_update_\w+|waft_boot_decide",
     "agent": r"waft_agent_\w+|waft_boot_decide",
 }

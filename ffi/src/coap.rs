@@ -9,7 +9,7 @@ use crate::{
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
     types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
 };
-use core::ffi::{CStr, c_char};
+use core::ffi::c_char;
 use heapless::Vec;
 use message::waft_coap_option_t;
 use types::{
@@ -466,17 +466,16 @@ pub unsafe extern "C" fn waft_coap_endpoint_stats(
 /// What a WAFT_COAP_FAILURE_... is called: "Timeout" say. "Unknown" for a number that is not in use. Never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn waft_coap_failure_name(reason: u8) -> *const c_char {
-    failure_name(reason).as_ptr()
-}
-
-fn failure_name(reason: u8) -> &'static CStr {
-    match reason {
-        WAFT_COAP_FAILURE_TIMEOUT => c"Timeout",
-        WAFT_COAP_FAILURE_RESET => c"Reset",
-        WAFT_COAP_FAILURE_CHANGED => c"Changed",
-        WAFT_COAP_FAILURE_BAD_RESPONSE => c"BadResponse",
-        _ => c"Unknown",
-    }
+    // One text: strings of their own stand in one section with all others of the library, which is linked whole.
+    static NAMES: [u8; 42] = *b"Unknown\0Timeout\0Reset\0Changed\0BadResponse\0";
+    let start = match reason {
+        WAFT_COAP_FAILURE_TIMEOUT => 8,
+        WAFT_COAP_FAILURE_RESET => 16,
+        WAFT_COAP_FAILURE_CHANGED => 22,
+        WAFT_COAP_FAILURE_BAD_RESPONSE => 30,
+        _ => 0,
+    };
+    NAMES.get(start..).unwrap_or(&NAMES).as_ptr().cast()
 }
 
 /// Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell.
@@ -594,7 +593,11 @@ mod tests {
         assert_eq!(c.policy, core.policy as u8);
         assert_eq!((c.max_retransmit, c.nstart, c.szx), (core.max_retransmit, core.nstart, core.szx));
         for failure in [Failure::Timeout, Failure::Reset, Failure::Changed, Failure::BadResponse] {
-            assert_eq!(failure_name(failure as u8).to_str(), Ok(failure.name()));
+            // SAFETY: it is a string of C's that lives for ever.
+            let name = unsafe { core::ffi::CStr::from_ptr(waft_coap_failure_name(failure as u8)) };
+            assert_eq!(name.to_str(), Ok(failure.name()));
         }
+        // SAFETY: likewise.
+        assert_eq!(unsafe { core::ffi::CStr::from_ptr(waft_coap_failure_name(99)) }, c"Unknown");
     }
 }
