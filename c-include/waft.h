@@ -949,6 +949,11 @@
 #define WAFT_COAP_EVENT_SILENT 7
 
 /**
+ * `peer` answers waft_coap_endpoint_request_group(), `exchange`: `code`, `options`, `payload`. There may be more.
+ */
+#define WAFT_COAP_EVENT_GROUP_RESPONSE 8
+
+/**
  * No answer, or none in time.
  */
 #define WAFT_COAP_FAILURE_TIMEOUT 1
@@ -3610,6 +3615,20 @@ int32_t waft_coap_endpoint_request(waft_coap_endpoint_t *handle,
                                    uint32_t peer,
                                    const waft_coap_request_t *request,
                                    uint32_t *exchange);
+
+/**
+ * Asks all members of a group, whose multicast address is that of `group`. Each answer is a
+ * WAFT_COAP_EVENT_GROUP_RESPONSE. The end is WAFT_COAP_EVENT_FAILED with WAFT_COAP_FAILURE_TIMEOUT after
+ * `response_timeout`, however many have answered; or waft_coap_endpoint_cancel() before.
+ *
+ * As waft_coap_endpoint_request(). WAFT_ERROR_OUT_OF_RANGE besides: the request is confirmable, observes, or has a
+ * body that is longer than a block or streamed.
+ */
+int32_t waft_coap_endpoint_request_group(waft_coap_endpoint_t *handle,
+                                         uint64_t now,
+                                         uint32_t group,
+                                         const waft_coap_request_t *request,
+                                         uint32_t *exchange);
 
 /**
  * Gives the part of a body that WAFT_COAP_EVENT_BODY_WANTED asked for. It is copied.

@@ -252,8 +252,40 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
     request: *const waft_coap_request_t,
     exchange: *mut u32,
 ) -> i32 {
+    // SAFETY: as there.
+    unsafe { ask(handle, request, exchange, |endpoint, request| endpoint.request(instant(now), Peer(peer), request)) }
+}
+
+/// Asks all members of a group, whose multicast address is that of `group`. Each answer is a
+/// WAFT_COAP_EVENT_GROUP_RESPONSE. The end is WAFT_COAP_EVENT_FAILED with WAFT_COAP_FAILURE_TIMEOUT after
+/// `response_timeout`, however many have answered; or waft_coap_endpoint_cancel() before.
+///
+/// As waft_coap_endpoint_request(). WAFT_ERROR_OUT_OF_RANGE besides: the request is confirmable, observes, or has a
+/// body that is longer than a block or streamed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_endpoint_request_group(
+    handle: *mut waft_coap_endpoint_t,
+    now: u64,
+    group: u32,
+    request: *const waft_coap_request_t,
+    exchange: *mut u32,
+) -> i32 {
+    // SAFETY: as there.
+    unsafe {
+        ask(handle, request, exchange, |endpoint, request| endpoint.request_group(instant(now), Peer(group), request))
+    }
+}
+
+/// # Safety
+/// C lends the handle, the request and all that it names for this call, and the place of the exchange.
+unsafe fn ask(
+    handle: *mut waft_coap_endpoint_t,
+    request: *const waft_coap_request_t,
+    exchange: *mut u32,
+    how: impl FnOnce(&mut Endpoint<'static>, &Request<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
+) -> i32 {
     result((|| {
-        // SAFETY: C lends the handle, the request and all that it names for this call, and the place of the exchange.
+        // SAFETY: the caller's.
         unsafe {
             let (endpoint, out) = (machine(handle)?, Out::new(exchange)?);
             let r = lent(request, 1)?.first().ok_or(Misuse::NullPointer)?;
@@ -278,7 +310,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
                 flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
                 window: r.window,
             };
-            out.set(endpoint.request(instant(now), Peer(peer), &request)?.id());
+            out.set(how(endpoint, &request)?.id());
         }
         Ok(())
     })())

@@ -102,6 +102,10 @@ fn event(py: Python<'_>, event: Event<'_>) -> PyResult<Object> {
             let args = (Py::new(py, RequestId(id))?, code(py, c)?, o, bytes(py, payload), offset, more);
             make!(py, "waft.coap", "Request", args)
         }
+        Event::GroupResponse { exchange, peer: Peer(peer), code: c, options: o, payload } => {
+            let args = (exchange.id(), peer, code(py, c)?, options(py, o), bytes(py, payload));
+            make!(py, "waft.coap", "GroupResponse", args)
+        }
         Event::Failed { exchange, reason } => make!(py, "waft.coap", "Failed", (exchange.id(), reason.name())),
         Event::BodyWanted { exchange, offset, len } => {
             make!(py, "waft.coap", "BodyWanted", (exchange.id(), offset, len))
@@ -155,7 +159,7 @@ impl Endpoint {
     }
 
     /// Queues a request for `path` (percent-encoded, with its query); gives the number of the exchange.
-    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false, until=u32::MAX, window=1))]
+    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false, until=4_294_967_295, window=1, group=false))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn request(
         &mut self,
@@ -176,6 +180,7 @@ impl Endpoint {
         manual: bool,
         until: u32,
         window: u8,
+        group: bool,
     ) -> PyResult<u32> {
         let given = Given::new(options);
         let etag = match etag {
@@ -197,7 +202,12 @@ impl Endpoint {
             window,
             ..Request::new(Code(method), path)
         };
-        self.machine.request(at(now), Peer(peer), &request).map(Exchange::id).map_err(|e| errors::any(py, &e))
+        let asked = if group {
+            self.machine.request_group(at(now), Peer(peer), &request)
+        } else {
+            self.machine.request(at(now), Peer(peer), &request)
+        };
+        asked.map(Exchange::id).map_err(|e| errors::any(py, &e))
     }
 
     /// The part of a request's body that `BodyWanted` asked for.

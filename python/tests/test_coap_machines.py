@@ -198,3 +198,17 @@ def test_conditions(
     method: int, options: list[coap.Option], exists: bool, etag: bytes | None, code: coap.Code | None
 ) -> None:
     assert coap.condition(method, options, exists, etag) == code
+
+
+def test_a_group_is_asked_once_and_each_member_answers() -> None:
+    client = coap.Endpoint(seed=3)
+    exchange = client.request(0, 9, coap.Code.GET, "/light", confirmable=False, group=True)
+    (asked,) = _sent(client, 0)
+    for member in (1, 2):
+        answer = coap.Message("NON", coap.Code.CONTENT, 7, asked.token, [], bytes([member])).encode()
+        event = client.handle_input(0, member, answer).event
+        assert event == coap.GroupResponse(exchange, member, coap.Code.CONTENT, [], bytes([member]))
+        assert client.handle_input(0, member, answer).event is None
+    assert client.poll_output(93_000_000) == coap.Failed(exchange, "Timeout")
+    with pytest.raises(waft.Misuse):
+        client.request(0, 9, coap.Code.GET, "/light", group=True)

@@ -315,6 +315,37 @@ static void a_multicast_request_is_answered_in_its_leisure(void) {
     CHECK(waft_coap_endpoint_handle_multicast(NULL, now, 0, non, sizeof non, NULL, NULL) == WAFT_ERROR_NULL_POINTER);
 }
 
+static void a_group_is_asked_once(void) {
+    static const uint8_t here[] = "here";
+    waft_coap_request_t request;
+    waft_coap_event_t event;
+    waft_coap_message_t message;
+    waft_output_t output;
+    waft_handled_t handled;
+    uint8_t buffer[64], answer[64];
+    size_t len;
+    uint32_t exchange;
+    setup();
+    request = get(WAFT_STR("/light"));
+    CHECK(waft_coap_endpoint_request_group(&client, now, 9, &request, &exchange) == WAFT_ERROR_OUT_OF_RANGE);
+    request.confirmable = 0;
+    OK(waft_coap_endpoint_request_group(&client, now, 9, &request, &exchange));
+    OK(waft_coap_endpoint_poll_output(&client, now, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TRANSMIT && output.peer == 9);
+    waft_bytes_t datagram = {buffer, output.len};
+    OK(waft_coap_decode(datagram, &message));
+    message.code = WAFT_COAP_CONTENT;
+    message.payload.data = here;
+    message.payload.len = 4;
+    OK(waft_coap_encode(&message, NULL, 0, answer, sizeof answer, &len));
+    for (uint32_t member = 1; member < 3; member++) {
+        OK(waft_coap_endpoint_handle_input(&client, now, member, answer, len, &handled, &event));
+        CHECK(event.kind == WAFT_COAP_EVENT_GROUP_RESPONSE && event.peer == member && event.exchange == exchange);
+        CHECK(event.code == WAFT_COAP_CONTENT && event.payload.len == 4);
+    }
+    OK(waft_coap_endpoint_cancel(&client, now, exchange));
+}
+
 static void a_client_can_be_asked_to_show_that_it_is_there(void) {
     static const uint8_t post[] = {0x40, 0x02, 0x12, 0x34};
     waft_handled_t handled;
@@ -567,6 +598,7 @@ int main(void) {
     an_observer_is_told_of_changes();
     a_response_may_come_later();
     a_multicast_request_is_answered_in_its_leisure();
+    a_group_is_asked_once();
     a_client_can_be_asked_to_show_that_it_is_there();
     conditions_are_read_off_a_request();
     a_ping_is_answered_or_not();

@@ -256,6 +256,9 @@ impl<'a> Endpoint<'a> {
             Stats::count(&mut self.stats.duplicates);
             return None;
         }
+        if let Some(transfer) = self.find_group(&message.token) {
+            return self.on_group(now, peer, transfer, message);
+        }
         let found = self.find_response(peer, &message.token);
         let Some((transfer, flight)) = found.filter(|_| !self.refuses(message)) else {
             // §4.2: a CON that nothing can be done with is reset; so is, for the server's sake, a notification that
@@ -288,7 +291,7 @@ impl<'a> Endpoint<'a> {
         self.on_response(now, transfer, flight, message)
     }
 
-    fn refuses(&self, message: &Message<'_>) -> bool {
+    pub(super) fn refuses(&self, message: &Message<'_>) -> bool {
         option::not_understood_in_response(message.options, self.config.understood)
     }
 

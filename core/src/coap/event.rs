@@ -350,6 +350,19 @@ pub enum Event<'e> {
         /// Whether this was all: the body, or what was wanted of it, is complete.
         last: bool,
     },
+    /// A member of a group answers a [request to all](super::Endpoint::request_group). There may be more.
+    GroupResponse {
+        /// Of which request.
+        exchange: Exchange,
+        /// Who answers.
+        peer: Peer,
+        /// Its code.
+        code: Code,
+        /// Its options. With Block2 and more to come, the rest is had from `peer` by a request with an offset.
+        options: Options<'e>,
+        /// Its body, or the first block of it.
+        payload: &'e [u8],
+    },
     /// A peer asks: answer with [`respond`](super::Endpoint::respond), now or later.
     Request {
         /// To answer it by.

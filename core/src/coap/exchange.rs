@@ -61,6 +61,8 @@ pub struct Transfer {
     manual: bool,
     /// The host gives the body block by block.
     pub(super) streamed: bool,
+    /// Goes to a group: answered by many.
+    pub(super) group: bool,
     /// To be registered as an observation by the next flight from the beginning.
     pub(super) register: bool,
     /// Registered as an observation.
@@ -116,6 +118,7 @@ impl Transfer {
         confirmable: false,
         manual: false,
         streamed: false,
+        group: false,
         register: false,
         observed: false,
         bound: false,

@@ -3,16 +3,74 @@
 //! A server is told by its host which datagrams came to a multicast address. Of those it takes requests in NON messages only
 //! (§8.1), keeps silent where it has nothing to say (§8.2) unless No-Response asks otherwise (RFC 7967 §2.1), and answers at
 //! a random time within its leisure.
+//!
+//! A client asks a group once, in a NON message, and is told each answer with who gave it, until it has waited long enough.
 
 use super::{
+    block,
     config::Stats,
-    endpoint::Endpoint,
-    event::Event,
-    message::{Message, Type},
+    endpoint::{Endpoint, Error},
+    event::{Event, Exchange, Request},
+    exchange::Owner,
+    message::{Message, Token, Type},
+    seen::{Answer, Seen},
 };
-use crate::{Handled, Input, Instant};
+use crate::{Handled, Input, Instant, Misuse, Peer};
 
 impl Endpoint<'_> {
+    /// Asks all members of a group: `group` is its multicast address. Each answer is an [`Event::GroupResponse`]. The end is
+    /// [`Event::Failed`] with [`Failure::Timeout`](super::Failure::Timeout) when
+    /// [`response_timeout`](super::Config::response_timeout) is over, however many have answered; or
+    /// [`cancel`](Self::cancel) before, once DEFAULT_LEISURE and a round trip are over, say.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request). [`Misuse::OutOfRange`] besides: it is CON, which no multicast request may be (RFC 7252
+    /// §8.1), observes, or has a body longer than a block or one that is asked for.
+    pub fn request_group(&mut self, now: Instant, group: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
+        let most = usize::try_from(block::size(request.szx.min(self.config.szx))).unwrap_or(0);
+        let streamed = request.payload_len.is_some() || request.payload.len() > most;
+        if request.confirmable || request.observe || streamed {
+            return Err(Misuse::OutOfRange.into());
+        }
+        let exchange = self.request(now, group, request)?;
+        if let Some(t) = self.transfers.get_mut(exchange.index()) {
+            t.group = true;
+        }
+        Ok(exchange)
+    }
+
+    /// Which request to a group this is the token of.
+    pub(super) fn find_group(&self, token: &Token) -> Option<usize> {
+        let token = u32::from_be_bytes(token.as_bytes().try_into().ok()?);
+        self.flights.iter().filter(|f| f.token == token && f.tries != 0).find_map(|f| match f.owner {
+            Owner::Transfer(t) => Some(usize::from(t)).filter(|t| self.transfers.get(*t).is_some_and(|t| t.group)),
+            _ => None,
+        })
+    }
+
+    /// A member of a group answered; once only, whatever comes twice (§4.5).
+    pub(super) fn on_group<'i>(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        transfer: usize,
+        message: &Message<'i>,
+    ) -> Option<Event<'i>> {
+        let exchange = self.transfers.get(transfer)?.handle(transfer);
+        let confirmable = message.ty == Type::Confirmable;
+        if self.refuses(message) {
+            Stats::count(&mut self.stats.refused);
+            if confirmable {
+                self.reject(now, peer, message.id);
+            }
+            return None;
+        }
+        let seen = Seen { peer, mid: message.id, answer: Answer::Done, due: confirmable, confirmable, ..Seen::EMPTY };
+        self.remember(now, Seen { harmless: true, ..seen })?;
+        let Message { code, options, payload, .. } = *message;
+        Some(Event::GroupResponse { exchange, peer, code, options, payload })
+    }
+
     /// Takes in a datagram that came to a multicast address. All but a request in a NON message is ignored (§8.1), and
     /// counted.
     ///

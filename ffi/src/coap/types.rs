@@ -173,6 +173,8 @@ pub const WAFT_COAP_EVENT_OBSERVER_GONE: u32 = 5;
 pub const WAFT_COAP_EVENT_PONG: u32 = 6;
 /// `peer` did not answer waft_coap_endpoint_ping().
 pub const WAFT_COAP_EVENT_SILENT: u32 = 7;
+/// `peer` answers waft_coap_endpoint_request_group(), `exchange`: `code`, `options`, `payload`. There may be more.
+pub const WAFT_COAP_EVENT_GROUP_RESPONSE: u32 = 8;
 
 /// No answer, or none in time.
 pub const WAFT_COAP_FAILURE_TIMEOUT: u8 = 1;
@@ -302,6 +304,12 @@ impl waft_coap_event_t {
                     ..with(options, payload, code, offset)
                 }
             }
+            Event::GroupResponse { exchange, peer, code, options, payload } => Self {
+                kind: WAFT_COAP_EVENT_GROUP_RESPONSE,
+                exchange: exchange.id(),
+                peer: peer.0,
+                ..with(options, payload, code, 0)
+            },
             Event::Failed { exchange, reason } => {
                 Self { kind: WAFT_COAP_EVENT_FAILED, exchange: exchange.id(), reason: reason as u8, ..Self::NONE }
             }

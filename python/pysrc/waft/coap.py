@@ -15,6 +15,7 @@ __all__ = [
     "Endpoint",
     "Event",
     "Failed",
+    "GroupResponse",
     "Message",
     "Observed",
     "ObserverGone",
@@ -195,6 +196,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupResponse:
+    """A member of a group answers a request to all (``group=True``); there may be more."""
+
+    exchange: int
+    peer: int
+    code: Code
+    options: list[Option]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An exchange came to nothing."""
 
@@ -233,7 +245,7 @@ class Silent:
     peer: int
 
 
-Event = Response | Request | Failed | BodyWanted | ObserverGone | Pong | Silent
+Event = Response | GroupResponse | Request | Failed | BodyWanted | ObserverGone | Pong | Silent
 
 
 @dataclass(frozen=True, slots=True)

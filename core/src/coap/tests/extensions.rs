@@ -400,3 +400,52 @@ fn a_server_that_is_not_content_with_the_answer_to_its_challenge_is_told_of() {
     }
     assert!(client.arena.is_empty());
 }
+
+#[test]
+fn a_request_to_a_group_is_answered_by_each_member_once() {
+    let mut client = endpoint();
+    let get = Request { confirmable: false, ..Request::get("/light") };
+    let exchange = client.request_group(T0, Peer(100), &get).unwrap();
+    let asked = datagrams(&mut client, T0);
+    let asked = Message::decode(&asked[0]).unwrap();
+    assert_eq!(asked.ty, NON);
+    let mut answered = Vec::new();
+    for (member, ty, times) in [(1, NON, 1), (2, NON, 2), (3, CON, 2)] {
+        let answer = message(ty, Code::CONTENT, 9, asked.token.as_bytes(), &[], &[member]);
+        for _ in 0..times {
+            let Ok(done) = client.handle_input(T0, Input { peer: Peer(u32::from(member)), bytes: &answer });
+            match done.event {
+                Some(Event::GroupResponse { exchange: e, peer, code, payload, .. }) => {
+                    assert_eq!((e, code, payload), (exchange, Code::CONTENT, &[member][..]));
+                    answered.push(peer);
+                }
+                None => {}
+                other => panic!("{other:?}"),
+            }
+            let acks = sent(&mut client, T0);
+            assert_eq!(acks.len(), usize::from(ty == CON), "a CON is acknowledged, each time");
+        }
+    }
+    assert_eq!(answered, [Peer(1), Peer(2), Peer(3)]);
+    // What is not understood, and what is no answer to this.
+    let critical = message(NON, Code::CONTENT, 10, asked.token.as_bytes(), &[opt(9, b"")], b"");
+    assert!(give(&mut client, T0, &critical).is_none());
+    let other = message(CON, Code::CONTENT, 11, b"abcd", &[], b"");
+    assert!(give(&mut client, T0, &other).is_none());
+    assert_eq!(sent(&mut client, T0), [(RST, Code::EMPTY, 11, Vec::new())]);
+    // Time ends it.
+    let mut buf = [0; 64];
+    match client.poll_output(seconds(93), &mut buf) {
+        Output::Event(Event::Failed { exchange: e, reason: Failure::Timeout }) => assert_eq!(e, exchange),
+        other => panic!("{other:?}"),
+    }
+    assert!(client.arena.is_empty());
+    for wrong in [
+        Request::get("/x"),
+        Request { observe: true, ..get },
+        Request { payload: &[0; 1025], method: Code::PUT, ..get },
+        Request { payload_len: Some(5), method: Code::PUT, ..get },
+    ] {
+        assert_eq!(client.request_group(T0, Peer(100), &wrong), Err(crate::Misuse::OutOfRange.into()));
+    }
+}
