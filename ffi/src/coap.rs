@@ -27,10 +27,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 34;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 37;
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 48;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 51;
 
 /// A CoAP endpoint (RFC 7252, RFC 7641, RFC 7959): client and server at once over one UDP socket.
 ///

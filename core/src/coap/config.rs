@@ -1,12 +1,6 @@
 //! Parameters, memory and counters of an endpoint.
 
-use super::{
-    block::Block,
-    congestion::Policy,
-    exchange::{Flight, Transfer},
-    observe::Observer,
-    seen::Seen,
-};
+use super::{block::Block, congestion::Policy, exchange::Transfer, flight::Flight, observe::Observer, seen::Seen};
 use crate::{Duration, Storage};
 
 /// Parameters of an endpoint. The defaults are those of RFC 7252 §4.8.

@@ -275,6 +275,11 @@ impl Window {
         self.window = BLOCK;
     }
 
+    /// Nothing is sent for a second, for want of message IDs.
+    pub(super) fn without_ids(self, now: Instant) -> Self {
+        Self { next: self.next.max(now.after(Duration::from_secs(1))), ..self }
+    }
+
     /// A message was answered that had been sent at `sent`, `rtt` ago, for the `tries`th time. `filled`: as many were
     /// outstanding as may be.
     pub(super) fn answered(&mut self, now: Instant, sent: Instant, rtt: Tick, tries: u8, filled: bool) {

@@ -6,7 +6,8 @@ use super::{
     config::{Config, Resources, Stats},
     echo::Reach,
     event::Event,
-    exchange::{Flight, Owner, Transfer},
+    exchange::Transfer,
+    flight::{Flight, Ids, Owner},
     message::{Encoder, Message, Token, Type},
     observe::Observer,
     option,
@@ -77,6 +78,8 @@ pub struct Endpoint<'a> {
     pub(super) rng: Rng,
     /// The next message ID (RFC 7252 §4.4).
     pub(super) mid: u16,
+    /// Those that windows have used.
+    pub(super) ids: Ids,
     /// The flight to look at first, so that all have their turn.
     cursor: usize,
     /// The number of the latest notification, 24 bits.
@@ -101,6 +104,7 @@ impl<'a> Endpoint<'a> {
             config: Config { szx: config.szx.min(super::Block::MAX_SZX), ..config },
             clock: Clock::START,
             mid: u16::from_be_bytes([a, b]),
+            ids: Ids::NEW,
             rng,
             cursor: 0,
             sequence: 1,
@@ -333,9 +337,9 @@ impl<'a> Endpoint<'a> {
         self.launch();
         let len = self.flights.len();
         let cursor = self.cursor;
-        let index = (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(now, *i).is_ok())?;
+        let index =
+            (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(now, *i).is_ok() && self.renew(now, *i))?;
         self.freshen(index);
-        self.renew(index);
         let f = *self.flights.get(index)?;
         let written = match f.owner {
             Owner::Transfer(transfer) => self.write_request(out, &f, usize::from(transfer)),

@@ -16,20 +16,17 @@
 //! 7. `cancel` of an observation: **Leaving** until the deregistration is answered or given up.
 //! 8. No answer, RST, another version, nonsense: **Failed** until it has been told.
 //!
-//! The flow of a message that awaits an answer ([`Flight`]): **Ready** to be sent → **Waiting** for its acknowledgement, back to Ready
-//! whenever that takes too long → **Acknowledged**, its response awaited. A response or a reset ends it at any point.
-//!
-//! What a transfer wants is a flight for `due`, or flights for all between `position` and its bound; each flight knows its own
-//! place in the body. How many it has at a time is decided in one place ([`Endpoint::launch`]) only, and when they go
-//! in another ([`Endpoint::may_fly`]).
+//! What a transfer wants is a flight for `due`, or flights for all between `position` and its bound. How many it has at a time is
+//! decided in one place ([`Endpoint::launch`]) only.
 
 use super::{
     block::{self, Block},
     code::Code,
     config::Stats,
-    congestion::{self, Cocoa, Path, Policy},
-    endpoint::{Endpoint, micros, tag},
+    congestion::{Path, Policy},
+    endpoint::{Endpoint, tag},
     event::{ETag, Event, Exchange, Failure, Flow, Request},
+    flight::{Flight, Owner, Stage},
     message::{Message, Token},
     option,
 };
@@ -52,7 +49,7 @@ pub(super) enum Phase {
 /// A request of ours. Part of [`Resources`](super::Resources).
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// A flight is wanted.
     pub(super) due: bool,
     generation: u16,
@@ -77,7 +74,7 @@ pub struct Transfer {
     pub(super) szx: u8,
     pub(super) szx1: u8,
     /// Size exponent of the places in the body that flights are for.
-    span: u8,
+    pub(super) span: u8,
     /// Blocks told that the host is not ready after.
     held: u8,
     /// How often in a row the server asked for a pause.
@@ -198,7 +195,7 @@ impl Transfer {
     }
 
     /// Whether it could do with a flight more than the `own` that it has.
-    fn wants(&self, own: usize) -> bool {
+    pub(super) fn wants(&self, own: usize) -> bool {
         if self.due {
             return own == 0;
         }
@@ -207,7 +204,7 @@ impl Transfer {
     }
 
     /// How many flights it may have.
-    fn window(&self) -> usize {
+    pub(super) fn window(&self) -> usize {
         match &self.path {
             Path::Windowed(window) if self.opened => window.size().into(),
             _ => 1,
@@ -319,396 +316,12 @@ impl Transfer {
     }
 }
 
-/// Whose a flight is.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    #[default]
-    Nobody,
-    Transfer(u16),
-    /// A separate response.
-    Response,
-    /// A notification to the observer in that place.
-    Observer(u16),
-    Ping,
-    /// A ping that is over: whether it was answered.
-    Pinged(bool),
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    #[default]
-    Ready,
-    Waiting,
-    Acknowledged,
-}
-
-/// A message of ours that awaits an answer. Part of [`Resources`](super::Resources).
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Flight {
-    pub(super) owner: Owner,
-    pub(super) stage: Stage,
-    pub(super) confirmable: bool,
-    /// How often it was sent.
-    pub(super) tries: u8,
-    pub(super) peer: Peer,
-    pub(super) mid: u16,
-    pub(super) token: u32,
-    /// The place in the body that it carries or asks for.
-    pub(super) offset: u32,
-    /// When it was sent for the first time.
-    since: congestion::Tick,
-    /// Microseconds until it is sent again.
-    timeout: u32,
-    /// When it is sent again; of a window's, when it was sent.
-    at: Instant,
-}
-
-impl Flight {
-    /// A free place.
-    pub const EMPTY: Self = Self {
-        owner: Owner::Nobody,
-        stage: Stage::Ready,
-        confirmable: false,
-        tries: 0,
-        peer: Peer(0),
-        mid: 0,
-        token: 0,
-        offset: 0,
-        since: 0,
-        timeout: 0,
-        at: Instant::ZERO,
-    };
-
-    /// A CON of no transfer's.
-    pub(super) const fn to(peer: Peer) -> Self {
-        Self { peer, confirmable: true, ..Self::EMPTY }
-    }
-
-    /// Whether it is a transfer's.
-    fn is_of(&self, transfer: usize) -> bool {
-        matches!(self.owner, Owner::Transfer(t) if usize::from(t) == transfer)
-    }
-
-    /// Whether it counts for NSTART (RFC 7252 §4.7).
-    pub(super) fn is_outstanding(&self) -> bool {
-        match self.owner {
-            Owner::Nobody | Owner::Pinged(_) => false,
-            _ => self.stage == Stage::Waiting || (self.stage == Stage::Ready && self.tries != 0),
-        }
-    }
-}
-
 /// 4.29 Too Many Requests (RFC 8516).
 const TOO_MANY_REQUESTS: Code = Code::new(4, 29);
-/// How often a block is asked for at most while others arrive.
-const MOST_TRIES: u8 = 60;
 
-impl<'a> Endpoint<'a> {
-    /// Lets transfers that want flights have them, where there are free places.
-    pub(super) fn launch(&mut self) {
-        // An eighth of the places is for what else there is; the others are shared by those that fetch.
-        let busy = self.transfers.iter().filter(|t| !matches!(t.phase, Phase::Free | Phase::Observing)).count();
-        let places = self.flights.len().saturating_sub(self.flights.len() >> 3);
-        let share = places.checked_div(busy).unwrap_or(0).max(1);
-        for index in 0..self.transfers.len() {
-            while self.transfers.get(index).is_some_and(|t| t.phase != Phase::Free && t.wants(0)) {
-                let own = self.flights.iter().filter(|f| f.is_of(index)).count();
-                let Some(&t) = self.transfers.get(index).filter(|t| own < share && t.wants(own)) else { break };
-                let named = t.register || t.phase == Phase::Leaving;
-                let token = if named { t.token } else { self.rng.next_u32() };
-                // [RFC7959-2.7-1]
-                let offset = if named { 0 } else { t.position };
-                let flight = Flight { peer: t.peer, confirmable: t.confirmable, token, offset, ..Flight::EMPTY };
-                if !self.take_off(Owner::Transfer(u16::try_from(index).unwrap_or(u16::MAX)), flight) {
-                    return;
-                }
-                if let Some(t) = self.transfers.get_mut(index) {
-                    if !t.due {
-                        t.position = offset.saturating_add(block::size(t.span));
-                    }
-                    t.due = false;
-                }
-            }
-        }
-    }
-
-    /// The window that a flight belongs to.
-    fn window_of(&self, flight: &Flight) -> Option<&congestion::Window> {
-        let Owner::Transfer(index) = flight.owner else { return None };
-        match self.transfers.get(usize::from(index)) {
-            Some(Transfer { opened: true, path: Path::Windowed(window), .. }) => Some(window),
-            _ => None,
-        }
-    }
-
-    /// Whether a flight is ready, and NSTART (RFC 7252 §4.7), or its window, lets it go. None: not before the instant given.
-    pub(super) fn may_fly(&self, now: Instant, index: usize) -> Result<(), Option<Instant>> {
-        let f = self.flights.get(index).ok_or(None)?;
-        if f.stage != Stage::Ready || matches!(f.owner, Owner::Nobody | Owner::Pinged(_)) {
-            return Err(None);
-        }
-        let free = match self.window_of(f) {
-            Some(window) => {
-                let next = window.next();
-                let out = self.flights.iter().filter(|o| o.owner == f.owner && o.stage != Stage::Ready).count();
-                if out < usize::from(window.size()) && next > now {
-                    return Err(Some(next));
-                }
-                out < usize::from(window.size())
-            }
-            // One that is sent again has its place already.
-            None if f.tries != 0 => true,
-            None => {
-                // [RFC7252-4.7-1] [RFC7641-4.5.1-1]
-                let counts = |o: &&Flight| o.peer == f.peer && o.is_outstanding() && self.window_of(o).is_none();
-                self.flights.iter().filter(counts).count() < usize::from(self.config.nstart.max(1))
-            }
-        };
-        free.then_some(()).ok_or(None)
-    }
-
-    /// Ready → Waiting: a flight has been sent.
-    pub(super) fn sent(&mut self, now: Instant, index: usize) {
-        let spread = u64::from(self.rng.next_u32());
-        let response = self.config.response_timeout;
-        let [least, jitter] = [micros(self.config.ack_timeout, 1_000), micros(self.config.ack_jitter, 0)];
-        let part = |whole: u32| u32::try_from(spread.wrapping_mul(u64::from(whole)) >> 32).unwrap_or(0);
-        let tick = congestion::tick(now);
-        let Some(f) = self.flights.get_mut(index) else { return };
-        let transfer = match f.owner {
-            Owner::Transfer(index) => self.transfers.get_mut(usize::from(index)),
-            _ => None,
-        };
-        f.stage = Stage::Waiting;
-        let mut windowed = false;
-        let mut next = f.timeout.saturating_mul(2);
-        let mut first = least.saturating_add(part(jitter));
-        match transfer {
-            Some(Transfer { path: Path::Windowed(window), opened, .. }) => {
-                windowed = *opened;
-                if !windowed && f.tries == 0 {
-                    window.begin(now);
-                }
-                window.sent(now);
-            }
-            Some(Transfer { path: Path::Cocoa(cocoa), .. }) => {
-                let timeout = cocoa.first(tick, least >> 6) << 6;
-                first = timeout.saturating_add(part(timeout >> 1));
-                next = Cocoa::next(f.timeout >> 6) << 6;
-            }
-            _ => {}
-        }
-        if f.tries == 0 {
-            f.since = tick;
-        }
-        // [RFC7252-4.2-5] [RFC7252-4.8.1-2]
-        f.timeout = if f.tries == 0 { first } else { next };
-        f.tries = f.tries.saturating_add(1);
-        f.at = now;
-        if windowed {
-            return;
-        }
-        f.at = now.after(if f.confirmable { Duration::from_micros(u64::from(f.timeout)) } else { response });
-    }
-
-    /// When a flight's time is over.
-    fn deadline(&self, f: &Flight) -> Option<Instant> {
-        if f.owner == Owner::Nobody || f.stage == Stage::Ready {
-            return None;
-        }
-        match self.window_of(f).filter(|_| f.stage == Stage::Waiting) {
-            Some(window) => Some(window.deadline(f.at, self.first_timeout()).0),
-            None => Some(f.at),
-        }
-    }
-
-    fn first_timeout(&self) -> congestion::Tick {
-        congestion::ticks(self.config.ack_timeout)
-    }
-
-    /// When the next flight may go, or has to be sent again.
-    pub(super) fn next_flight_at(&self) -> Option<Instant> {
-        let now = self.clock.now();
-        let at = |(index, f): (usize, &Flight)| self.deadline(f).or_else(|| self.may_fly(now, index).err().flatten());
-        self.flights.iter().enumerate().filter_map(at).min()
-    }
-
-    /// A flight was answered or acknowledged for the first time: what that says of the path.
-    fn measure(&mut self, now: Instant, flight: usize) {
-        let Some(&f) = self.flights.get(flight).filter(|f| f.stage != Stage::Acknowledged) else { return };
-        let out = self.flights.iter().filter(|o| o.owner == f.owner && o.stage != Stage::Ready).count();
-        let (tick, standard) = (congestion::tick(now), self.first_timeout());
-        let Owner::Transfer(index) = f.owner else { return };
-        let Some(t) = self.transfers.get_mut(usize::from(index)) else { return };
-        let (filled, opened) = (out >= t.window(), t.opened);
-        let rtt = tick.wrapping_sub(f.since);
-        match &mut t.path {
-            Path::Standard => {}
-            Path::Cocoa(cocoa) => cocoa.answered(tick, rtt, f.tries, standard),
-            Path::Windowed(window) if opened => {
-                window.answered(now, f.at, congestion::ticks(now.since(f.at)), f.tries, filled);
-            }
-            Path::Windowed(window) => window.answered(now, Instant::ZERO, rtt, f.tries, filled),
-        }
-    }
-
-    /// Gives a message a message ID and a place among the flights. False: there is none.
-    pub(super) fn take_off(&mut self, owner: Owner, flight: Flight) -> bool {
-        let mid = self.mid;
-        let Some(place) = self.flights.iter_mut().find(|f| f.owner == Owner::Nobody) else { return false };
-        // [RFC7252-4.4-2]
-        *place = Flight { owner, mid, ..flight };
-        self.mid = mid.wrapping_add(1);
-        true
-    }
-
-    /// Ends a flight whatever its stage.
-    pub(super) fn land(&mut self, flight: usize) {
-        self.arena.remove(tag::SEPARATE.of(flight));
-        if let Some(f) = self.flights.get_mut(flight) {
-            *f = Flight::EMPTY;
-        }
-    }
-
-    /// Ends the flights of a transfer that are for what is at `from` or behind it.
-    fn ground(&mut self, transfer: usize, from: u32) {
-        for index in 0..self.flights.len() {
-            if self.flights.get(index).is_some_and(|f| f.is_of(transfer) && f.offset >= from) {
-                self.land(index);
-            }
-        }
-    }
-
-    /// The flight that ACK or RST with this message ID answers.
-    pub(super) fn find_flight(&self, peer: Peer, mid: u16) -> Option<usize> {
-        self.flights.iter().position(|f| {
-            // [RFC7252-4.4-3]
-            f.mid == mid && f.peer == peer && f.tries != 0 && !matches!(f.owner, Owner::Nobody | Owner::Pinged(_))
-        })
-    }
-
-    /// An empty ACK arrived (RFC 7252 §4.2): Ready or Waiting → Acknowledged, or over where nothing else follows.
-    pub(super) fn on_acknowledged(&mut self, now: Instant, flight: usize) {
-        let wait = self.config.response_timeout;
-        self.measure(now, flight);
-        let Some(f) = self.flights.get_mut(flight).filter(|f| f.confirmable) else { return };
-        match f.owner {
-            Owner::Transfer(_) if f.stage == Stage::Acknowledged => {}
-            Owner::Transfer(_) => {
-                f.stage = Stage::Acknowledged;
-                f.at = now.after(wait);
-            }
-            Owner::Observer(observer) => {
-                self.land(flight);
-                self.notified(now, usize::from(observer), true);
-            }
-            Owner::Ping => f.owner = Owner::Pinged(true),
-            _ => self.land(flight),
-        }
-    }
-
-    /// RST arrived (§4.2), or time ran out: the flight is over, and what it was for.
-    pub(super) fn on_lost(&mut self, flight: usize, reason: Failure) {
-        let Some(f) = self.flights.get_mut(flight) else { return };
-        match f.owner {
-            Owner::Transfer(transfer) => self.fail(usize::from(transfer), reason),
-            // §4.3, a ping is answered by a reset.
-            Owner::Ping => f.owner = Owner::Pinged(reason == Failure::Reset),
-            Owner::Observer(observer) => {
-                self.land(flight);
-                self.lose_observer(usize::from(observer));
-            }
-            _ => self.land(flight),
-        }
-    }
-
-    /// Time passes for the flights: sent again after twice the time, or given up (§4.2). Those of a window go by their path.
-    pub(super) fn expire_flights(&mut self, now: Instant) {
-        let most = self.config.max_retransmit.min(16);
-        for index in 0..self.flights.len() {
-            let Some(&f) = self.flights.get(index).filter(|f| self.deadline(f).is_some_and(|at| at <= now)) else {
-                continue;
-            };
-            if matches!(f.owner, Owner::Pinged(_)) {
-                continue;
-            }
-            if f.stage == Stage::Waiting && self.window_of(&f).is_some() {
-                self.lose(now, index, &f, most);
-            } else if f.stage == Stage::Waiting && f.confirmable && f.tries <= most {
-                let late = self.is_late(now, &f, most);
-                if let Some(f) = self.flights.get_mut(index) {
-                    f.stage = Stage::Ready;
-                    if late {
-                        f.stage = Stage::Waiting;
-                        f.tries = most.saturating_add(1);
-                        f.at = now.after(Duration::from_micros(u64::from(f.timeout)));
-                    }
-                }
-            } else {
-                self.on_lost(index, Failure::Timeout);
-            }
-        }
-    }
-
-    /// Whether MAX_TRANSMIT_SPAN (§4.8.2) is over since a flight went out first: a host that slept has missed its chance to
-    /// send it again, and may still be answered. [RFC7252-4.2-6]
-    fn is_late(&self, now: Instant, f: &Flight, most: u8) -> bool {
-        let Owner::Transfer(index) = f.owner else { return self.is_over(now, f, most) };
-        let standard = self.transfers.get(usize::from(index)).is_some_and(|t| matches!(t.path, Path::Standard));
-        standard && self.is_over(now, f, most)
-    }
-
-    fn is_over(&self, now: Instant, f: &Flight, most: u8) -> bool {
-        let first =
-            congestion::ticks(self.config.ack_timeout).saturating_add(congestion::ticks(self.config.ack_jitter));
-        let doublings = 1_u32.checked_shl(u32::from(most)).unwrap_or(u32::MAX).saturating_sub(1);
-        congestion::tick(now).wrapping_sub(f.since) > first.saturating_mul(doublings)
-    }
-
-    /// A flight of a window is lost: Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and
-    /// after MAX_TRANSMIT_WAIT (§4.8.2) of silence the transfer is.
-    fn lose(&mut self, now: Instant, index: usize, f: &Flight, most: u8) {
-        let first = self.first_timeout();
-        let Owner::Transfer(transfer) = f.owner else { return };
-        let Some(Path::Windowed(window)) = self.transfers.get_mut(usize::from(transfer)).map(|t| &mut t.path) else {
-            return;
-        };
-        let (_, silent) = window.deadline(f.at, first);
-        if silent {
-            window.silent(now);
-            let window = *window;
-            let wait = self.config.ack_timeout.plus(self.config.ack_jitter).times((2_u64 << most).saturating_sub(1));
-            if window.silences() > most && now.since(window.heard()) >= wait {
-                return self.on_lost(index, Failure::Timeout);
-            }
-            let late =
-                |o: &&mut Flight| o.owner == f.owner && o.stage == Stage::Waiting && window.had_round_trip(now, o.at);
-            self.flights.iter_mut().filter(late).for_each(|f| f.stage = Stage::Ready);
-        } else {
-            window.lost(now, f.at);
-        }
-        if let Some(f) = self.flights.get_mut(index) {
-            f.stage = Stage::Ready;
-        }
-        if f.tries >= MOST_TRIES {
-            self.on_lost(index, Failure::Timeout);
-        }
-    }
-
-    /// A message of a window that was sent again as often as may be, or a NON, goes on as another message.
-    pub(super) fn renew(&mut self, index: usize) {
-        let often = self.config.max_retransmit.saturating_add(1);
-        let mid = self.mid;
-        let windowed = self.flights.get(index).is_some_and(|f| self.window_of(f).is_some());
-        let again = |f: &&mut Flight| f.tries != 0 && (!f.confirmable || f.tries.checked_rem(often) == Some(0));
-        if let Some(f) = self.flights.get_mut(index).filter(again).filter(|_| windowed) {
-            f.mid = mid;
-            self.mid = mid.wrapping_add(1);
-        }
-    }
-
+impl Endpoint<'_> {
     /// Any → Failed; Leaving → Free.
-    fn fail(&mut self, transfer: usize, reason: Failure) {
+    pub(super) fn fail(&mut self, transfer: usize, reason: Failure) {
         self.ground(transfer, 0);
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         if t.phase == Phase::Leaving {
@@ -868,13 +481,7 @@ impl<'a> Endpoint<'a> {
             t.held = t.held.saturating_add(u8::from(t.manual));
             if part {
                 // A smaller block than the place that it was for: on with the rest of that.
-                let flight = Flight {
-                    peer: t.peer,
-                    confirmable: t.confirmable,
-                    token: self.rng.next_u32(),
-                    offset: next,
-                    ..Flight::EMPTY
-                };
+                let flight = Flight::block(t, self.rng.next_u32(), next);
                 self.take_off(Owner::Transfer(u16::try_from(transfer).unwrap_or(u16::MAX)), flight);
             } else if !block.more {
                 self.ground(transfer, next);
@@ -917,8 +524,6 @@ impl<'a> Endpoint<'a> {
     fn puts_off(&mut self, now: Instant, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
         let Some(&Flight { offset, token, .. }) = self.flights.get(flight) else { return false };
         let before = self.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
-        let new = self.rng.next_u32();
-        let mid = self.mid;
         let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.token != token) else { return false };
         let Path::Windowed(window) = &mut t.path else { return false };
         let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
@@ -926,17 +531,9 @@ impl<'a> Endpoint<'a> {
             // RFC 7252 §5.9.3.4, RFC 8516.
             t.pauses = t.pauses.saturating_add(1);
             window.pause(now.after(Duration::from_secs(age.into())));
+            let token = self.rng.next_u32();
             if let Some(f) = self.flights.get_mut(flight) {
-                *f = Flight {
-                    peer: f.peer,
-                    owner: f.owner,
-                    confirmable: f.confirmable,
-                    offset,
-                    token: new,
-                    mid,
-                    ..Flight::EMPTY
-                };
-                self.mid = mid.wrapping_add(1);
+                (f.token, f.stage, f.tries) = (token, Stage::Ready, 0);
             }
             return true;
         }

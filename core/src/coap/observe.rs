@@ -7,7 +7,7 @@ use super::{
     block::{self, Block},
     endpoint::{Endpoint, Error, tag},
     event::{Body, Event, Reply, Resource},
-    exchange::{Flight, Owner},
+    flight::{Flight, Owner},
     message::{Message, Token, Type},
     option,
     outline::{Outline, check_reply},

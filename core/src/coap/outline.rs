@@ -5,7 +5,8 @@ use super::{
     code::Code,
     endpoint::{Endpoint, tag},
     event::ETag,
-    exchange::{Flight, Phase},
+    exchange::Phase,
+    flight::Flight,
     message::{Encoder, Message, Token, Type},
     option::{self, Opt, Uint},
 };

@@ -16,7 +16,7 @@ use super::{
     echo::{LARGE, SMALL},
     endpoint::{Endpoint, Error, UNKNOWN, micros, tag},
     event::{Body, Event, Reply, RequestId},
-    exchange::{Flight, Owner},
+    flight::{Flight, Owner},
     message::{Message, Type},
     option::{self, Opt},
     outline::{Outline, check_reply},

@@ -435,7 +435,7 @@ fn an_error_notification_ends_the_observation_on_both_sides() {
         assert_eq!(count, Ok(if turn == 1 { 1 } else { 0 }));
     }
     assert_eq!(last, Some((Code::NOT_FOUND, false, true)));
-    assert!(pair.sides[1].endpoint.flights.iter().all(|f| f.owner == exchange::Owner::Nobody));
+    assert!(pair.sides[1].endpoint.flights.iter().all(|f| f.owner == flight::Owner::Nobody));
 }
 
 proptest::proptest! {

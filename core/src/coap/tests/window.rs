@@ -104,7 +104,7 @@ impl Bench {
 
     fn is_over(&self) -> bool {
         self.client.transfers.iter().all(|t| t.phase() == exchange::Phase::Free)
-            && self.client.flights.iter().all(|f| f.owner == exchange::Owner::Nobody)
+            && self.client.flights.iter().all(|f| f.owner == flight::Owner::Nobody)
     }
 }
 
@@ -160,7 +160,7 @@ fn a_window_of_blocks_arrives_byte_exact_over_a_bad_network() {
         assert_eq!(done, 1, "seed {seed}");
         assert!(got.iter().zip(&image).all(|(a, b)| *a == Some(*b)));
         assert!(unordered || seed == 0);
-        assert!(pair.sides[0].endpoint.flights.iter().all(|f| f.owner == exchange::Owner::Nobody));
+        assert!(pair.sides[0].endpoint.flights.iter().all(|f| f.owner == flight::Owner::Nobody));
     }
 }
 
