@@ -505,14 +505,14 @@
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 34
+#define WAFT_COAP_ENDPOINT_WORDS 37
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 48
+#define WAFT_COAP_ENDPOINT_WORDS 51
 #endif
 
 /**

@@ -8,7 +8,7 @@ use super::{
     code::Code,
     endpoint::{Endpoint, Error, tag},
     event::{Reply, RequestId},
-    exchange::Stage,
+    flight::Stage,
     message::Message,
     option,
 };
