@@ -91,7 +91,10 @@ impl Endpoint<'_> {
         let tag = tag::ECHO.of(transfer);
         let (often, before) = self.arena.get(tag).and_then(<[u8]>::split_first).map_or((0, &[][..]), |(n, v)| (*n, v));
         let len = value.len().saturating_add(1);
-        if before == value || often == u8::MAX || !option::is_length_valid(option::ECHO, value.len()) {
+        if before == value {
+            return self.asks_again(transfer, flight);
+        }
+        if often == u8::MAX || !option::is_length_valid(option::ECHO, value.len()) {
             return false;
         }
         self.arena.remove(tag);
@@ -103,7 +106,7 @@ impl Endpoint<'_> {
             }) == Ok(());
         let mid = self.mid;
         let Some(f) = self.flights.get_mut(flight).filter(|_| kept) else { return false };
-        (f.stage, f.tries, f.mid) = (Stage::Ready, 0, mid);
+        (f.stage, f.tries, f.timeout, f.mid) = (Stage::Ready, 0, 0, mid);
         self.mid = mid.wrapping_add(1);
         true
     }

@@ -519,6 +519,18 @@ impl Endpoint<'_> {
         Some(event)
     }
 
+    /// 4, an answer that asks for what another block's answer has asked for before, and was given since: whether the block is
+    /// asked for again.
+    pub(super) fn asks_again(&mut self, transfer: usize, flight: usize) -> bool {
+        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.pauses < 64) else { return false };
+        let Some(f) = self.flights.get_mut(flight).filter(|_| matches!(t.path, Path::Windowed(_))) else {
+            return false;
+        };
+        t.pauses = t.pauses.saturating_add(1);
+        (f.stage, f.tries, f.timeout) = (Stage::Ready, 0, 0);
+        true
+    }
+
     /// 4, an error in a window: whether nothing is to be told of it, since the body may end before it, or since the server asks
     /// to be asked later.
     fn puts_off(&mut self, now: Instant, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
@@ -533,7 +545,7 @@ impl Endpoint<'_> {
             window.pause(now.after(Duration::from_secs(age.into())));
             let token = self.rng.next_u32();
             if let Some(f) = self.flights.get_mut(flight) {
-                (f.token, f.stage, f.tries) = (token, Stage::Ready, 0);
+                (f.token, f.stage, f.tries, f.timeout) = (token, Stage::Ready, 0, 0);
             }
             return true;
         }

@@ -62,8 +62,8 @@ pub struct Flight {
     pub(super) offset: u32,
     /// When it was sent for the first time.
     since: congestion::Tick,
-    /// Microseconds until it is sent again.
-    timeout: u32,
+    /// Microseconds until it is sent again; of a window's, which copy of it has got its ID.
+    pub(super) timeout: u32,
     /// When it is sent again; of a window's, when it was sent.
     at: Instant,
 }
@@ -403,9 +403,10 @@ impl<'a> Endpoint<'a> {
         let most = self.config.max_retransmit.min(16);
         let Some(f) = self.flights.get(index) else { return true };
         let Some(&window) = self.window_of(f) else { return true };
-        let again =
+        let copy = u32::from(f.tries).saturating_add(1);
+        let same =
             f.confirmable && f.tries.checked_rem(most.saturating_add(1)) != Some(0) && !self.is_over(now, f, most);
-        if again {
+        if same || f.timeout == copy {
             return true;
         }
         let Owner::Transfer(transfer) = f.owner else { return true };
@@ -417,7 +418,7 @@ impl<'a> Endpoint<'a> {
         self.mid = mid.wrapping_add(1);
         let confirmable = confirmable && t.confirmable;
         if let Some(f) = self.flights.get_mut(index) {
-            (f.mid, f.confirmable, f.since) = (mid, confirmable, congestion::tick(now));
+            (f.mid, f.confirmable, f.since, f.timeout) = (mid, confirmable, congestion::tick(now), copy);
         }
         true
     }

@@ -478,3 +478,54 @@ fn cocoa_goes_by_the_round_trips_that_it_measured() {
     let waited = again.since(at).as_micros() / 1000;
     assert!((50..200).contains(&waited), "{waited} ms, not two seconds");
 }
+
+#[test]
+fn a_server_that_asks_who_is_there_in_the_middle_gets_an_answer_for_each_block() {
+    let image = body(5000);
+    let mut bench = Bench::new(Config::DEFAULT, 16);
+    bench.request(&windowed(2));
+    let (mut first, mut refused) = (None, 0);
+    for _ in 0..200 {
+        let before = bench.asked.len();
+        bench.run(10, &mut |block, n| {
+            // From the tenth on those are refused that were under way when the value changed.
+            let late = n >= 10 && first.is_none_or(|first| n < first + 6);
+            if late {
+                first = first.or(Some(n));
+                refused += 1;
+                return Some((Code::UNAUTHORIZED, None, std::vec![(option::ECHO, std::vec![7; 8])], Vec::new()));
+            }
+            content(&image, block, 1)
+        });
+        for (_, _, message) in &bench.asked[before..] {
+            let message = Message::decode(message).unwrap();
+            let echo = message.options.get(option::ECHO);
+            assert!(echo.is_none_or(|value| value == [7; 8]));
+        }
+    }
+    assert_eq!(refused, 6);
+    assert!(bench.is(&image) && bench.is_over(), "{:?}", bench.code);
+}
+
+#[test]
+fn a_body_of_more_blocks_than_there_are_message_ids_goes_on_by_non_and_uses_none_too_soon() {
+    let image = body(72_000 * 16);
+    let mut bench = Bench::new(Config::DEFAULT, 250);
+    bench.request(&Request { window: 200, ..windowed(0) });
+    bench.run(1_000_000, &mut |block, _| content(&image, block, 1));
+    assert!(bench.is(&image) && bench.is_over());
+    let mut last = std::collections::BTreeMap::new();
+    let mut types = [0, 0];
+    for (now, _, message) in &bench.asked {
+        let message = Message::decode(message).unwrap();
+        let confirmable = message.ty == Type::Confirmable;
+        types[usize::from(confirmable)] += 1;
+        if let Some((at, con)) = last.insert(message.id, (*now, confirmable)) {
+            let least = Duration::from_secs(if con { 247 } else { 100 });
+            assert!(now.since(at) >= least, "{} again after {:?}", message.id, now.since(at));
+        }
+    }
+    assert!(types[0] > 40_000 && types[1] > 0, "{types:?}");
+    let (end, first) = (bench.asked[49_000].0, bench.asked[0].0);
+    assert!(end.since(first) < Duration::from_secs(40), "three quarters of the IDs as fast as the window goes");
+}
