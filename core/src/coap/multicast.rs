@@ -11,7 +11,7 @@ use super::{
     config::Stats,
     endpoint::{Endpoint, Error},
     event::{Event, Exchange, Request},
-    exchange::Owner,
+    flight::Owner,
     message::{Message, Token, Type},
     seen::{Answer, Seen},
 };
