@@ -20,6 +20,8 @@ mod multicast;
 mod observe;
 pub mod option;
 mod outline;
+#[cfg(feature = "alloc")]
+pub mod proxy;
 mod seen;
 mod server;
 mod text;

@@ -252,6 +252,8 @@ impl Endpoint<'_> {
             && id.block1.is_none_or(whole)
             // RFC 8768 §3.
             && hops.is_none_or(|hops| hops.is_some_and(|hops| (1..=255).contains(&hops)));
+        // A proxy passes on what is not known but safe to forward (§5.4.2).
+        let refused = refused.filter(|number| !proxied || !self.config.proxy || option::is_unsafe(*number));
         let known = id.proven || self.reach.knows(peer);
         let (limit, lifetime) = (self.config.unproven, self.config.exchange_lifetime);
         let verdict = if refused.is_some() {

@@ -301,6 +301,21 @@ fn escape(w: &mut Writer<'_>, bytes: &[u8], plain: fn(u8) -> bool) {
     }
 }
 
+/// Appends a segment of a path or an argument of a query, percent-encoded where need be.
+#[cfg(feature = "alloc")]
+pub(super) fn escape_into(text: &mut alloc::string::String, bytes: &[u8], argument: bool) {
+    for &byte in bytes {
+        if if argument { is_query_char(byte) && byte != b'&' } else { is_segment_char(byte) } {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            for digit in [byte >> 4, byte & 0x0F] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+            }
+        }
+    }
+}
+
 /// Writes a number in decimal, without `core::fmt`.
 pub(super) fn decimal(w: &mut Writer<'_>, number: u32) {
     let mut started = false;
