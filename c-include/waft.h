@@ -57,7 +57,7 @@
 #define WAFT_ERROR_WRONG_STATE (-1)
 /** not a topic name: empty, too long, not UTF-8, with U+0000, or with a wildcard */
 #define WAFT_ERROR_INVALID_TOPIC (-2)
-/** not a topic filter: empty, too long, or with a misplaced wildcard */
+/** not a topic filter: empty, too long, not UTF-8, with U+0000, or with a misplaced wildcard */
 #define WAFT_ERROR_INVALID_FILTER (-3)
 /** a string is too long, not UTF-8, or holds U+0000 */
 #define WAFT_ERROR_INVALID_STRING (-4)

@@ -114,7 +114,7 @@ numbered! {
         WrongState = -1,
         /// not a topic name: empty, too long, not UTF-8, with U+0000, or with a wildcard
         InvalidTopic = -2,
-        /// not a topic filter: empty, too long, or with a misplaced wildcard
+        /// not a topic filter: empty, too long, not UTF-8, with U+0000, or with a misplaced wildcard
         InvalidFilter = -3,
         /// a string is too long, not UTF-8, or holds U+0000
         InvalidString = -4,

@@ -102,8 +102,17 @@ int main(void) {
 
     waft_mqtt_connect_t connect;
     memset(&connect, 0, sizeof connect);
-    connect.client_id = WAFT_STR("c");
     connect.clean_session = 1;
+    connect.client_id = WAFT_STR("\xc0\xaf");
+    CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_STRING);
+    connect.client_id = WAFT_STR("c");
+    connect.will_topic = WAFT_STR("#");
+    CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_TOPIC);
+    connect.will_topic.data = NULL;
+    connect.password.data = (const uint8_t *)"p";
+    connect.password.len = 1;
+    CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_OPTION);
+    connect.password.data = NULL;
     OK(waft_mqtt_client_connect(&client, 0, SERVER, &connect));
     sends("\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01" "c", 15);
     receives("\x20\x02\0\0", 4);
@@ -112,6 +121,13 @@ int main(void) {
 
     const waft_mqtt_filter_t filters[] = {{WAFT_STR_INIT("a/+"), 1}};
     uint16_t id;
+    /* Text is UTF-8, and what is wrong with it is said by the same name as in Rust. */
+    const waft_mqtt_filter_t bad[] = {{WAFT_STR_INIT("a"), 0}, {WAFT_STR_INIT("\xff"), 0}};
+    CHECK(waft_mqtt_client_subscribe(&client, 1, bad, 2, &id) == WAFT_ERROR_INVALID_FILTER);
+    const waft_mqtt_filter_t qos_3[] = {{WAFT_STR_INIT("a"), 3}};
+    CHECK(waft_mqtt_client_subscribe(&client, 1, qos_3, 1, &id) == WAFT_ERROR_OUT_OF_RANGE);
+    const waft_bytes_t nothing = {NULL, 0};
+    CHECK(waft_mqtt_client_publish(&client, 1, WAFT_STR("\xed\xa0\x80"), nothing, 0, 0, &id) == WAFT_ERROR_INVALID_TOPIC);
     OK(waft_mqtt_client_subscribe(&client, 1, filters, 1, &id));
     const uint8_t subscribe[] = {0x82, 8, 0, (uint8_t)id, 0, 3, 'a', '/', '+', 1};
     sends(subscribe, sizeof subscribe);

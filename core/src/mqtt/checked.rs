@@ -18,7 +18,7 @@ pub(super) fn is_valid(bytes: &[u8], kind: Kind) -> bool {
 #[cfg_attr(feature = "opt-size", inline(never))]
 pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<u8, Violation> {
     // Of the character at hand: bytes there are, and bytes to come; its bits, and the least that need so many bytes.
-    let (mut there, mut left, mut bits, mut least) = (0_u8, 0_u8, 0_u32, 0_u32);
+    let (mut there, mut left, mut bits, mut least) = (0_u32, 0_u32, 0_u32, 0_u32);
     // What stands before a byte where wildcards may stand; nowhere in a name.
     let mut before = if kind == Kind::Filter { b'/' } else { b'x' };
     for byte in bytes.iter().copied() {
@@ -36,13 +36,14 @@ pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<u8, Violation> {
         }
         there = 1;
         if byte >= 0x80 {
-            if !(0xC2..=0xF4).contains(&byte) {
+            // The first byte of a character is 0xC2 … 0xF4.
+            if byte.wrapping_sub(0xC2) > 0x32 {
                 return Err(Violation::NotUtf8);
             }
             // One byte that follows makes a character of 11 bits, and each further one adds 5. (Of the shorter ones, those of
             // one are out already.)
-            left = if byte >= 0xF0 { 3 } else { ((byte >> 5) & 1).wrapping_add(1) };
-            bits = u32::from(byte & (0x3F >> left));
+            left = if byte >= 0xF0 { 3 } else { ((u32::from(byte) >> 5) & 1).wrapping_add(1) };
+            bits = u32::from(byte) & (0x3F >> left);
             least = 0x02 << left.wrapping_mul(5);
         }
         // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.1-3]
@@ -54,7 +55,7 @@ pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<u8, Violation> {
             before = byte;
         }
     }
-    Ok(if left == 0 { 0 } else { there })
+    Ok(if left == 0 { 0 } else { u8::try_from(there).unwrap_or(0) })
 }
 
 #[cfg(test)]

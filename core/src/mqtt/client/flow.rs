@@ -410,9 +410,9 @@ impl Client<'_> {
         self.apply(index, Cause::Acknowledge).map(|_| ()).map_err(|_| Misuse::UnknownId)
     }
 
-    /// A packet came that is about what has a place.
+    /// A packet came that is about what has a place; a SUBACK with that many `codes`.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
-    pub(super) fn answered(&mut self, cause: Cause, id: PacketId) -> Result<Taken, Violation> {
+    pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Result<Taken, Violation> {
         let ours = cause != Cause::PubRel;
         let Some(index) = self.slots.find(id, ours) else {
             let step = match cause {
@@ -431,6 +431,12 @@ impl Client<'_> {
             Some(slot) if slot.due != Due::No && !ours => Ok(Taken::NotNow),
             // It answers nothing that was sent over this connection.
             Some(slot) if slot.due != Due::No && slot.step.is_kept() => Ok(Taken::Quiet),
+            // [MQTT-3.9.3-1]
+            Some(slot)
+                if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.filters) != codes =>
+            {
+                Err(Violation::SubAck)
+            }
             _ => self.apply(index, cause),
         }
     }

@@ -5,7 +5,7 @@
 
 use super::{
     Client, CloseReason, Event, Receiving,
-    flow::{Admission, Cause, Link, Step, Taken},
+    flow::{Admission, Cause, Link, Taken},
     raw::{Kind, Told},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Client<'_> {
         }
         let id = PacketId::new(u16::from_be_bytes([high, low]))?;
         // What goes wrong changes nothing, and is found again.
-        let event = match self.answered(cause, id) {
+        let event = match self.answered(cause, id, 0) {
             Ok(Taken::Done) => Some(Event::Acknowledged { id }),
             Ok(Taken::Quiet) => None,
             _ => return None,
@@ -177,7 +177,10 @@ impl Client<'_> {
             6 => (Cause::PubRel, Kind::Nothing),
             7 => (Cause::PubComp, Kind::Acknowledged),
             9 => {
-                self.check_suback(id, codes)?;
+                // [MQTT-3.9.3-2]
+                if codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80)) {
+                    return Err(Violation::SubAck);
+                }
                 (Cause::SubAck, Kind::Subscribed)
             }
             _ => (Cause::UnsubAck, Kind::Unsubscribed),
@@ -190,7 +193,7 @@ impl Client<'_> {
             told.consumed = consumed;
             return Ok(());
         }
-        match self.answered(cause, id)? {
+        match self.answered(cause, id, codes.len())? {
             Taken::NotNow => return Ok(()),
             Taken::Quiet => {}
             Taken::Done => {
@@ -223,20 +226,6 @@ impl Client<'_> {
             told.code = code;
         }
         Ok(())
-    }
-
-    /// §3.9
-    fn check_suback(&self, id: PacketId, codes: &[u8]) -> Result<(), Violation> {
-        if codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80)) {
-            return Err(Violation::SubAck);
-        }
-        match self.slots.find(id, true).and_then(|index| self.slots.get(index)) {
-            // [MQTT-3.9.3-1]
-            Some(slot) if slot.step == Step::Subscribe && usize::from(slot.filters) != codes.len() => {
-                Err(Violation::SubAck)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// §3.3; `reader` stands behind the fixed header.
@@ -379,13 +368,14 @@ impl Client<'_> {
 /// §2.2.3: seven bits a byte, least significant first, at most four bytes. `None`: there are more.
 #[cfg_attr(feature = "opt-size", inline(never))]
 pub(super) fn remaining_length(reader: &mut Reader<'_>) -> Option<usize> {
-    let mut remaining = 0_usize;
-    for shift in [0_u32, 7, 14, 21] {
+    let (mut remaining, mut shift) = (0_usize, 0_u32);
+    while shift < 28 {
         let byte = reader.u8()?;
         remaining |= usize::from(byte & 0x7F) << shift;
         if byte < 0x80 {
             return Some(remaining);
         }
+        shift = shift.wrapping_add(7);
     }
     None
 }

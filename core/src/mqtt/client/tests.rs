@@ -216,6 +216,8 @@ fn a_server_that_breaks_the_protocol_is_left() {
         (b"\xc0\x00", Violation::UnexpectedPacket),
         (b"\x50\x02\x00\x01", Violation::UnexpectedPacket), // PUBREC for QoS 1
         (b"\x90\x04\x00\x02\x00\x00", Violation::SubAck),   // two codes for one filter
+        (b"\x90\x03\x00\x01\x00", Violation::UnexpectedPacket), // SUBACK for a message
+        (b"\x40\x02\x00\x02", Violation::UnexpectedPacket), // PUBACK for a subscription
         (b"\x32\x05\x00\x01a\x00\x05\x32\x05\x00\x01a\x00\x05", Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
         (b"\x34\x05\x00\x01a\x00\x05\x62\x02\x00\x05", Violation::UnexpectedPacket), // PUBREL before PUBREC
         (b"\x36\x05\x00\x01a\x00\x05", Violation::QoS),
