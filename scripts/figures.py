@@ -170,6 +170,13 @@ def measure() -> dict[str, dict]:
         for name, value in (("covered", "covered"), ("total", total)):
             add(f"conformance.{standard}.{name}", table[standard][value], "statements", "make conformance")
 
+    coap = json.loads(run(sys.executable, ROOT / "scripts/coap_figures.py"))
+    decode, rates = coap["decode"], coap["rates"]
+    add("coap.python_decode.us", decode.pop("waft"), "µs a response of 1024 bytes", "scripts/coap_figures.py", decode)
+    for name, ours, peer in (("server", "waft", "libcoap"), ("python_server", "waft, Python", "aiocoap")):
+        add(f"coap.{name}.ratio_to_{peer}", round(rates[ours] / rates[peer], 2),
+            f"of {peer}'s answers per second of CPU time", "scripts/coap_figures.py", {peer: 1})  # fmt: skip
+
     python = json.loads(run(sys.executable, ROOT / "scripts/bench_python.py"))
     add("mqtt.python_qos1.us", python.pop("waft"), "µs a message received and acknowledged", "scripts/bench_python.py", python)
 

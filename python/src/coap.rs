@@ -1,7 +1,9 @@
 //! `waft.coap`: the endpoint.
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use waft::coap::{
     Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options,
@@ -71,8 +73,14 @@ fn options<'py>(py: Python<'py>, options: Options<'_>) -> Vec<(u16, Bound<'py, P
     options.map(|opt| (opt.number, bytes(py, opt.value))).collect()
 }
 
+/// A code's object: each is made once.
 fn code(py: Python<'_>, code: Code) -> PyResult<Object> {
-    make!(py, "waft.coap", "Code", (code.0,))
+    static MADE: [PyOnceLock<Object>; 256] = [const { PyOnceLock::new() }; 256];
+    let make = || make!(py, "waft.coap", "Code", (code.0,));
+    match MADE.get(usize::from(code.0)) {
+        Some(place) => Ok(place.get_or_try_init(py, make)?.clone_ref(py)),
+        None => make(),
+    }
 }
 
 /// Python's options, each a number and its bytes.
@@ -387,7 +395,12 @@ const TYPES: [(&str, Type); 4] =
 #[pyfunction]
 pub(crate) fn decode_message(py: Python<'_>, datagram: &[u8]) -> PyResult<Object> {
     let m = Message::decode(datagram).map_err(|e| errors::peer(py, &e))?;
-    let ty = TYPES.iter().find(|(_, ty)| *ty == m.ty).map_or("", |(name, _)| name);
+    let ty = match m.ty {
+        Type::Confirmable => intern!(py, "CON"),
+        Type::NonConfirmable => intern!(py, "NON"),
+        Type::Acknowledgement => intern!(py, "ACK"),
+        Type::Reset => intern!(py, "RST"),
+    };
     let (token, payload) = (bytes(py, m.token.as_bytes()), bytes(py, m.payload));
     make!(py, "waft.coap", "Message", (ty, code(py, m.code)?, m.id, token, options(py, m.options), payload))
 }

@@ -117,7 +117,7 @@ class PeerTable:
         return self._by_number.get(number)
 
 
-class DatagramDriver(Driver, asyncio.DatagramProtocol):
+class DatagramDriver(Driver):
     """A machine on one UDP socket."""
 
     #: Bytes of payload received and sent, and datagrams both ways.
@@ -125,38 +125,55 @@ class DatagramDriver(Driver, asyncio.DatagramProtocol):
     sent = 0
     datagrams = 0
 
+    #: Datagrams that are taken in before what they brought about goes out, and before others have their turn.
+    BURST = 8
+    TURN = 64
+
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
         self.peers = PeerTable()
-        self._socket: asyncio.DatagramTransport | None = None
+        self._socket: socket.socket | None = None
 
     async def bind(self, host: str, port: int) -> None:
         """Opens the socket."""
-        await self._loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        one = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            one.setblocking(False)
+            # A burst of blocks from many devices must not be lost in a default-sized buffer.
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+            one.bind(address)
+        except BaseException:
+            one.close()
+            raise
+        self._socket = one
+        self._loop.add_reader(one, self._readable)
 
     @property
     def port(self) -> int:
         """The local port."""
         assert self._socket is not None, "call bind() first"
-        return int(self._socket.get_extra_info("sockname")[1])
+        return int(self._socket.getsockname()[1])
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self._socket = transport
-        sock = transport.get_extra_info("socket")
-        # A burst of blocks from many devices must not be lost in a default-sized buffer.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        if self._stopped:
-            return
-        self.received += len(data)
-        self.datagrams += 1
-        self._input(self.peers.number(addr[:2] if len(addr) == 2 else addr), data)
+    def _readable(self) -> None:
+        for number in range(1, self.TURN + 1):
+            if self._socket is None or self._stopped:
+                return
+            try:
+                data, address = self._socket.recvfrom(SCRATCH)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # ICMP errors are hints only: the machine's own time-outs decide.
+                continue
+            self.received += len(data)
+            self.datagrams += 1
+            self._input(self.peers.number(address), data)
+            if number % self.BURST == 0:
+                self.drain()
         self.drain()
-
-    def error_received(self, exc: Exception) -> None:
-        """ICMP errors are hints only: the machine's own time-outs decide."""
 
     def _input(self, peer: int, data: bytes) -> None:
         raise NotImplementedError
@@ -166,12 +183,18 @@ class DatagramDriver(Driver, asyncio.DatagramProtocol):
         if address is not None and self._socket is not None:
             self.sent += len(data)
             self.datagrams += 1
-            self._socket.sendto(data, address)
+            try:
+                self._socket.sendto(data, address)
+            except OSError:
+                # What cannot be sent now is as good as lost.
+                pass
 
     def _stop(self) -> None:
         super()._stop()
         if self._socket is not None:
+            self._loop.remove_reader(self._socket)
             self._socket.close()
+            self._socket = None
 
 
 #: How much of a stream is shown to a machine at once, at first.

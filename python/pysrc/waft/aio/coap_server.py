@@ -26,7 +26,7 @@ LIFETIME = 247.0
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request with all of its body."""
 
@@ -49,7 +49,7 @@ class Asked:
         return int.from_bytes(values[0], "big") if values else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """A whole response. ``observe``: the number of the resource, where the request may observe it."""
 
@@ -61,6 +61,8 @@ class Reply:
 
     def all_options(self) -> list[coap.Option]:
         """Its options, Content-Format among them."""
+        if not self.options:
+            return [] if self.content_format is None else [(CONTENT_FORMAT, coap.uint(self.content_format))]
         form = [] if self.content_format is None else [(CONTENT_FORMAT, coap.uint(self.content_format))]
         return sorted([*self.options, *form], key=lambda option: option[0])
 
@@ -154,14 +156,23 @@ class CoapServer(DatagramDriver):
             self._asked(event)
 
     def _asked(self, event: coap.Request) -> None:
-        blocks = {number: value for number, value in event.options if number in (BLOCK1, BLOCK2)}
+        path, queries, by_block1 = [], [], False
+        for number, value in event.options:
+            if number == URI_PATH:
+                path.append(value.decode("utf-8", "replace"))
+            elif number == URI_QUERY:
+                queries.append(value.decode("utf-8", "replace"))
+            elif number == BLOCK1:
+                by_block1 = True
         # Whose body it is, and for what: blocks of one body have all else in common, Content-Format among it (RFC 7959 §2.4,
         # §2.5). [RFC7959-2.3-6]
-        rest = tuple(o for o in event.options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2))
-        key = (event.id.peer, int(event.code), rest)
+        key = None
+        if by_block1 or event.code != Code.GET:
+            rest = tuple(o for o in event.options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2))
+            key = (event.id.peer, int(event.code), rest)
         offset, _ = event.id.wanted
         payload = event.payload
-        if BLOCK1 in blocks:
+        if by_block1:
             code, body = self._take(key, event)
             if body is None:
                 self._answer(event.id, Reply(code))
@@ -173,8 +184,8 @@ class CoapServer(DatagramDriver):
             return
         asked = Asked(
             code=event.code,
-            path=tuple(value.decode("utf-8", "replace") for number, value in event.options if number == URI_PATH),
-            queries=tuple(event.queries),
+            path=tuple(path),
+            queries=tuple(queries),
             options=tuple(event.options),
             payload=payload,
             observes=event.id.observes,

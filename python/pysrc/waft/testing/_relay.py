@@ -33,17 +33,23 @@ class Relay:
         async with Relay(server_port, Link(loss=0.1, delay=0.02, seed=7)) as relay:
             await client.get(f"coap://127.0.0.1:{relay.port}/large")
 
-    ``rate``: bytes a second, each way; ``queue``: bytes that wait for it, beyond which datagrams are dropped. Each way draws
+    ``back``: the link from the server, where it is not the same. ``rate``: bytes a second, each way; ``queue``: bytes that wait for it, beyond which datagrams are dropped. Each way draws
     from a seed of its own, so that the fate of its n-th datagram is the same with the same seed.
     It listens on loopback, runs in the event loop and has no threads. ``seen`` keeps what went by.
     """
 
     def __init__(
-        self, port: int, link: Link | None = None, *, rate: float | None = None, queue: int = 1 << 16
+        self,
+        port: int,
+        link: Link | None = None,
+        *,
+        back: Link | None = None,
+        rate: float | None = None,
+        queue: int = 1 << 16,
     ) -> None:
         link = link if link is not None else Link()
         self._server = ("127.0.0.1", port)
-        self._links = (link, dataclasses.replace(link, seed=link.seed ^ 0x5EED))
+        self._links = (link, back if back is not None else dataclasses.replace(link, seed=link.seed ^ 0x5EED))
         self._rate = rate
         self._queue = queue
         #: When each direction has sent what it was given.
