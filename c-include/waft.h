@@ -397,6 +397,13 @@
 #define WAFT_WAIT_DAY_OF_WEEK 16
 #endif
 
+#if defined(WAFT_HOSTED)
+/**
+ * Bytes that waft_payload_sign() adds to a payload of less than 64 KiB.
+ */
+#define WAFT_SIGNED 86
+#endif
+
 /**
  * No page has to be erased.
  */
@@ -1073,6 +1080,11 @@
  * The table of keys.
  */
 #define WAFT_COMPONENT_KEYS 2
+
+/**
+ * Bytes that waft_payload_open() works in beside those of the payload.
+ */
+#define WAFT_OPEN_SCRATCH 16
 
 #if defined(WAFT_32BIT)
 /**
@@ -3352,6 +3364,21 @@ int32_t waft_chunk_list(waft_bytes_t image,
                         size_t *len);
 #endif
 
+#if defined(WAFT_HOSTED)
+/**
+ * Writes `payload`, a report say, with a signature around it, a COSE_Sign1, by the secret key at `seed` (32 bytes) to
+ * `buffer`. `*len` becomes its length.
+ *
+ * WAFT_ERROR_BUFFER: the buffer has less than WAFT_SIGNED bytes more than the payload. WAFT_ERROR_OUT_OF_RANGE: a seed of
+ * zeros.
+ */
+int32_t waft_payload_sign(waft_bytes_t payload,
+                          const uint8_t *seed,
+                          uint8_t *buffer,
+                          size_t buffer_len,
+                          size_t *len);
+#endif
+
 /**
  * Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.
  * No cryptography, no state, no memory.
@@ -4071,6 +4098,20 @@ int32_t waft_refusal_mapping(int32_t refusal, waft_mapping_t *mapping);
  * WAFT_ERROR_UPDATE_SIGNATURE: it is not the key's signature of that message.
  */
 int32_t waft_ed25519_verify(const waft_key_t *key, waft_bytes_t message, waft_bytes_t signature);
+
+/**
+ * Opens what waft_payload_sign() made: `*payload` becomes what is in it, which lies in `signed`. `scratch` is worked in and
+ * has to have WAFT_OPEN_SCRATCH bytes more than `signed`.
+ *
+ * -96 to -191: what is wrong with it. WAFT_ERROR_BUFFER: `scratch` is too small. WAFT_ERROR_OUT_OF_RANGE: more than
+ * WAFT_VERIFY_KEYS keys.
+ */
+int32_t waft_payload_open(waft_bytes_t signed_payload,
+                          const waft_key_t *keys,
+                          size_t key_count,
+                          uint8_t *scratch,
+                          size_t scratch_len,
+                          waft_bytes_t *payload);
 
 /**
  * Writes the SHA-256 of `bytes` to the 32 bytes at `digest`.

@@ -17,8 +17,10 @@ use waft::ota::manifest::{
 use waft::ota::policy::{Severity, UpdateType};
 use waft::ota::refusal::Refusal;
 
+/// The key of RFC 8032 §7.1 TEST 1.
 fn secret() -> SecretKey {
-    SecretKey::from_seed(&[7; 32]).unwrap()
+    let seed = suit::hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+    SecretKey::from_seed(&seed.try_into().unwrap()).unwrap()
 }
 
 fn digest_of(content: &[u8]) -> [u8; 32] {
@@ -473,4 +475,114 @@ fn keys_are_rotated_by_manifests() {
     assert_eq!(last.keys(), [new]);
     // Nobody signs his own revocation.
     assert_eq!(change(3, &[new], &secret()), Err(Misuse::OutOfRange));
+}
+
+/// The envelopes that `tests/vectors` has of these, for other languages, by name.
+fn vectors() -> Vec<(&'static str, Vec<u8>)> {
+    let firmware = [5; 1000];
+    let list = chunks::list(&firmware, 300);
+    let radio = Image::of(b"for the radio").unwrap();
+    let images = [
+        Extra { number: 1, image: radio, uri: "image/radio", content: None },
+        Extra { number: 2, image: radio, uri: "#radio", content: Some(b"for the radio") },
+    ];
+    let wait = Wait { power: Some(1), network: Some(-1), time: Some(9), time_of_day: Some(8), day_of_week: Some(6) };
+    let requires = Requires {
+        use_before: Some(2_000_000_000),
+        battery: Some(500),
+        authorization: true,
+        version: [">=1.0".parse().ok(), "<2.0-alpha".parse().ok()],
+        device: Some([4; 16]),
+        wait: Some(wait),
+    };
+    let parts = More { content: None, list: Some(List { bytes: &list, uri: "#chunks" }), images: &images };
+    let integrated = More { content: Some(&firmware), ..More::default() };
+    let table =
+        KeyTable::of(1, &[secret().key(), Key { scope: Scope::FIRMWARE, epoch: 1, ..Key::new([9; 32]) }]).unwrap();
+    let keys = KeyChange { sequence: 8, vendor: suit::VENDOR, class: suit::CLASS, table: &table };
+
+    let (_, chunked_image, _) = chunked();
+    let small = b"a small image".as_slice();
+    let part = content(&[&[0]], small, "#firmware");
+    let mut nested_index = Draft::of(&[image(0), image(1)]);
+    nested_index.install.push(suit::run_sequence(&seq(&[index(uint(1))])));
+    let mut unchecked = Draft::of(&[image(0), image(1)]);
+    unchecked.validate.truncate(2);
+    let mut local_time = Draft::of(&[image(0)]);
+    local_time.install.insert(1, set(&[(29, nested(&map(&[(6, uint(0))])))]));
+    vec![
+        ("waft-parts", release(&firmware, "image/x", parts).sign(&secret()).unwrap()),
+        (
+            "waft-requires",
+            Release { requires, ..release(&firmware, "image/x", More::default()) }.sign(&secret()).unwrap(),
+        ),
+        ("waft-integrated", release(&firmware, "#firmware", integrated).sign(&secret()).unwrap()),
+        ("waft-keys", keys.sign(&secret()).unwrap()),
+        ("copied", staged(22).signed()),
+        ("swapped", staged(31).signed()),
+        ("no-list", Draft::of(&[chunked_image]).signed()),
+        ("no-payload", Draft::of(std::slice::from_ref(&part)).signed()),
+        ("other-payload", Draft::of(std::slice::from_ref(&part)).with("#firmware", b"a small imagf").signed()),
+        ("more-payloads", Draft::of(&[part]).with("#firmware", small).with("#firmwarf", small).signed()),
+        ("nested-index", nested_index.signed()),
+        ("unchecked", unchecked.signed()),
+        ("same-component", Draft::of(&[image(0), image(0)]).signed()),
+        ("unknown-component", Draft::of(&[image(7)]).signed()),
+        ("local-time", local_time.signed()),
+        ("keys-and-image", Draft::of(&[content(&[b"keys"], small, "#keys"), image(0)]).with("#keys", small).signed()),
+    ]
+}
+
+#[test]
+fn other_languages_have_the_same_envelopes() {
+    for (name, envelope) in vectors() {
+        let path = format!("{}/../tests/vectors/suit/{name}.suit.hex", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("WAFT_VECTORS").is_some() {
+            std::fs::write(&path, suit::to_hex(&envelope) + "\n").unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), suit::to_hex(&envelope), "{name}");
+    }
+}
+
+#[test]
+fn every_change_of_a_byte_of_them_is_refused() {
+    /// Takes the signature of one message: what an unforgeable scheme comes to.
+    struct Only(Vec<u8>, [u8; 64]);
+    impl waft::ota::manifest::Verifier for Only {
+        fn verify(&self, _: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+            self.0 == message && self.1 == *signature
+        }
+    }
+    /// Remembers what it was asked.
+    struct Ask(std::cell::RefCell<Option<Only>>);
+    impl waft::ota::manifest::Verifier for Ask {
+        fn verify(&self, _: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+            *self.0.borrow_mut() = Some(Only(message.to_vec(), *signature));
+            true
+        }
+    }
+    for (name, original) in vectors().into_iter().take(6) {
+        let ask = Ask(std::cell::RefCell::new(None));
+        verify(&original, &[secret().key()], &ask).unwrap();
+        let only = ask.0.into_inner().unwrap();
+        let refused = |bytes: &[u8]| {
+            verify(bytes, &[secret().key()], &only).is_err()
+                && verify_envelope(bytes, &[secret().key()], &only).is_err()
+        };
+        assert!(!refused(&original));
+        let mut bytes = original.clone();
+        for n in 0..bytes.len() {
+            for bit in 0..8 {
+                bytes[n] ^= 1 << bit;
+                assert!(refused(&bytes), "{name}: byte {n}, bit {bit}");
+                bytes[n] ^= 1 << bit;
+            }
+            assert!(refused(&original[..n]), "{name}: cut at {n}");
+            for byte in [0, 0x40, 0x60, 0xf6] {
+                bytes.insert(n, byte);
+                assert!(refused(&bytes), "{name}: {byte:02x} at {n}");
+                bytes.remove(n);
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use waft::{
     Capacity, Misuse,
     ota::{
         author::{Extra, List, More, Release, SecretKey, Text},
-        chunks,
+        chunks, cose,
         manifest::{Image, Requires, Wait},
         policy::{Severity, UpdateType},
     },
@@ -274,6 +274,35 @@ pub unsafe extern "C" fn waft_chunk_list(
             let place = lent_mut(buffer, buffer_len)?.get_mut(..list.len()).ok_or(Capacity::Buffer)?;
             place.copy_from_slice(&list);
             out.set(list.len());
+        }
+        Ok(())
+    })())
+}
+
+/// Bytes that waft_payload_sign() adds to a payload of less than 64 KiB.
+pub const WAFT_SIGNED: usize = 86;
+const _: () = assert!(cose::SIGNED == WAFT_SIGNED, "the header says otherwise");
+
+/// Writes `payload`, a report say, with a signature around it, a COSE_Sign1, by the secret key at `seed` (32 bytes) to
+/// `buffer`. `*len` becomes its length.
+///
+/// WAFT_ERROR_BUFFER: the buffer has less than WAFT_SIGNED bytes more than the payload. WAFT_ERROR_OUT_OF_RANGE: a seed of
+/// zeros.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_payload_sign(
+    payload: waft_bytes_t,
+    seed: *const u8,
+    buffer: *mut u8,
+    buffer_len: usize,
+    len: *mut usize,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the payload, the seed, the buffer, and the place of the length.
+        unsafe {
+            let out = Out::new(len)?;
+            let key = secret_key(seed)?;
+            let buffer = lent_mut(buffer, buffer_len)?;
+            out.set(cose::sign1(payload.lent()?, &key, buffer).map_err(|_| Capacity::Buffer)?.len());
         }
         Ok(())
     })())

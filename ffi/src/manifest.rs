@@ -3,11 +3,12 @@
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Out, lent},
+    handle::{Memory, Out, lent, lent_mut},
     types::{waft_bytes_t, waft_str_t},
 };
 use waft::ota::{
     chunks::ChunkDigests,
+    cose,
     digest::Sha256,
     keys::Scope,
     manifest::{self, Component, Ed25519, Key, Manifest, Payload, Verifier, Version},
@@ -334,6 +335,42 @@ pub unsafe extern "C" fn waft_ed25519_verify(
         }
     })())
 }
+
+/// Opens what waft_payload_sign() made: `*payload` becomes what is in it, which lies in `signed`. `scratch` is worked in and
+/// has to have WAFT_OPEN_SCRATCH bytes more than `signed`.
+///
+/// -96 to -191: what is wrong with it. WAFT_ERROR_BUFFER: `scratch` is too small. WAFT_ERROR_OUT_OF_RANGE: more than
+/// WAFT_VERIFY_KEYS keys.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_payload_open(
+    signed_payload: waft_bytes_t,
+    keys: *const waft_key_t,
+    key_count: usize,
+    scratch: *mut u8,
+    scratch_len: usize,
+    payload: *mut waft_bytes_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the payload, the keys, the scratch memory and the place of what is in it.
+        unsafe {
+            let out = Out::new(payload)?;
+            let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
+            for key in lent(keys, key_count)? {
+                trusted.push(key.core()).map_err(|_| waft::Misuse::OutOfRange)?;
+            }
+            let (signed, scratch) = (signed_payload.lent()?, lent_mut(scratch, scratch_len)?);
+            if scratch.len().saturating_sub(WAFT_OPEN_SCRATCH) < signed.len() {
+                return Err(waft::Capacity::Buffer.into());
+            }
+            let (opened, _) = cose::open1(signed, &trusted, &Ed25519, scratch).map_err(waft::Error::Peer)?;
+            out.set(waft_bytes_t::of(opened));
+        }
+        Ok(())
+    })())
+}
+
+/// Bytes that waft_payload_open() works in beside those of the payload.
+pub const WAFT_OPEN_SCRATCH: usize = 16;
 
 /// Writes the SHA-256 of `bytes` to the 32 bytes at `digest`.
 #[unsafe(no_mangle)]

@@ -6,11 +6,13 @@ use pyo3::types::{PyBytes, PyDict};
 use waft::Code;
 use waft::ota::author::{self, Extra, KeyChange, List, More, Text};
 use waft::ota::chunks::{self, ChunkDigests};
+use waft::ota::cose;
 use waft::ota::keys::{self, KeyTable, Scope};
 use waft::ota::manifest::{
     self, Component, Ed25519, Image, Key, Manifest, Payload, Requires, Section, Verifier, Visit, Wait,
 };
 use waft::ota::refusal::Refusal;
+use waft::ota::report::{self, Report, State};
 
 use crate::bridge::{Object, bytes, make};
 use crate::errors;
@@ -400,4 +402,62 @@ pub(crate) fn refusal_table() -> Vec<(&'static str, i32, u8, u8, u16)> {
         (Refusal::name(*refusal), refusal.code(), refusal.suit_report(), refusal.lwm2m_result(), refusal.fumo())
     };
     Refusal::ALL.iter().map(row).collect()
+}
+
+/// A SUIT_Report: state, reason (a refusal's name), version, sequence number, the manifest's digest and its reference URI.
+#[pyfunction]
+pub(crate) fn encode_report(
+    py: Python<'_>,
+    state: &str,
+    reason: Option<&str>,
+    version: Option<&str>,
+    sequence: u64,
+    digest: &[u8],
+    reference_uri: &str,
+) -> PyResult<Vec<u8>> {
+    let state = State::ALL.into_iter().find(|known| known.name() == state);
+    let refusal = reason.map(|name| Refusal::ALL.iter().copied().find(|known| Refusal::name(*known) == name));
+    if refusal == Some(None) {
+        return Err(PyValueError::new_err(format!("no refusal is called {reason:?}")));
+    }
+    let report = Report {
+        state: state.ok_or_else(|| PyValueError::new_err("no such state"))?,
+        reason: refusal.flatten(),
+        version: version
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| PyValueError::new_err(format!("no version: {version:?}")))?,
+        sequence,
+        digest: exactly("a digest", digest)?,
+    };
+    let mut out = vec![0; report::MAX.saturating_add(reference_uri.len())];
+    report.encode(reference_uri, &mut out).map(<[u8]>::to_vec).map_err(|_| errors::misuse(py, waft::Misuse::OutOfRange))
+}
+
+/// Reads a SUIT_Report of waft's: the report, and the reference URI of the manifest that it is about.
+#[pyfunction]
+pub(crate) fn read_report(py: Python<'_>, data: &[u8]) -> PyResult<(Object, String)> {
+    let (report, uri) = Report::decode(data).map_err(|e| errors::peer(py, &e))?;
+    Ok((crate::ota::report(py, &report)?, uri.into()))
+}
+
+/// A payload with a signature around it: a COSE_Sign1.
+#[pyfunction]
+pub(crate) fn sign1(py: Python<'_>, payload: &[u8], key: &SecretKey) -> PyResult<Vec<u8>> {
+    let mut out = vec![0; payload.len().saturating_add(cose::SIGNED)];
+    let signed = cose::sign1(payload, &key.key, &mut out).map(<[u8]>::to_vec);
+    signed.map_err(|_| errors::misuse(py, waft::Misuse::OutOfRange))
+}
+
+/// The payload of a COSE_Sign1, and the identifier of the key that signed it.
+#[pyfunction]
+pub(crate) fn open1<'py>(
+    py: Python<'py>,
+    signed: &[u8],
+    keys: Vec<PlainKey>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    let keys = trusted(&keys)?;
+    let opened = cose::open1(signed, &keys, &Ed25519, &mut vec![0; signed.len().saturating_add(cose::SIGNED)]);
+    let (payload, key) = opened.map_err(|e| errors::peer(py, &e))?;
+    Ok((bytes(py, payload), bytes(py, &key.id)))
 }

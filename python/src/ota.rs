@@ -109,7 +109,7 @@ pub(crate) fn state(py: Python<'_>, state: event::State) -> PyResult<Object> {
     make!(py, "waft.ota", "State", (state.name(),))
 }
 
-fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
+pub(crate) fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
     let reason = r.reason.map(Refusal::name);
     let args =
         (state(py, r.state)?, reason, r.version.map(|version| version.to_string()), r.sequence, bytes(py, &r.digest));

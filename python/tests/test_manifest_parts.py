@@ -149,3 +149,26 @@ def test_every_refusal_has_a_place_in_other_vocabularies() -> None:
 
 def test_pyca_verifies_what_a_key_signs(fleet: Fleet) -> None:
     Ed25519PublicKey.from_public_bytes(fleet.key.public).verify(fleet.key.sign_message(b"m"), b"m")
+
+
+def test_a_report_is_signed_and_read_by_others(fleet: Fleet) -> None:
+    report = ota.Report(ota.State.FAILED, "ChunkDigest", "1.2.0", 9, hashlib.sha256(b"m").digest())
+    encoded = report.encode("coap://h/m")
+    assert ota.read_report(encoded) == (report, "coap://h/m")
+    told = cbor2.loads(encoded)
+    assert told[99] == ["coap://h/m", [-16, report.digest]]
+    assert (told[4][5], told[4][7]) == (ota.refusals()["ChunkDigest"], ota.mappings()["ChunkDigest"].suit_report)
+    assert cbor2.dumps(told, canonical=True) == encoded
+
+    signed = ota.sign_payload(encoded, fleet.key)
+    protected, unprotected, payload, signature = cbor2.loads(signed).value
+    assert (unprotected, payload) == ({}, encoded)
+    message = cbor2.dumps(["Signature1", protected, b"", payload])
+    Ed25519PublicKey.from_public_bytes(fleet.key.public).verify(signature, message)
+    assert ota.open_signed(signed, [fleet.key.public]) == (encoded, fleet.key.id)
+    for keys in ([], [ota.SecretKey.generate().public]):
+        with pytest.raises(waft.Refusal) as refused:
+            ota.open_signed(signed, keys)
+        assert refused.value.name == "UnknownKey"
+    with pytest.raises(waft.Refusal):
+        ota.open_signed(signed[:-1] + bytes([signed[-1] ^ 1]), [fleet.key.public])

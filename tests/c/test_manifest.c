@@ -164,6 +164,21 @@ static void a_refusal_is_called_otherwise_elsewhere(void) {
     CHECK(waft_refusal_mapping(WAFT_ERROR_UPDATE_SCOPE, NULL) == WAFT_ERROR_NULL_POINTER);
 }
 
+static void a_report_is_signed_and_opened(void) {
+    static const char report[] = "any bytes";
+    uint8_t signed_[sizeof report + WAFT_SIGNED], scratch[sizeof signed_ + WAFT_OPEN_SCRATCH];
+    waft_bytes_t payload;
+    size_t len;
+    OK(waft_payload_sign(bytes(report, sizeof report), OLD, signed_, sizeof signed_, &len));
+    CHECK(waft_payload_sign(bytes(report, sizeof report), OLD, signed_, sizeof signed_ - 1, &len) == WAFT_ERROR_BUFFER);
+    OK(waft_payload_open(bytes(signed_, len), &old_key, 1, scratch, sizeof scratch, &payload));
+    CHECK(payload.len == sizeof report && memcmp(payload.data, report, sizeof report) == 0);
+    CHECK(waft_payload_open(bytes(signed_, len), &new_key, 1, scratch, sizeof scratch, &payload) == WAFT_ERROR_UPDATE_UNKNOWN_KEY);
+    CHECK(waft_payload_open(bytes(signed_, len), &old_key, 1, scratch, len, &payload) == WAFT_ERROR_BUFFER);
+    signed_[len - 1] ^= 1;
+    CHECK(waft_payload_open(bytes(signed_, len), &old_key, 1, scratch, sizeof scratch, &payload) == WAFT_ERROR_UPDATE_SIGNATURE);
+}
+
 int main(void) {
     for (size_t i = 0; i < sizeof image; i++) image[i] = (uint8_t)(i * 7);
     OK(waft_secret_key_public(OLD, &old_key));
@@ -172,6 +187,7 @@ int main(void) {
     a_chunk_is_known_by_its_digest();
     keys_are_replaced_by_signed_tables();
     a_refusal_is_called_otherwise_elsewhere();
+    a_report_is_signed_and_opened();
     puts("test_manifest: ok");
     return 0;
 }

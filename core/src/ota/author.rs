@@ -3,7 +3,7 @@
 //!
 //! The same release and key give the same bytes, always: encoding is canonical and Ed25519 has no randomness.
 
-use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
+use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, Signer, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
 use super::digest::Sha256;
 use super::keys::{KeyTable, PAYLOAD};
 use super::manifest::{
@@ -43,6 +43,16 @@ impl SecretKey {
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         *self.pair.sk.sign(message, None)
+    }
+}
+
+impl Signer for SecretKey {
+    fn id(&self) -> [u8; 8] {
+        self.key.id
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Self::sign(self, message)
     }
 }
 

@@ -374,6 +374,10 @@ impl Encoder<'_, '_> {
         }
     }
 
+    pub(crate) fn tag(&mut self, tag: u64) {
+        self.head(TAG, tag);
+    }
+
     pub(crate) fn yes(&mut self) {
         self.0.u8(TRUE);
     }

@@ -173,3 +173,130 @@ pub(crate) fn authenticate<'k>(
     }
     Err(refusal)
 }
+
+/// Signs what a device tells, a [report](super::report) say: with a key of the device's own, in its memory or in hardware.
+pub trait Signer {
+    /// The identifier of the key: see [`key_id`].
+    fn id(&self) -> [u8; 8];
+
+    /// The Ed25519 signature of `message` (RFC 8032 §5.1.6).
+    fn sign(&self, message: &[u8]) -> [u8; 64];
+}
+
+/// Bytes that a signature adds to a payload of less than 64 KiB.
+pub const SIGNED: usize = 1 + 1 + 14 + 1 + 3 + 66;
+
+/// Room for a Sig_structure around a payload, in the same terms.
+const AROUND: usize = 1 + 11 + 14 + 1 + 3;
+
+/// Writes `payload` with its signature: a tagged COSE_Sign1 (RFC 9052 §4.2) with the protected header `{1: -19, 4: kid}`
+/// and the payload in it. `out` is worked in, too: [`SIGNED`] bytes more than the payload are enough.
+///
+/// # Errors
+/// The bytes that `out` should have had.
+pub fn sign1<'o>(payload: &[u8], signer: &(impl Signer + ?Sized), out: &'o mut [u8]) -> Result<&'o [u8], usize> {
+    let room = payload.len().saturating_add(SIGNED);
+    if out.len() < room {
+        return Err(room);
+    }
+    let header = header(&signer.id());
+    let signature = signer.sign(sig_structure_of(&header, payload, out).ok_or(room)?);
+    let mut writer = Writer::new(out);
+    let mut encoder = Encoder(&mut writer);
+    encoder.tag(TAG_SIGN1);
+    encoder.array(4);
+    encoder.bytes(&header);
+    encoder.map(0);
+    encoder.bytes(payload);
+    encoder.bytes(&signature);
+    writer.finish()
+}
+
+/// The payload of what [`sign1`] wrote, where one of the keys signed it, and that key. `scratch` is as for that.
+///
+/// # Errors
+/// What a strict reader finds wrong with it, [`Refusal::UnknownKey`], or [`Refusal::Signature`]; [`Refusal::Size`] where
+/// `scratch` is shorter than `signed`.
+pub fn open1<'a, 'k>(
+    signed: &'a [u8],
+    keys: &'k [Key],
+    verifier: &(impl Verifier + ?Sized),
+    scratch: &mut [u8],
+) -> Result<(&'a [u8], &'k Key), Refusal> {
+    let fault = Fault::new();
+    let mut reader = Reader::new(signed, &fault);
+    reader.tag(TAG_SIGN1);
+    reader.array_with(4, Refusal::Authentication);
+    let protected = reader.bytes();
+    let kid = read_protected(Reader::new(protected, &fault));
+    let unprotected = reader.map();
+    unprotected.end(&reader, Refusal::Authentication);
+    let payload = reader.bytes();
+    let signature = reader.array_of(Refusal::Authentication);
+    reader.end();
+    fault.check()?;
+    let message = sig_structure_of(protected, payload, scratch).ok_or(Refusal::Size)?;
+    let mut refusal = Refusal::UnknownKey;
+    for key in keys.iter().filter(|key| kid.is_none_or(|kid| *kid == key.id)) {
+        if verifier.verify(&key.public, message, signature) {
+            return Ok((payload, key));
+        }
+        refusal = Refusal::Signature;
+    }
+    Err(refusal)
+}
+
+/// The protected header `{1: -19, 4: kid}`.
+fn header(kid: &[u8; 8]) -> [u8; 13] {
+    let mut header = [0xa2, 0x01, 0x32, 0x04, 0x48, 0, 0, 0, 0, 0, 0, 0, 0];
+    if let Some(place) = header.last_chunk_mut() {
+        *place = *kid;
+    }
+    header
+}
+
+/// The Sig_structure of a payload of any length, where there is room for it.
+fn sig_structure_of<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [u8]) -> Option<&'b [u8]> {
+    let mut writer = Writer::new(buf);
+    let mut encoder = Encoder(&mut writer);
+    encoder.array(4);
+    encoder.text("Signature1");
+    encoder.bytes(protected);
+    encoder.bytes(&[]);
+    encoder.bytes(payload);
+    writer.finish().ok()
+}
+
+const _: () = assert!(AROUND <= SIGNED, "what is signed fits where the signed thing is written");
+
+#[cfg(all(test, feature = "author"))]
+mod tests {
+    use super::*;
+    use crate::ota::author::SecretKey;
+
+    fn secret() -> SecretKey {
+        SecretKey::from_seed(&[3; 32]).unwrap()
+    }
+
+    #[test]
+    fn what_is_signed_is_opened_and_nothing_else_is() {
+        let payload = [7; 150];
+        let mut out = [0; 150 + SIGNED];
+        let mut scratch = [0; 150 + SIGNED + 1];
+        let signed = sign1(&payload, &secret(), &mut out).unwrap().to_vec();
+        let keys = [secret().key()];
+        assert_eq!(open1(&signed, &keys, &Ed25519, &mut scratch), Ok((&payload[..], &keys[0])));
+        for n in 0..signed.len() {
+            let mut changed = signed.clone();
+            changed[n] ^= 1;
+            assert!(open1(&changed, &keys, &Ed25519, &mut scratch).is_err(), "byte {n}");
+            assert!(open1(&signed[..n], &keys, &Ed25519, &mut scratch).is_err(), "cut at {n}");
+        }
+        let longer = [&signed[..], &[0]].concat();
+        assert_eq!(open1(&longer, &keys, &Ed25519, &mut scratch), Err(Refusal::TrailingBytes));
+        let other = [SecretKey::from_seed(&[4; 32]).unwrap().key()];
+        assert_eq!(open1(&signed, &other, &Ed25519, &mut scratch), Err(Refusal::UnknownKey));
+        assert_eq!(open1(&signed, &keys, &Ed25519, &mut [0; 20]), Err(Refusal::Size));
+        assert_eq!(sign1(&payload, &secret(), &mut out[1..]), Err(150 + SIGNED));
+    }
+}

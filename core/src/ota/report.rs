@@ -10,6 +10,8 @@
 //!   99: [reference-uri, [-16, digest]]          the manifest it is about
 //! }
 //! ```
+//!
+//! A report is signed, where that is asked for, by [`sign1`](super::cose::sign1): a COSE_Sign1 around it.
 
 use super::cbor::{Encoder, Fault, Reader};
 use super::manifest::{COMPONENT, Comparison, PRIVATE, Version, VersionMatch};

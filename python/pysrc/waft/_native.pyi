@@ -46,12 +46,16 @@ __all__ = [
     "decode_packet",
     "encode_keys",
     "encode_message",
+    "encode_report",
     "error_table",
     "inspect",
     "key_id",
+    "open1",
     "read_keys",
     "read_links",
+    "read_report",
     "refusal_table",
+    "sign1",
     "topic_matches",
     "verify",
     "verify_signature",
@@ -85,6 +89,17 @@ def read_keys(data: bytes) -> tuple[int, list[_Key]]: ...
 def apply_keys(epoch: int, keys: list[_Key], payload: bytes, signer: bytes) -> tuple[int, list[_Key]]: ...
 def chunk_list(image: bytes, chunk: int) -> bytes: ...
 def check_chunk(list: bytes, chunk: int, size: int, n: int, data: bytes) -> None: ...
+def encode_report(
+    state: str,
+    reason: str | None,
+    version: str | None,
+    sequence: int,
+    digest: bytes,
+    reference_uri: str,
+) -> bytes: ...
+def read_report(data: bytes) -> tuple[_ota.Report, str]: ...
+def sign1(payload: bytes, key: SecretKey) -> bytes: ...
+def open1(signed: bytes, keys: list[_Key]) -> tuple[bytes, bytes]: ...
 def refusal_table() -> list[tuple[str, int, int, int, int]]: ...
 def choose_model(kind: str, severity: str, cost_a: int, cost_b: int, overrides: list[tuple[str, str, str]]) -> str: ...
 def boot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -22,6 +23,7 @@ from ._manifest import (
     UpdateType,
     Wait,
     Walk,
+    _plain,
     check_chunk,
     chunk_list,
     chunks,
@@ -75,7 +77,10 @@ __all__ = [
     "image_id",
     "inspect",
     "mappings",
+    "open_signed",
+    "read_report",
     "refusals",
+    "sign_payload",
     "verify",
     "verify_signature",
     "walk",
@@ -204,6 +209,29 @@ class Report:
     version: str | None
     sequence: int
     digest: bytes
+
+    def encode(self, reference_uri: str = "") -> bytes:
+        """The report as a device sends it: a SUIT_Report, for the manifest that is at ``reference_uri``."""
+        return _native.encode_report(
+            str(self.state), self.reason, self.version, self.sequence, self.digest, reference_uri
+        )
+
+
+def read_report(data: bytes) -> tuple[Report, str]:
+    """Reads a SUIT_Report of a waft device: the report, and the reference URI of the manifest that it is about. Raises
+    :class:`waft.Refusal` where it is none."""
+    return _native.read_report(data)
+
+
+def sign_payload(payload: bytes, key: SecretKey) -> bytes:
+    """A payload, a report say, with a signature around it: a COSE_Sign1."""
+    return _native.sign1(payload, key)
+
+
+def open_signed(signed: bytes, keys: Sequence[bytes | Key]) -> tuple[bytes, bytes]:
+    """The payload of what :func:`sign_payload` made, and the identifier of the key that signed it. Raises
+    :class:`waft.Refusal` where none of ``keys`` did."""
+    return _native.open1(signed, [_plain(key) for key in keys])
 
 
 @dataclass(frozen=True, slots=True)
