@@ -8,7 +8,7 @@ use crate::{
     types::waft_bytes_t,
 };
 use waft::{
-    Capacity, Error, Misuse,
+    Error, Misuse,
     ota::{
         keys::{KeyTable, LEN, MAX_KEYS},
         manifest::Key,
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn waft_key_table_sign(
             let table = read(table)?;
             let change = waft::ota::author::KeyChange { sequence, vendor, class, table: &table };
             let envelope = change.sign(&crate::author::secret_key(seed)?)?;
-            let place = lent_mut(buffer, buffer_len)?.get_mut(..envelope.len()).ok_or(Capacity::Buffer)?;
+            let place = lent_mut(buffer, buffer_len)?.get_mut(..envelope.len()).ok_or(waft::Capacity::Buffer)?;
             place.copy_from_slice(&envelope);
             out.set(envelope.len());
         }
