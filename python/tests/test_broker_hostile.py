@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import resource
 import socket
 import ssl
@@ -134,6 +135,34 @@ async def test_pings_of_a_websocket_that_reads_no_pongs_end_somewhere() -> None:
             while not connection.transport.is_reading():
                 await loop.sock_recv(client, 65_536)
         client.close()
+
+
+ENDS = [Frame(Opcode.CLOSE, b"\x03\xe8"), Frame(Opcode.CLOSE, b"x"), Frame(Opcode.TEXT, b"x"), Frame(Opcode.PONG, b"")]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+async def test_who_does_not_wait_for_the_answer_to_its_request_troubles_nobody(ends: Frame) -> None:
+    noticed: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: noticed.append(context))
+    async with await serve_broker(websocket=True) as server:
+        for cut in (None, 0, 1, 3, 4):
+            protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{server.port}/mqtt"), subprotocols=[MQTT])
+            protocol.send_request(protocol.connect())
+            request = b"".join(protocol.data_to_send())
+            rest = Frame(Opcode.BINARY, CONNECT).serialize(mask=True) + ends.serialize(mask=True)
+            rest += Frame(Opcode.BINARY, b"\xf0\x00").serialize(mask=True)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            at = 0 if cut is None else len(request) - cut
+            writer.write(request[:at])
+            await until(lambda at=at: sum(c.received for c in server._connections.values()) == at)  # type: ignore[misc]
+            writer.write(request[at:] + rest)
+            # It is answered all the same, and all ends in order.
+            got = await asyncio.wait_for(reader.read(), PATIENCE)
+            assert got.startswith(b"HTTP/1.1 101 ") and (CONNACK in got or ends.opcode is not Opcode.PONG)
+            writer.close()
+            await until(lambda: not server._connections)
+        assert server.broker.stats.connections == 0
+    assert not noticed
 
 
 # ---- sizes ----
@@ -354,3 +383,20 @@ async def test_rights_by_name_without_passwords_are_warned_of(tmp_path: Path) ->
     await asyncio.to_thread(process.stdout.readline)
     process.terminate()
     assert "without --passwords" in (await asyncio.to_thread(process.communicate))[1]
+
+
+# ---- bounds ----
+
+
+def test_bounds_are_the_same_in_rust_and_python_and_are_told() -> None:
+    """The defaults stand in both languages."""
+    source = (Path(__file__).resolve().parents[2] / "core/src/mqtt/broker/config.rs").read_text()
+    defaults = source[source.index("impl Default for BrokerConfig") :]
+    rust = {name: eval(text) for name, text in re.findall(r"(max_\w+): ([\d_]+(?: << \d+)?),", defaults)}
+    bounds = mqtt.Broker().bounds
+    assert len(rust) == 17 and rust == {name: bounds[name] for name in rust}
+    assert {name: bounds[name] for name in bounds.keys() - rust.keys()} == {
+        "max_qos": 2, "connect_timeout": 10_000_000, "session_expiry": None, "sys_interval": None,
+    }  # fmt: skip
+    given = {name: n for n, name in enumerate(rust, 3)} | {"max_qos": 1, "connect_timeout": 5, "session_expiry": 6, "sys_interval": 7}
+    assert mqtt.Broker(**given).bounds == given

@@ -34,6 +34,8 @@ class WebSocket:
     def __init__(self, protocol: ServerProtocol | ClientProtocol) -> None:
         self._protocol = protocol
         self._transport: asyncio.Transport | None = None
+        # The last bytes of a request that has not ended; None when it has, and for clients.
+        self._request: bytes | None = b"" if isinstance(protocol, ServerProtocol) else None
         self.is_open = False
         #: Why the opening handshake failed.
         self.failure: Exception | None = None
@@ -57,6 +59,15 @@ class WebSocket:
 
     def received(self, data: bytes) -> bytes:
         """Bytes came; gives those of MQTT among them. Closes the transport where that is the answer."""
+        if self._request is not None:
+            end = (self._request + data).find(b"\r\n\r\n")
+            if end < 0:
+                self._request = (self._request + data)[-3:]
+            else:
+                # What an impatient client sends behind its request counts from the answer on.
+                end += 4 - len(self._request)
+                self._request = None
+                return self.received(data[:end]) + self.received(data[end:])
         self._protocol.receive_data(data)
         payload = bytearray()
         for event in self._protocol.events_received():
@@ -86,7 +97,11 @@ class WebSocket:
     def close(self) -> None:
         """Says goodbye; the transport is closed by whoever owns it."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
+            if isinstance(self._protocol, ServerProtocol):
+                # The server closes first, whatever has come meanwhile (RFC 6455 §7.1.1).
+                self._protocol.fail(1000)
+            else:
+                self._protocol.send_close(1000)
             self._flush()
 
     def _accept(self, request: Request) -> None:
