@@ -41,7 +41,7 @@ impl<'a> RxBuffer<'a> {
 
     /// The first `n` bytes are done with.
     pub fn consume(&mut self, n: usize) {
-        self.start = self.start.saturating_add(n).min(self.end);
+        self.start = self.start.wrapping_add(n.min(self.end.wrapping_sub(self.start)));
     }
 
     /// Forgets everything: a new connection begins.

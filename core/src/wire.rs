@@ -174,9 +174,18 @@ impl<'a> Writer<'a> {
             && let Some((prefix, place)) = place.split_first_chunk_mut()
         {
             *prefix = [high, low];
-            copy(place, bytes);
+            copy_name(place, bytes);
         }
         self.len = self.len.saturating_add(size);
+    }
+
+    /// Where the next `size` bytes go, if there is room for them. They count as written.
+    #[cfg(target_pointer_width = "64")]
+    #[inline]
+    pub(crate) fn place(&mut self, size: usize) -> Option<&mut [u8]> {
+        let place = self.buf.get_mut(self.len..)?.get_mut(..size)?;
+        self.len = self.len.wrapping_add(size);
+        Some(place)
     }
 
     /// What was written.
@@ -199,6 +208,33 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
         to.copy_from_slice(from);
     }
 }
+
+/// [`copy`], without a call where it is the 8 to 32 bytes of most names.
+#[cfg(target_pointer_width = "64")]
+#[inline(always)]
+pub(crate) fn copy_name(to: &mut [u8], from: &[u8]) {
+    /// Some bytes are copied twice.
+    #[inline(always)]
+    fn ends<const N: usize>(to: &mut [u8], from: &[u8]) -> Option<()> {
+        let (first, last) = (*from.first_chunk::<N>()?, *from.last_chunk::<N>()?);
+        *to.first_chunk_mut()? = first;
+        *to.last_chunk_mut()? = last;
+        Some(())
+    }
+    let done = match from.len() {
+        len if len != to.len() => None,
+        16..=32 => ends::<16>(to, from),
+        8..=15 => ends::<8>(to, from),
+        _ => None,
+    };
+    if done.is_none() {
+        copy(to, from);
+    }
+}
+
+/// [`copy`].
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) use copy as copy_name;
 
 /// Copies as many bytes as both have. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z.
 /// This becomes memcpy too, after a look at whether the two overlap.)

@@ -13,7 +13,7 @@ pub use encode::{encode_ack, encode_subscribe, encode_unsubscribe, subscribe_len
 
 use crate::{
     error::{Misuse, numbered},
-    mqtt::topic,
+    mqtt::{text, topic},
     wire::Reader,
 };
 use core::num::NonZeroU16;
@@ -327,7 +327,8 @@ impl<'a> Iterator for Filters<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut reader = Reader::new(self.bytes);
         let len = reader.u16()?;
-        let filter = core::str::from_utf8(reader.take(len.into())?).ok()?;
+        let filter = reader.take(len.into())?;
+        let filter = text::string(filter).or_else(|| core::str::from_utf8(filter).ok())?;
         let qos = if self.with_qos { QoS::from_u8(reader.u8()?)? } else { QoS::AtMostOnce };
         self.bytes = reader.rest();
         Some((filter, qos))

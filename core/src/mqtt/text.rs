@@ -1,101 +1,179 @@
-//! Sees quickly that a string on the wire (§1.5.3) is right, as nearly all are: ASCII without U+0000, looked at by words.
-//! What is not seen so has to be looked at byte by byte. Only for processors of 64 bits: on a microcontroller the code
-//! would cost more than the time.
-
-/// What a string may hold besides.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Anything.
-    Text,
-    /// No wildcards.
-    Name,
-    /// Wildcards where they may stand (§4.7.1).
-    Filter,
-}
+//! Sees quickly that a string on the wire (§1.5.3) is right, as nearly all are: ASCII, looked at by words. What is not seen
+//! so has to be looked at byte by byte. Only for processors of 64 bits: on a microcontroller the code would cost more than
+//! the time.
 
 #[cfg(target_pointer_width = "64")]
-pub(super) use words::{is_right, quick};
+pub(super) use words::{is_filter, is_name, name, string, usual_in, usual_name};
 
-/// Whether it is quickly seen that `bytes` are right.
 #[cfg(not(target_pointer_width = "64"))]
-#[inline]
-pub(super) fn is_right(_: &[u8], _: Kind) -> bool {
-    false
-}
+pub(super) use bytes::{is_filter, is_name, name, string};
 
-/// And as text.
+/// Nothing is seen quickly.
 #[cfg(not(target_pointer_width = "64"))]
-#[inline]
-pub(super) fn quick(_: &[u8], _: Kind) -> Option<&str> {
-    None
+mod bytes {
+    #[inline]
+    pub(in crate::mqtt) fn string(_: &[u8]) -> Option<&str> {
+        None
+    }
+
+    #[inline]
+    pub(in crate::mqtt) fn name(_: &[u8]) -> Option<&str> {
+        None
+    }
+
+    #[inline]
+    pub(in crate::mqtt) fn is_name(_: &[u8]) -> bool {
+        false
+    }
+
+    #[inline]
+    pub(in crate::mqtt) fn is_filter(_: &[u8]) -> bool {
+        false
+    }
 }
 
 #[cfg(target_pointer_width = "64")]
 mod words {
-    use super::Kind;
     use ascii::AsciiStr;
 
     const WORD: usize = size_of::<u64>();
+    const HIGH: u64 = each(0x80);
+    /// The first character after U+0000.
+    const NOT_NULL: u8 = 0x01;
+    /// The first one after `#` and `+`. Before it are control characters, the space and punctuation that topics rarely hold.
+    const NOT_WILD: u8 = b'+' + 1;
 
     const fn each(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; WORD])
     }
 
-    #[inline]
-    pub(in crate::mqtt) fn quick(bytes: &[u8], kind: Kind) -> Option<&str> {
-        if is_right(bytes, kind) { AsciiStr::from_ascii(bytes).ok().map(AsciiStr::as_str) } else { None }
+    /// `bytes`, if they are seen to be a string.
+    pub(in crate::mqtt) fn string(bytes: &[u8]) -> Option<&str> {
+        if all_from(bytes, NOT_NULL) { as_text(bytes) } else { None }
     }
 
-    #[inline]
-    pub(in crate::mqtt) fn is_right(bytes: &[u8], kind: Kind) -> bool {
-        let mut rest = bytes;
+    /// `bytes`, if they are seen to be a topic name, or nothing of one.
+    pub(in crate::mqtt) fn name(bytes: &[u8]) -> Option<&str> {
+        if is_name(bytes) { as_text(bytes) } else { None }
+    }
+
+    /// Whether `bytes` are seen to be a topic name, or nothing of one.
+    pub(in crate::mqtt) fn is_name(bytes: &[u8]) -> bool {
+        all_from(bytes, NOT_WILD)
+    }
+
+    /// [`name`], for the most usual lengths only.
+    #[inline(always)]
+    pub(in crate::mqtt) fn usual_name(bytes: &[u8]) -> Option<&str> {
+        if usual_from(bytes, NOT_WILD) { as_text(bytes) } else { None }
+    }
+
+    /// [`string`] or, for `NAME`, [`name`] of what `packet` holds from `start` to `end`, for the most usual lengths only;
+    /// quickest where more text follows.
+    #[inline(always)]
+    pub(in crate::mqtt) fn usual_in<const NAME: bool>(packet: &[u8], start: usize, end: usize) -> Option<&str> {
+        let bytes = packet.get(start..end)?;
+        if !usual_from(bytes, if NAME { NOT_WILD } else { NOT_NULL }) {
+            return None;
+        }
+        // A length that the compiler knows takes no loop.
+        match packet.get(start..)?.first_chunk::<{ 4 * WORD }>().map(AsciiStr::from_ascii) {
+            Some(Ok(longer)) => Some(<&AsciiStr>::from(longer.as_slice().get(..bytes.len())?).as_str()),
+            _ => as_text_only(bytes),
+        }
+    }
+
+    /// `bytes` of ASCII as text, for which there is no way but to look at them once more.
+    #[inline(always)]
+    fn as_text(bytes: &[u8]) -> Option<&str> {
+        AsciiStr::from_ascii(bytes).ok().map(AsciiStr::as_str)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn as_text_only(bytes: &[u8]) -> Option<&str> {
+        as_text(bytes)
+    }
+
+    /// Whether every byte is ASCII and `least` or more.
+    fn all_from(bytes: &[u8], least: u8) -> bool {
+        let (mut rest, mut found) = (bytes, 0);
         while let Some((word, behind)) = rest.split_first_chunk() {
-            let at = bytes.len().wrapping_sub(rest.len());
-            if !right(u64::from_le_bytes(*word), kind, bytes, at) {
+            let word = u64::from_le_bytes(*word);
+            found |= word | less(word, least);
+            rest = behind;
+        }
+        let word = rest.iter().fold(each(b'a'), |word, byte| (word << 8) | u64::from(*byte));
+        (found | word | less(word, least)) & HIGH == 0
+    }
+
+    /// Whether `bytes` are of the most usual lengths, 16 to 32, and, where all are ASCII, every one is `least` or more.
+    #[inline(always)]
+    fn usual_from(bytes: &[u8], least: u8) -> bool {
+        // Looking at some bytes twice does no harm.
+        let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else { return false };
+        let ([a, b], [c, d]) = (halves(*first), halves(*last));
+        bytes.len() <= 4 * WORD && (less(a, least) | less(b, least) | less(c, least) | less(d, least)) & HIGH == 0
+    }
+
+    #[inline(always)]
+    fn halves(bytes: [u8; 2 * WORD]) -> [u64; 2] {
+        let both = u128::from_le_bytes(bytes);
+        [both as u64, (both >> 64) as u64]
+    }
+
+    /// The highest bit of the first byte of ASCII that is less than `least` is set, and that of none before it.
+    #[inline(always)]
+    fn less(word: u64, least: u8) -> u64 {
+        word.wrapping_sub(each(least))
+    }
+
+    /// Whether `bytes` are seen to be a topic filter: `#` alone in the last level (`[MQTT-4.7.1-2]`), `+` alone in any
+    /// (`[MQTT-4.7.1-3]`).
+    #[inline(always)]
+    pub(in crate::mqtt) fn is_filter(bytes: &[u8]) -> bool {
+        if bytes.len() <= WORD {
+            return false;
+        }
+        // Before a wildcard in the last level, there are only such as `fits` looks for.
+        let bytes = match bytes {
+            [rest @ .., wild] if wild | 0x08 == b'+' && rest.last() == Some(&b'/') => rest,
+            _ => bytes,
+        };
+        let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else { return false };
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        if !fits(first, bytes, 0) || !fits(last, bytes, bytes.len().wrapping_sub(WORD)) {
+            return false;
+        }
+        let mut all = first | last;
+        let mut rest = bytes.get(WORD..).unwrap_or(&[]);
+        while rest.len() > WORD
+            && let Some((word, behind)) = rest.split_first_chunk()
+        {
+            let word = u64::from_le_bytes(*word);
+            all |= word;
+            if !fits(word, bytes, bytes.len().wrapping_sub(rest.len())) {
                 return false;
             }
             rest = behind;
         }
-        if !rest.is_empty() {
-            let (word, at) = match bytes.last_chunk() {
-                // Looking at some bytes twice does no harm.
-                Some(last) => (u64::from_le_bytes(*last), bytes.len().wrapping_sub(WORD)),
-                None => (rest.iter().rev().fold(each(b'a'), |word, byte| (word << 8) | u64::from(*byte)), 0),
-            };
-            if !right(word, kind, bytes, at) {
-                return false;
-            }
-        }
-        true
+        all & HIGH == 0
     }
 
-    /// Whether the eight bytes from `at` on, little end first, are right. One taken from a byte of ASCII sets its highest
-    /// bit where the byte is 0, and nowhere before that. `+` and `#` differ in one bit.
-    #[inline]
-    fn right(word: u64, kind: Kind, bytes: &[u8], at: usize) -> bool {
-        let odd = word | word.wrapping_sub(each(1));
-        let wild = ((word | each(b'+' ^ b'#')) ^ each(b'+' | b'#')).wrapping_sub(each(1));
-        match kind {
-            Kind::Text => odd & each(0x80) == 0,
-            Kind::Name => (odd | wild) & each(0x80) == 0,
-            Kind::Filter => odd & each(0x80) == 0 && (wild & each(0x80) == 0 || stand(wild & each(0x80), bytes, at)),
-        }
-    }
-
-    /// Whether the wildcards among the marked bytes stand where they may.
-    #[inline]
-    fn stand(mut marks: u64, bytes: &[u8], at: usize) -> bool {
+    /// Whether the wildcards of `word`, which stands in `bytes` from `at` on, little end first, are `+` in a level before the
+    /// last.
+    #[inline(always)]
+    fn fits(word: u64, bytes: &[u8], at: usize) -> bool {
+        // Added to a byte of ASCII, this sets its highest bit unless it is less.
+        let mut marks = (word.wrapping_add(each(0x80 - NOT_WILD)) & HIGH) ^ HIGH;
         while marks != 0 {
             let index = at.wrapping_add((marks.trailing_zeros() >> 3) as usize);
             marks &= marks.wrapping_sub(1);
-            let before = bytes.get(index.wrapping_sub(1)).is_none_or(|byte| *byte == b'/');
-            let fits = match (bytes.get(index), bytes.get(index.wrapping_add(1))) {
-                (Some(b'+' | b'#'), None) | (Some(b'+'), Some(b'/')) => before,
-                (Some(b'+' | b'#'), _) => false,
-                // It was marked for standing behind a wildcard.
-                _ => true,
+            let alone = match index.checked_sub(1) {
+                Some(before) => bytes.get(before..).and_then(<[u8]>::first_chunk) == Some(b"/+/"),
+                None => bytes.starts_with(b"+/"),
             };
-            if !fits {
+            if !alone {
                 return false;
             }
         }
@@ -103,30 +181,48 @@ mod words {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
     use crate::mqtt::topic;
     use proptest::prelude::*;
-    use std::string::String;
+    use std::{string::String, vec::Vec};
 
     proptest! {
         #[test]
-        fn what_is_quickly_seen_is_true(bytes in prop::collection::vec(prop::sample::select(b"+#/*\"a\0\x01\x7f\x80\xc3\xa4".to_vec()), 0..30)) {
+        fn what_is_quickly_seen_is_true(
+            bytes in prop::collection::vec(prop::sample::select(b"+#/*\"aZ~-,\0\x01\x7f\x80\xac\xc3\xa4\xff".to_vec()), 0..70),
+            behind in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
             let text = String::from_utf8(bytes.clone());
             let text = text.as_deref().ok().filter(|text| !text.contains('\0'));
-            for kind in [Kind::Text, Kind::Name, Kind::Filter] {
-                let right = text.filter(|text| text.is_empty() || match kind {
-                    Kind::Text => true,
-                    Kind::Name => topic::valid_name(text),
-                    Kind::Filter => topic::valid_filter(text),
-                });
-                let found = quick(&bytes, kind);
-                prop_assert!(found.is_none() || found == right);
-                if cfg!(target_pointer_width = "64") && bytes.is_ascii() {
-                    prop_assert_eq!(found, right);
-                }
+            let ascii = text.filter(|text| text.is_ascii());
+            let plain = ascii.filter(|text| text.bytes().all(|byte| byte > b'+'));
+            let usual = (16..=32).contains(&bytes.len());
+            let packet = [&bytes[..], &behind].concat();
+            prop_assert_eq!(string(&bytes), ascii);
+            prop_assert_eq!(name(&bytes), plain);
+            prop_assert_eq!(is_name(&bytes), plain.is_some());
+            prop_assert_eq!(usual_name(&bytes), plain.filter(|_| usual));
+            prop_assert_eq!(usual_in::<true>(&packet, 0, bytes.len()), plain.filter(|_| usual));
+            prop_assert_eq!(usual_in::<false>(&packet, 0, bytes.len()), ascii.filter(|_| usual));
+            prop_assert!(!is_filter(&bytes) || text.is_some_and(topic::bytewise_filter));
+        }
+
+        #[test]
+        fn usual_names_and_filters_are_quickly_seen(
+            levels in prop::collection::vec("[a-zA-Z0-9_.:-]{0,20}", 1..9),
+            wild in prop::collection::vec(any::<bool>(), 9),
+            rest: bool,
+        ) {
+            let text = levels.join("/");
+            prop_assert_eq!(name(text.as_bytes()), Some(&*text));
+            let mut levels: Vec<_> = levels.iter().zip(wild).map(|(level, wild)| if wild { "+" } else { level }).collect();
+            if rest {
+                levels.push("#");
             }
+            let filter = levels.join("/");
+            prop_assert_eq!(is_filter(filter.as_bytes()), filter.len() > 8);
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Bytes to packets.
 //!
-//! On processors of 64 bits the way of a PUBLISH is laid out straight; on a microcontroller, code is shared.
+//! What follows shares code, as a microcontroller wants it. On processors of 64 bits it comes second, after `quick`.
 
 use super::{Connect, ConnectReturnCode, Filters, Packet, PacketId, Publish, QoS, Violation, Will};
 use crate::{
     mqtt::{
-        text::{Kind, is_right, quick},
+        text::{self, is_filter},
         topic,
     },
     wire::Reader,
 };
+
+#[cfg(target_pointer_width = "64")]
+mod quick;
 
 /// What stands at the front of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +36,18 @@ pub enum Decoded<'a> {
 /// `max` is the largest remaining length accepted; for a PUBLISH, whose payload is no concern here, the largest
 /// variable header. So no more than `max` + 5 bytes are ever needed at once.
 ///
+/// A remaining length that is written in more bytes than it takes, as in 0x80 0x00, is accepted: §2.2.3 says how to encode one
+/// and does not forbid it, and four bytes are the most in any case.
+///
 /// # Errors
 /// The [`Violation`], as soon as it shows, and the same however the bytes are cut up.
+#[inline]
 pub fn decode(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
+    quick::from_client_or(bytes, max, decode_any)
+}
+
+#[inline(never)]
+pub(super) fn decode_any(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
     decode_of(bytes, max, FROM_CLIENT | FROM_SERVER, |kind, body| match kind {
         CONNECT | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT => client_packet(kind, body),
         _ => server_packet(kind, body),
@@ -46,7 +58,13 @@ pub fn decode(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
 ///
 /// # Errors
 /// The [`Violation`].
+#[inline]
 pub fn decode_from_client(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
+    quick::from_client_or(bytes, max, decode_any_from_client)
+}
+
+#[inline(never)]
+pub(super) fn decode_any_from_client(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
     decode_of(bytes, max, FROM_CLIENT, client_packet)
 }
 
@@ -55,8 +73,35 @@ pub fn decode_from_client(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violati
 ///
 /// # Errors
 /// The [`Violation`].
+#[inline]
 pub fn decode_from_server(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
+    quick::from_server_or(bytes, max, decode_any_from_server)
+}
+
+#[inline(never)]
+pub(super) fn decode_any_from_server(bytes: &[u8], max: u32) -> Result<Decoded<'_>, Violation> {
     decode_of(bytes, max, FROM_SERVER, server_packet)
+}
+
+/// Any of the functions above.
+trait Decode: Copy + Fn(&[u8], u32) -> Result<Decoded<'_>, Violation> {}
+
+impl<T: Copy + Fn(&[u8], u32) -> Result<Decoded<'_>, Violation>> Decode for T {}
+
+/// Where code is worth more than time, nothing is quicker.
+#[cfg(not(target_pointer_width = "64"))]
+mod quick {
+    use super::{Decode, Decoded, Violation};
+
+    #[inline(always)]
+    pub(super) fn from_client_or(bytes: &[u8], max: u32, any: impl Decode) -> Result<Decoded<'_>, Violation> {
+        any(bytes, max)
+    }
+
+    #[inline(always)]
+    pub(super) fn from_server_or(bytes: &[u8], max: u32, any: impl Decode) -> Result<Decoded<'_>, Violation> {
+        any(bytes, max)
+    }
 }
 
 // Control packet types (Table 2.1).
@@ -108,7 +153,6 @@ impl From<Violation> for Stop {
 
 /// Fixed header, then a PUBLISH up to its payload or any other packet whole, of which `packet` makes what it is.
 /// `allowed` has a bit for each type that may come.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn decode_of<'a>(
     bytes: &'a [u8],
     max: u32,
@@ -139,7 +183,6 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn read(bytes: &'a [u8]) -> Result<Self, Stop> {
         let [first, after @ ..] = bytes else { return Err(Stop::Needed(2)) };
         check_flags(*first)?;
@@ -156,18 +199,15 @@ impl<'a> Frame<'a> {
         Err(Violation::RemainingLength.into())
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn kind(&self) -> u8 {
         self.first >> 4
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn is(&self, kinds: u16) -> bool {
         kinds & (1 << self.kind()) != 0
     }
 
     /// The first `n` bytes after the fixed header, which are at most `max`.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn front(&self, n: usize, max: usize) -> Result<&'a [u8], Stop> {
         if n > self.remaining {
             return Err(Violation::Length.into());
@@ -179,7 +219,6 @@ impl<'a> Frame<'a> {
     }
 
     /// All that follows the fixed header.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn body(&self, max: usize, allowed: u16) -> Result<&'a [u8], Stop> {
         if !self.is(allowed) {
             return Err(Violation::UnexpectedPacket.into());
@@ -193,7 +232,6 @@ impl<'a> Frame<'a> {
 
 /// Table 2.2 (`[MQTT-2.2.2-2]`, `[MQTT-3.6.1-1]`, `[MQTT-3.8.1-1]`, `[MQTT-3.10.1-1]`, `[MQTT-3.14.1-1]`); of a PUBLISH,
 /// §3.3.1.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 const fn check_flags(first: u8) -> Result<(), Violation> {
     let (kind, flags) = (first >> 4, first & 0x0F);
     if kind == PUBLISH {
@@ -210,7 +248,6 @@ const fn check_flags(first: u8) -> Result<(), Violation> {
     if flags == wanted { Ok(()) } else { Err(Violation::ReservedFlags) }
 }
 
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn client_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     Ok(match kind {
         CONNECT => Packet::Connect(connect(body)?),
@@ -228,7 +265,6 @@ fn client_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     })
 }
 
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn server_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     Ok(match kind {
         CONNACK => connack(body)?,
@@ -240,7 +276,6 @@ fn server_packet(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
 }
 
 /// What both sides send.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn acknowledgement(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> {
     let (id, _) = packet_id(body)?;
     Ok(match kind {
@@ -252,7 +287,6 @@ fn acknowledgement(kind: u8, body: Reader<'_>) -> Result<Packet<'_>, Violation> 
 }
 
 /// §3.3
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn publish<'a>(frame: &Frame<'a>, max: usize) -> Result<Decoded<'a>, Violation> {
     let (qos, topic_len, header) = match publish_head(frame, max) {
         Ok(head) => head,
@@ -271,7 +305,6 @@ fn publish<'a>(frame: &Frame<'a>, max: usize) -> Result<Decoded<'a>, Violation> 
 }
 
 /// QoS, bytes of the topic, and of all before the payload.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn publish_head(frame: &Frame<'_>, max: usize) -> Result<(QoS, usize, usize), Stop> {
     // Reserved flags and QoS 3 are out by now.
     let qos = QoS::from_u8((frame.first >> 1) & 0x03).ok_or(Violation::QoS)?;
@@ -281,7 +314,6 @@ fn publish_head(frame: &Frame<'_>, max: usize) -> Result<(QoS, usize, usize), St
 }
 
 /// §3.1
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn connect(mut reader: Reader<'_>) -> Result<Connect<'_>, Violation> {
     let front = reader;
     let Some([0, 4, b'M', b'Q', b'T', b'T', 4, flags, keep_alive @ ..]) = reader.array::<10>() else {
@@ -338,7 +370,6 @@ fn connack(mut reader: Reader<'_>) -> Result<Packet<'_>, Violation> {
 }
 
 /// §3.8, §3.10
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>), Violation> {
     let (id, mut reader) = packet_id(reader)?;
     let bytes = reader.rest();
@@ -347,7 +378,7 @@ fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>)
     }
     while !reader.is_empty() {
         let filter = binary(&mut reader)?;
-        if filter.is_empty() || (!is_right(filter, Kind::Filter) && !topic::bytewise_filter(text(filter)?)) {
+        if filter.is_empty() || (!is_filter(filter) && !topic::bytewise_filter(utf8(filter)?)) {
             return Err(Violation::TopicFilter);
         }
         if with_qos {
@@ -383,21 +414,19 @@ fn binary<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Violation> {
 
 /// §1.5.3: every string there is, whatever it is for (`[MQTT-3.1.3-4]`, `[MQTT-3.1.3-10]`, `[MQTT-3.1.3-11]`,
 /// `[MQTT-3.3.2-1]`, `[MQTT-3.8.3-1]`, `[MQTT-3.10.3-1]`). U+FEFF is a character like others (`[MQTT-1.5.3-3]`).
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn string<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let bytes = binary(reader)?;
-    quick(bytes, Kind::Text).map_or_else(|| text(bytes), Ok)
+    text::string(bytes).map_or_else(|| utf8(bytes), Ok)
 }
 
 #[inline(never)]
-fn text(bytes: &[u8]) -> Result<&str, Violation> {
+fn utf8(bytes: &[u8]) -> Result<&str, Violation> {
     let text = core::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?;
     if text.bytes().any(|byte| byte == 0) { Err(Violation::NullCharacter) } else { Ok(text) }
 }
 
-#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn topic_name(bytes: &[u8]) -> Result<&str, Violation> {
-    match quick(bytes, Kind::Name) {
+    match text::name(bytes) {
         Some(name) if !name.is_empty() => Ok(name),
         _ => bytewise_name(bytes),
     }
@@ -405,7 +434,7 @@ fn topic_name(bytes: &[u8]) -> Result<&str, Violation> {
 
 #[inline(never)]
 fn bytewise_name(bytes: &[u8]) -> Result<&str, Violation> {
-    let name = text(bytes)?;
+    let name = utf8(bytes)?;
     if !name.is_empty() && topic::bytewise_name(name) { Ok(name) } else { Err(Violation::TopicName) }
 }
 

@@ -64,7 +64,33 @@ impl Connect<'_> {
 
     /// Writes the packet (§3.1); the fields in the order of `[MQTT-3.1.3-1]`.
     pub fn encode(&self, w: &mut Writer<'_>) {
+        #[cfg(target_pointer_width = "64")]
+        if short::connect(self, w).is_some() {
+            return;
+        }
+        self.encode_any(w);
+    }
+
+    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
+    fn encode_any(&self, w: &mut Writer<'_>) {
         header(w, 0x10, self.remaining());
+        let [high, low] = self.keep_alive.to_be_bytes();
+        w.array([0, 4, b'M', b'Q', b'T', b'T', 4, self.flags(), high, low]);
+        w.prefixed(self.client_id.as_bytes());
+        if let Some(will) = &self.will {
+            w.prefixed(will.topic.as_bytes());
+            w.prefixed(will.payload);
+        }
+        if let Some(username) = self.username {
+            w.prefixed(username.as_bytes());
+        }
+        if let Some(password) = self.password {
+            w.prefixed(password);
+        }
+    }
+
+    /// §3.1.2.3
+    fn flags(&self) -> u8 {
         let mut flags = 0;
         if self.clean_session {
             flags |= 0x02;
@@ -81,19 +107,7 @@ impl Connect<'_> {
         if self.username.is_some() {
             flags |= 0x80;
         }
-        let [high, low] = self.keep_alive.to_be_bytes();
-        w.array([0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
-        w.prefixed(self.client_id.as_bytes());
-        if let Some(will) = &self.will {
-            w.prefixed(will.topic.as_bytes());
-            w.prefixed(will.payload);
-        }
-        if let Some(username) = self.username {
-            w.prefixed(username.as_bytes());
-        }
-        if let Some(password) = self.password {
-            w.prefixed(password);
-        }
+        flags
     }
 }
 
@@ -121,6 +135,7 @@ impl Publish<'_> {
     }
 
     /// Writes the packet (§3.3) up to its payload.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn encode(&self, w: &mut Writer<'_>) {
         let mut first = 0x30 | ((self.qos as u8) << 1);
         if self.dup {
@@ -177,6 +192,15 @@ impl<'f> FilterList<'f> {
 
     /// Writes the packet (§3.8, §3.10).
     fn encode(self, w: &mut Writer<'_>, id: PacketId) {
+        #[cfg(target_pointer_width = "64")]
+        if short::filters(self, w, id).is_some() {
+            return;
+        }
+        self.encode_any(w, id);
+    }
+
+    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
+    fn encode_any(self, w: &mut Writer<'_>, id: PacketId) {
         let first = if matches!(self, Self::Subscribe(_)) { 0x82 } else { 0xA2 };
         header(w, first, self.remaining());
         w.u16(id.get());
@@ -258,4 +282,104 @@ fn with_id(w: &mut Writer<'_>, first: u8, id: PacketId, rest: &[u8]) {
     header(w, first, rest.len().saturating_add(2));
     w.u16(id.get());
     w.bytes(rest);
+}
+
+/// Packets whose remaining length is one byte, laid out straight where there is room for them. Only for processors of 64 bits:
+/// on a microcontroller the code would cost more than the time.
+#[cfg(target_pointer_width = "64")]
+mod short {
+    use super::{Connect, FilterList, PacketId, Writer};
+    use crate::wire::copy_name;
+
+    /// The longest remaining length of one byte (§2.2.3).
+    const LONGEST: usize = 0x7F;
+
+    /// What has not been written of a packet.
+    struct Rest<'a>(&'a mut [u8]);
+
+    impl Rest<'_> {
+        #[inline(always)]
+        fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
+            let (place, rest) = core::mem::take(&mut self.0).split_first_chunk_mut()?;
+            *place = bytes;
+            self.0 = rest;
+            Some(())
+        }
+
+        /// Of up to [`LONGEST`] bytes.
+        #[inline(always)]
+        fn prefixed(&mut self, bytes: &[u8]) -> Option<()> {
+            self.array([0, bytes.len() as u8])?;
+            let (place, rest) = core::mem::take(&mut self.0).split_at_mut_checked(bytes.len())?;
+            copy_name(place, bytes);
+            self.0 = rest;
+            Some(())
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn connect(connect: &Connect<'_>, w: &mut Writer<'_>) -> Option<()> {
+        let id = connect.client_id.as_bytes();
+        // Lengths that are no longer than that do not overflow when summed up; if one is, so is `any`.
+        let (mut remaining, mut any) = (id.len().wrapping_add(12), id.len());
+        let mut add = |len: usize| {
+            any |= len;
+            remaining = remaining.wrapping_add(len).wrapping_add(2);
+        };
+        if let Some(will) = &connect.will {
+            add(will.topic.len());
+            add(will.payload.len());
+        }
+        if let Some(username) = connect.username {
+            add(username.len());
+        }
+        if let Some(password) = connect.password {
+            add(password.len());
+        }
+        if any > LONGEST || remaining > LONGEST {
+            return None;
+        }
+        let mut rest = Rest(w.place(remaining.wrapping_add(2))?);
+        let [high, low] = connect.keep_alive.to_be_bytes();
+        rest.array([0x10, remaining as u8, 0, 4, b'M', b'Q', b'T', b'T', 4, connect.flags(), high, low])?;
+        rest.prefixed(id)?;
+        if let Some(will) = &connect.will {
+            rest.prefixed(will.topic.as_bytes())?;
+            rest.prefixed(will.payload)?;
+        }
+        if let Some(username) = connect.username {
+            rest.prefixed(username.as_bytes())?;
+        }
+        if let Some(password) = connect.password {
+            rest.prefixed(password)?;
+        }
+        Some(())
+    }
+
+    pub(super) fn filters(filters: FilterList<'_>, w: &mut Writer<'_>, id: PacketId) -> Option<()> {
+        let (first, extra) = match filters {
+            FilterList::Subscribe(_) => (0x82, 3),
+            FilterList::Unsubscribe(_) => (0xA2, 2),
+        };
+        let (mut remaining, mut index) = (2_usize, 0_usize);
+        while let Some((filter, _)) = filters.get(index) {
+            remaining = remaining.checked_add(filter.len().checked_add(extra)?)?;
+            index = index.wrapping_add(1);
+        }
+        if remaining > LONGEST {
+            return None;
+        }
+        let mut rest = Rest(w.place(remaining.wrapping_add(2))?);
+        let [high, low] = id.get().to_be_bytes();
+        rest.array([first, remaining as u8, high, low])?;
+        let mut index = 0_usize;
+        while let Some((filter, qos)) = filters.get(index) {
+            rest.prefixed(filter.as_bytes())?;
+            if let Some(qos) = qos {
+                rest.array([qos as u8])?;
+            }
+            index = index.wrapping_add(1);
+        }
+        Some(())
+    }
 }

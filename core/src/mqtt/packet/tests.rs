@@ -234,6 +234,7 @@ proptest! {
         client_id in text(), clean in any::<bool>(), keep_alive: u16,
         will in proptest::option::of(("[^\u{0}+#]{1,9}", proptest::collection::vec(any::<u8>(), 0..9), 0..3u8, any::<bool>())),
         user in proptest::option::of((text(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200)))),
+        room: prop::sample::Index,
     ) {
         let connect = Connect {
             client_id: &client_id,
@@ -246,6 +247,10 @@ proptest! {
         prop_assert_eq!(connect.check(), Ok(()));
         let bytes = encoded(&Packet::Connect(connect));
         prop_assert_eq!(decoded(&bytes), Ok(Packet::Connect(connect)));
+        let mut buf = std::vec![0; room.index(bytes.len())];
+        let mut writer = Writer::new(&mut buf);
+        connect.encode(&mut writer);
+        prop_assert_eq!(writer.finish(), Err(bytes.len()));
     }
 
     #[test]
@@ -254,6 +259,46 @@ proptest! {
         let publish = Publish { dup: dup && qos != QoS::AtMostOnce, qos, retain, topic: &topic, id: (qos != QoS::AtMostOnce).then(|| id(n)), payload_len };
         let bytes = encoded(&Packet::Publish(publish));
         prop_assert_eq!(decoded(&bytes), Ok(Packet::Publish(publish)));
+    }
+
+    /// Where there is a quick way, it leads nowhere else than the other.
+    #[test]
+    fn what_is_decoded_quickly_is_decoded_the_same(
+        topic in "[a-z/]{16,32}|[ -~]{0,40}",
+        filters in proptest::collection::vec("([a-z]{1,9}|\\+)(/([a-z]{1,9}|\\+)){0,4}(/#)?", 1..5),
+        qos in 0..3u8, n in 1..=u16::MAX, payload in proptest::collection::vec(any::<u8>(), 0..150),
+        username in proptest::option::of("[a-z]{16,20}"), with_will: bool, with_password: bool,
+        change in proptest::option::weighted(0.7, (any::<prop::sample::Index>(), any::<u8>())),
+        cut in proptest::option::weighted(0.3, any::<prop::sample::Index>()),
+        max in prop_oneof![Just(MAX), 0..130u32],
+    ) {
+        let qos = QoS::from_u8(qos).unwrap();
+        let id = id(n);
+        let id_of = (qos != QoS::AtMostOnce).then_some(id);
+        let publish = Publish { dup: false, qos, retain: with_will, topic: &topic, id: id_of, payload_len: payload.len() as u32 };
+        let will = with_will.then_some(Will { topic: &topic, payload: &payload[..payload.len().min(9)], qos, retain: with_password });
+        let password = username.as_ref().filter(|_| with_password).map(|_| &payload[..payload.len().min(20)]);
+        let connect = Connect { client_id: "sensor-0123456789abcdef", will, username: username.as_deref(), password, ..Connect::default() };
+        let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), qos)).collect();
+        let mut subscribe = std::vec![0; subscribe_len(&filters)];
+        encode_subscribe(&mut Writer::new(&mut subscribe), id, &filters);
+        let mut short = std::vec![0; subscribe.len() - 1];
+        let mut writer = Writer::new(&mut short);
+        encode_subscribe(&mut writer, id, &filters);
+        prop_assert_eq!(writer.finish(), Err(subscribe.len()));
+        let acks = [Packet::PubAck(id), Packet::PubRec(id), Packet::PubRel(id), Packet::PubComp(id)];
+        let packets = [Packet::Publish(publish), Packet::Connect(connect)].into_iter().chain(acks).map(|packet| encoded(&packet));
+        for mut bytes in packets.chain([subscribe]) {
+            bytes.extend_from_slice(&payload);
+            if let Some((index, value)) = &change {
+                let index = index.index(bytes.len().min(80));
+                bytes[index] = *value;
+            }
+            let bytes = &bytes[..cut.as_ref().map_or(bytes.len(), |cut| cut.index(bytes.len()))];
+            prop_assert_eq!(decode(bytes, max), decode::decode_any(bytes, max));
+            prop_assert_eq!(decode_from_client(bytes, max), decode::decode_any_from_client(bytes, max));
+            prop_assert_eq!(decode_from_server(bytes, max), decode::decode_any_from_server(bytes, max));
+        }
     }
 
     #[test]
