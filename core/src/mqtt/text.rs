@@ -2,15 +2,28 @@
 //! so has to be looked at byte by byte. Only for processors of 64 bits: on a microcontroller the code would cost more than
 //! the time.
 
+/// What a string may hold besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Anything.
+    Text,
+    /// No wildcards.
+    Name,
+    /// Wildcards where they may stand (§4.7.1).
+    Filter,
+}
+
 #[cfg(target_pointer_width = "64")]
-pub(super) use words::{is_filter, is_name, name, string, usual_in, usual_name};
+pub(super) use words::{is_filter, is_right, name, string, usual_in, usual_name};
 
 #[cfg(not(target_pointer_width = "64"))]
-pub(super) use bytes::{is_filter, is_name, name, string};
+pub(super) use bytes::{is_right, name, string};
 
 /// Nothing is seen quickly.
 #[cfg(not(target_pointer_width = "64"))]
 mod bytes {
+    use super::Kind;
+
     #[inline]
     pub(in crate::mqtt) fn string(_: &[u8]) -> Option<&str> {
         None
@@ -22,18 +35,14 @@ mod bytes {
     }
 
     #[inline]
-    pub(in crate::mqtt) fn is_name(_: &[u8]) -> bool {
-        false
-    }
-
-    #[inline]
-    pub(in crate::mqtt) fn is_filter(_: &[u8]) -> bool {
+    pub(in crate::mqtt) fn is_right(_: &[u8], _: Kind) -> bool {
         false
     }
 }
 
 #[cfg(target_pointer_width = "64")]
 mod words {
+    use super::Kind;
     use ascii::AsciiStr;
 
     const WORD: usize = size_of::<u64>();
@@ -54,12 +63,17 @@ mod words {
 
     /// `bytes`, if they are seen to be a topic name, or nothing of one.
     pub(in crate::mqtt) fn name(bytes: &[u8]) -> Option<&str> {
-        if is_name(bytes) { as_text(bytes) } else { None }
+        if all_from(bytes, NOT_WILD) { as_text(bytes) } else { None }
     }
 
-    /// Whether `bytes` are seen to be a topic name, or nothing of one.
-    pub(in crate::mqtt) fn is_name(bytes: &[u8]) -> bool {
-        all_from(bytes, NOT_WILD)
+    /// Whether `bytes` are seen to be right, or nothing.
+    #[inline]
+    pub(in crate::mqtt) fn is_right(bytes: &[u8], kind: Kind) -> bool {
+        match kind {
+            Kind::Text => all_from(bytes, NOT_NULL),
+            Kind::Name => all_from(bytes, NOT_WILD),
+            Kind::Filter => is_filter(bytes),
+        }
     }
 
     /// [`name`], for the most usual lengths only.
@@ -96,6 +110,7 @@ mod words {
     }
 
     /// Whether every byte is ASCII and `least` or more.
+    #[inline]
     fn all_from(bytes: &[u8], least: u8) -> bool {
         let (mut rest, mut found) = (bytes, 0);
         while let Some((word, behind)) = rest.split_first_chunk() {
@@ -103,14 +118,17 @@ mod words {
             found |= word | less(word, least);
             rest = behind;
         }
-        let word = rest.iter().fold(each(b'a'), |word, byte| (word << 8) | u64::from(*byte));
+        // Looking at some bytes twice does no harm.
+        let word = match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest.iter().fold(each(b'a'), |word, byte| (word << 8) | u64::from(*byte)),
+        };
         (found | word | less(word, least)) & HIGH == 0
     }
 
     /// Whether `bytes` are of the most usual lengths, 16 to 32, and, where all are ASCII, every one is `least` or more.
     #[inline(always)]
     fn usual_from(bytes: &[u8], least: u8) -> bool {
-        // Looking at some bytes twice does no harm.
         let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else { return false };
         let ([a, b], [c, d]) = (halves(*first), halves(*last));
         bytes.len() <= 4 * WORD && (less(a, least) | less(b, least) | less(c, least) | less(d, least)) & HIGH == 0
@@ -202,7 +220,8 @@ mod tests {
             let packet = [&bytes[..], &behind].concat();
             prop_assert_eq!(string(&bytes), ascii);
             prop_assert_eq!(name(&bytes), plain);
-            prop_assert_eq!(is_name(&bytes), plain.is_some());
+            prop_assert_eq!(is_right(&bytes, Kind::Name), plain.is_some());
+            prop_assert_eq!(is_right(&bytes, Kind::Text), ascii.is_some());
             prop_assert_eq!(usual_name(&bytes), plain.filter(|_| usual));
             prop_assert_eq!(usual_in::<true>(&packet, 0, bytes.len()), plain.filter(|_| usual));
             prop_assert_eq!(usual_in::<false>(&packet, 0, bytes.len()), ascii.filter(|_| usual));

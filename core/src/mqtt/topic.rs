@@ -3,7 +3,7 @@
 //! Both are at least one character long (`[MQTT-4.7.3-1]`), hold no U+0000 (`[MQTT-4.7.3-2]`) and take at most 65,535
 //! bytes (`[MQTT-4.7.3-3]`). Characters are compared as they are: nothing is normalised (`[MQTT-4.7.3-4]`).
 
-use super::text::{is_filter, is_name};
+use super::text::{Kind, is_right};
 
 /// The most bytes a string can have on the wire (§1.5.3).
 pub const MAX_LEN: usize = 65_535;
@@ -11,7 +11,7 @@ pub const MAX_LEN: usize = 65_535;
 /// Whether `topic` can be published to: a topic name, which holds no wildcard (`[MQTT-4.7.1-1]`).
 #[must_use]
 pub fn valid_name(topic: &str) -> bool {
-    sized(topic) && (is_name(topic.as_bytes()) || bytewise_name(topic))
+    sized(topic) && (is_right(topic.as_bytes(), Kind::Name) || bytewise_name(topic))
 }
 
 /// Whether there is neither a wildcard nor U+0000 in it.
@@ -23,7 +23,7 @@ pub(super) fn bytewise_name(topic: &str) -> bool {
 /// (`[MQTT-4.7.1-3]`).
 #[must_use]
 pub fn valid_filter(filter: &str) -> bool {
-    sized(filter) && (is_filter(filter.as_bytes()) || bytewise_filter(filter))
+    sized(filter) && (is_right(filter.as_bytes(), Kind::Filter) || bytewise_filter(filter))
 }
 
 pub(super) fn bytewise_filter(filter: &str) -> bool {

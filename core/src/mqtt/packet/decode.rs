@@ -5,7 +5,7 @@
 use super::{Connect, ConnectReturnCode, Filters, Packet, PacketId, Publish, QoS, Violation, Will};
 use crate::{
     mqtt::{
-        text::{self, is_filter},
+        text::{self, Kind, is_right},
         topic,
     },
     wire::Reader,
@@ -378,7 +378,7 @@ fn filters(reader: Reader<'_>, with_qos: bool) -> Result<(PacketId, Filters<'_>)
     }
     while !reader.is_empty() {
         let filter = binary(&mut reader)?;
-        if filter.is_empty() || (!is_filter(filter) && !topic::bytewise_filter(utf8(filter)?)) {
+        if filter.is_empty() || (!is_right(filter, Kind::Filter) && !topic::bytewise_filter(utf8(filter)?)) {
             return Err(Violation::TopicFilter);
         }
         if with_qos {
