@@ -264,7 +264,7 @@ impl<'a> Endpoint<'a> {
     pub(super) fn take_off(&mut self, owner: Owner, flight: Flight) -> bool {
         let mid = self.mid;
         let Some(place) = self.flights.iter_mut().find(|f| f.owner == Owner::Nobody) else { return false };
-        // [RFC7252-4.4-2]
+        // [RFC7252-4.4-2] [RFC7252-8.1-3]
         *place = Flight { owner, mid, ..flight };
         self.mid = mid.wrapping_add(1);
         true

@@ -13,6 +13,7 @@ use super::{
     event::{Event, Exchange, Request},
     flight::Owner,
     message::{Message, Token, Type},
+    option,
     seen::{Answer, Seen},
 };
 use crate::{Handled, Input, Instant, Misuse, Peer};
@@ -25,11 +26,13 @@ impl Endpoint<'_> {
     ///
     /// # Errors
     /// As [`request`](Self::request). [`Misuse::OutOfRange`] besides: it is CON, which no multicast request may be (RFC 7252
-    /// §8.1), observes, or has a body longer than a block or one that is asked for.
+    /// §8.1), has an ETag (§8.2.1), observes, or has a body longer than a block or one that is asked for.
     pub fn request_group(&mut self, now: Instant, group: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
         let most = usize::try_from(block::size(request.szx.min(self.config.szx))).unwrap_or(0);
         let streamed = request.payload_len.is_some() || request.payload.len() > most;
-        if request.confirmable || request.observe || streamed {
+        // [RFC7252-8.1-1] [RFC7252-8.2.1-1]
+        let tagged = request.etag.is_some() || request.options.iter().any(|o| o.number == option::ETAG);
+        if request.confirmable || request.observe || streamed || tagged {
             return Err(Misuse::OutOfRange.into());
         }
         let exchange = self.request(now, group, request)?;
@@ -41,6 +44,7 @@ impl Endpoint<'_> {
 
     /// Which request to a group this is the token of.
     pub(super) fn find_group(&self, token: &Token) -> Option<usize> {
+        // [RFC7252-8.2-1]
         let token = u32::from_be_bytes(token.as_bytes().try_into().ok()?);
         self.flights.iter().filter(|f| f.token == token && f.tries != 0).find_map(|f| match f.owner {
             Owner::Transfer(t) => Some(usize::from(t)).filter(|t| self.transfers.get(*t).is_some_and(|t| t.group)),
@@ -88,6 +92,7 @@ impl Endpoint<'_> {
                 self.on_request(now, input.peer, &message, true)
             }
             decoded => {
+                // [RFC7252-8-1] [RFC7252-8.1-2]
                 let stats = &mut self.stats;
                 Stats::count(if decoded.is_ok() { &mut stats.refused } else { &mut stats.malformed });
                 None

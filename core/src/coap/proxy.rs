@@ -178,6 +178,7 @@ impl Proxy {
             return Step::Forward(forward);
         };
         entry.used = self.requests;
+        // [RFC7252-5.6-2] [RFC7252-5.7.1-3]
         let left = entry.left(now);
         if left != 0 {
             self.hits = self.hits.saturating_add(1);
@@ -206,6 +207,7 @@ impl Proxy {
         for o in options {
             match o.number {
                 option::MAX_AGE => max_age = o.uint().unwrap_or(AGE),
+                // [RFC7252-5.7.1-7] [RFC7252-5.7.1-8] [RFC7641-2-1]
                 option::OBSERVE | option::BLOCK1 | option::BLOCK2 | option::SIZE1 | option::SIZE2 | option::ECHO => {}
                 number if option::is_unsafe(number) => return Answer::refuse(Code::BAD_GATEWAY, &naming(number)),
                 number => kept.push((number, o.value.to_owned())),
@@ -214,6 +216,7 @@ impl Proxy {
         if code == Code::VALID
             && let Some(entry) = forward.key.as_ref().and_then(|key| self.cache.get_mut(key))
         {
+            // [RFC7252-5.9.1.3-2] [RFC7252-5.9.1.3-3]
             // §5.9.1.3: it is good again, and what came with that is newer.
             entry.options.retain(|(number, _)| find(&kept, *number).is_none());
             entry.options.extend(kept);
@@ -222,6 +225,7 @@ impl Proxy {
             return entry.answer(max_age, &forward.etags);
         }
         if forward.key.is_none() && matches!(code, Code::CREATED | Code::DELETED | Code::CHANGED) {
+            // [RFC7252-5.9.1.1-1] [RFC7252-5.9.1.2-1] [RFC7252-5.9.1.4-1]
             // §5.9.1.1, §5.9.1.2, §5.9.1.4: what is kept of it is stale.
             self.cache.values_mut().filter(|e| e.uri == forward.uri).for_each(|e| e.max_age = 0);
         }
@@ -229,6 +233,7 @@ impl Proxy {
         let used = self.requests;
         let mut entry = Entry { uri, code, options: kept, body, stored: now, max_age, used, bytes: 0 };
         // §5.9: of the successes 2.05 can be kept; so can errors.
+        // [RFC7252-5.6-1]
         let cacheable = forward.key.is_some() && (code == Code::CONTENT || code.class() >= 4);
         if !cacheable {
             let Entry { code, options, body, .. } = entry;
@@ -248,6 +253,7 @@ impl Proxy {
     /// silent, else 5.02 (RFC 7252 §5.7.1).
     #[must_use]
     pub fn failed(reason: Option<Failure>) -> Answer {
+        // [RFC7252-5.7.1-1] [RFC7252-5.7.1-2]
         let code = if reason == Some(Failure::Timeout) { Code::GATEWAY_TIMEOUT } else { Code::BAD_GATEWAY };
         Answer::refuse(code, b"")
     }
@@ -266,12 +272,14 @@ impl Proxy {
 
     fn forward<'o>(&self, method: Code, options: impl Iterator<Item = Opt<'o>> + Clone) -> Result<Forward, Answer> {
         let refuse = |code| Err(Answer::refuse(code, b""));
+        // [RFC7252-5.7.2-3]
         let uri = target(options.clone())?;
         let mut kept = Owned::new();
         let mut etags = Vec::new();
         let mut hops = None;
         for o in options {
             match o.number {
+                // [RFC7252-5.7.1-4] [RFC7252-5.7.1-5] [RFC7252-5.7.1-6]
                 option::HOP_LIMIT => hops = Some(o.uint().unwrap_or(u32::MAX)),
                 option::ETAG => etags.push(o.value.to_owned()),
                 // Consumed, or of each side's own.

@@ -120,6 +120,7 @@ fn to_multicast_requests_nothing_is_said_where_there_is_nothing_to_say() {
     }
 }
 
+/// [RFC7252-8-1] [RFC7252-8.1-2]
 #[test]
 fn of_multicast_datagrams_only_requests_in_non_messages_are_taken() {
     let mut server = endpoint();
@@ -401,6 +402,7 @@ fn a_server_that_is_not_content_with_the_answer_to_its_challenge_is_told_of() {
     assert!(client.arena.is_empty());
 }
 
+/// [RFC7252-8.2-1]
 #[test]
 fn a_request_to_a_group_is_answered_by_each_member_once() {
     let mut client = endpoint();
@@ -448,4 +450,23 @@ fn a_request_to_a_group_is_answered_by_each_member_once() {
     ] {
         assert_eq!(client.request_group(T0, Peer(100), &wrong), Err(crate::Misuse::OutOfRange.into()));
     }
+}
+
+/// [RFC7252-8.1-1] [RFC7252-8.2.1-1] [RFC7252-8.1-3]
+#[test]
+fn a_request_to_a_group_is_non_has_no_etag_and_a_message_id_of_its_own() {
+    let mut client = endpoint();
+    let get = Request { confirmable: false, ..Request::get("/light") };
+    let wrong = [
+        Request::get("/light"),
+        Request { options: &[Opt { number: option::ETAG, value: b"v" }], ..get },
+        Request { etag: ETag::new(b"v"), ..get },
+    ];
+    for request in wrong {
+        assert_eq!(client.request_group(T0, Peer(100), &request), Err(crate::Misuse::OutOfRange.into()));
+    }
+    client.request(T0, Peer(7), &Request::get("/x")).unwrap();
+    client.request_group(T0, Peer(100), &get).unwrap();
+    let ids: Vec<u16> = datagrams(&mut client, T0).iter().map(|m| Message::decode(m).unwrap().id).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1]);
 }

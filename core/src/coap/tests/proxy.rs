@@ -37,6 +37,7 @@ fn respond(proxy: &mut Proxy, now: u64, forward: &Forward, code: Code, options: 
     proxy.response(at(now), forward, code, options.iter().copied(), Bytes::copy_from_slice(body))
 }
 
+/// [RFC7252-5.7.2-3]
 #[test]
 fn what_is_asked_for_is_named_by_one_uri_or_by_its_parts() {
     let mut proxy = Proxy::new(ProxyConfig::default());
@@ -72,6 +73,7 @@ fn what_is_asked_for_is_named_by_one_uri_or_by_its_parts() {
     }
 }
 
+/// [RFC7252-5.7.1-4] [RFC7252-5.7.1-5] [RFC7252-5.7.1-6] [RFC7252-5.7.1-7]
 #[test]
 fn options_go_on_as_their_numbers_say() {
     let mut proxy = Proxy::new(ProxyConfig::default());
@@ -111,6 +113,7 @@ fn a_request_passes_so_many_proxies_and_no_more() {
     assert_eq!(answer(hops(&mut proxy, &[1, 0])).code, Code::BAD_REQUEST);
 }
 
+/// [RFC7252-5.6-2] [RFC7252-5.7.1-3] [RFC7252-5.9.1.3-2]
 #[test]
 fn a_response_is_kept_while_it_is_fresh_and_grows_old() {
     let mut proxy = Proxy::new(ProxyConfig::default());
@@ -186,9 +189,45 @@ fn the_cache_stays_within_its_bounds() {
     forward(ask(&mut proxy, 0, Code::GET, &[opt(35, b"coap://a/large")]));
 }
 
+/// [RFC7252-5.7.1-1] [RFC7252-5.7.1-2]
 #[test]
 fn what_came_to_nothing_is_a_gateways_error() {
     assert_eq!(Proxy::failed(Some(Failure::Timeout)).code, Code::GATEWAY_TIMEOUT);
     assert_eq!(Proxy::failed(Some(Failure::Reset)).code, Code::BAD_GATEWAY);
     assert_eq!(Proxy::failed(None).code, Code::BAD_GATEWAY);
+}
+
+/// [RFC7252-5.9.1.1-1] [RFC7252-5.9.1.2-1] [RFC7252-5.9.1.4-1] [RFC7252-5.6-1]
+#[test]
+fn what_changes_a_resource_makes_stale_what_is_kept_of_it_and_unknown_successes_are_not_kept() {
+    for code in [Code::CREATED, Code::DELETED, Code::CHANGED] {
+        let mut proxy = Proxy::new(ProxyConfig::default());
+        let asked = forward(get(&mut proxy, 0));
+        respond(&mut proxy, 0, &asked, Code::CONTENT, &[], b"old");
+        answer(get(&mut proxy, 1));
+        let put = forward(ask(&mut proxy, 1, Code::POST, &[opt(35, URI)]));
+        respond(&mut proxy, 1, &put, code, &[], b"");
+        forward(get(&mut proxy, 1));
+    }
+    let mut proxy = Proxy::new(ProxyConfig::default());
+    let asked = forward(get(&mut proxy, 0));
+    respond(&mut proxy, 0, &asked, Code::new(2, 30), &[opt(14, &[100])], b"what");
+    forward(get(&mut proxy, 1));
+}
+
+/// [RFC7252-5.7.1-8] [RFC7252-5.9.1.3-3] [RFC7641-2-1]
+#[test]
+fn options_of_a_response_go_on_are_replaced_and_observe_is_not_kept() {
+    let mut proxy = Proxy::new(ProxyConfig::default());
+    let asked = forward(get(&mut proxy, 0));
+    // One that is unknown, elective and safe; Observe.
+    let first = respond(&mut proxy, 0, &asked, Code::CONTENT, &[opt(4, b"v"), opt(6, &[5]), opt(2048, b"a")], b"x");
+    assert_eq!(find(&first.options, 2048), Some(&b"a"[..]));
+    let kept = answer(get(&mut proxy, 1));
+    assert_eq!((find(&kept.options, 2048), find(&kept.options, option::OBSERVE)), (Some(&b"a"[..]), None));
+    let asked = forward(get(&mut proxy, 60));
+    respond(&mut proxy, 60, &asked, Code::VALID, &[opt(4, b"v"), opt(2048, b"b")], b"");
+    let kept = answer(get(&mut proxy, 61));
+    let all: Vec<_> = kept.options.iter().filter(|(number, _)| *number == 2048).collect();
+    assert_eq!(all, [&(2048, b"b".to_vec())]);
 }
