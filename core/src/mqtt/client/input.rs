@@ -229,7 +229,6 @@ impl Client<'_> {
     }
 
     /// §3.3; `reader` stands behind the fixed header.
-    #[cfg_attr(feature = "opt-size", inline(never))]
     fn publish_in<'i>(
         &mut self,
         first: u8,
@@ -332,7 +331,6 @@ impl Client<'_> {
     }
 
     /// Topic and packet identifier of a PUBLISH that is passed over.
-    #[cfg_attr(feature = "opt-size", inline(never))]
     fn skip_header<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
         let Receiving { header, first, topic_len, left, .. } = self.receiving;
         let id_len = id_len(first);
