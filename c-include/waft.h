@@ -1237,6 +1237,13 @@
  */
 #define WAFT_MQTT_PACKET_DISCONNECT 14
 
+#if defined(WAFT_HOSTED)
+/**
+ * Requests that are passed on at a time.
+ */
+#define WAFT_COAP_PROXY_FORWARDS 1024
+#endif
+
 /**
  * No deadline.
  */
@@ -1413,6 +1420,17 @@
  * copy, of the highest QoS. What a client may not publish, below `$` too, is acknowledged and goes nowhere.
  */
 typedef struct waft_broker_t waft_broker_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A CoAP forward proxy without its I/O (RFC 7252 §5.7.2): what a request asks for, what of it may be passed on, and a
+ * bounded cache that spares the way.
+ *
+ * Let an endpoint with `proxy` take requests, give each, its body whole, to waft_coap_proxy_request(), and either
+ * answer at once or make the request by the same endpoint and give its response to waft_coap_proxy_response().
+ */
+typedef struct waft_coap_proxy_t waft_coap_proxy_t;
 #endif
 
 #if defined(WAFT_HOSTED)
@@ -3188,6 +3206,59 @@ typedef struct {
     uint8_t code;
 } waft_mqtt_packet_t;
 
+#if defined(WAFT_HOSTED)
+/**
+ * Bounds of a proxy. All zero but `max_entries` and `max_bytes` is good.
+ */
+typedef struct {
+    /**
+     * Responses kept at once: 256, say.
+     */
+    size_t max_entries;
+    /**
+     * Bytes of all that is kept together: 8 MiB, say.
+     */
+    size_t max_bytes;
+    /**
+     * The Hop-Limit that a request without one gets (RFC 8768 §3); 0 for 16.
+     */
+    uint8_t hop_limit;
+} waft_coap_proxy_config_t;
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What is to be done about a client's request. Pointers hold until the next call with this proxy.
+ */
+typedef struct {
+    /**
+     * 0: answer the client with `code`, `options` and `body`. Else: ask `uri` with `options` and the client's method
+     * and body, and give the response to waft_coap_proxy_response() by this number.
+     */
+    uint32_t forward;
+    /**
+     * Whom and what to ask: coap://host[:port]/path?query.
+     */
+    waft_str_t uri;
+    /**
+     * The options, in ascending order.
+     */
+    const waft_coap_option_t *options;
+    /**
+     * How many.
+     */
+    size_t option_count;
+    /**
+     * The body to answer with.
+     */
+    waft_bytes_t body;
+    /**
+     * The code to answer with.
+     */
+    uint8_t code;
+} waft_coap_proxy_step_t;
+#endif
+
 /**
  * A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
  * waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
@@ -4356,6 +4427,65 @@ int32_t waft_policy_choose(const uint8_t (*table)[3],
                            uint32_t cost_a,
                            uint32_t cost_b,
                            uint8_t *model);
+
+#if defined(WAFT_HOSTED)
+/**
+ * Makes a proxy on the heap; `*proxy` becomes it, for waft_coap_proxy_free() in the end.
+ */
+int32_t waft_coap_proxy_new(const waft_coap_proxy_config_t *config, waft_coap_proxy_t **proxy);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Frees a proxy; NULL does nothing.
+ */
+int32_t waft_coap_proxy_free(waft_coap_proxy_t *proxy);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * A client's request, with its `options` and its body whole; `*step` says what to do about it.
+ *
+ * It is refused 4.04 where it names no other server; 5.05 for a scheme that is not coap; 4.00 for a URI that is none or
+ * a Hop-Limit of 0; 5.08 where the Hop-Limit is reached; 4.02 for an option that is Unsafe-to-Forward and not known.
+ * WAFT_ERROR_EXCHANGES: WAFT_COAP_PROXY_FORWARDS are passed on already.
+ */
+int32_t waft_coap_proxy_request(waft_coap_proxy_t *proxy,
+                                uint64_t now,
+                                uint8_t method,
+                                const waft_coap_options_t *options,
+                                waft_bytes_t body,
+                                waft_coap_proxy_step_t *step);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * The response to what was passed on under the number `forward`, its body whole, its options those of the first block;
+ * `*step` is what to answer the client.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: nothing was passed on under that number, or its response was given already.
+ */
+int32_t waft_coap_proxy_response(waft_coap_proxy_t *proxy,
+                                 uint64_t now,
+                                 uint32_t forward,
+                                 uint8_t code,
+                                 const waft_coap_options_t *options,
+                                 waft_bytes_t body,
+                                 waft_coap_proxy_step_t *step);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * What was passed on under the number `forward` came to nothing: `reason` is a WAFT_COAP_FAILURE_..., or 0 where it
+ * could not even be asked. `*step` is what to answer the client: 5.04 where the server is silent, else 5.02.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: nothing was passed on under that number.
+ */
+int32_t waft_coap_proxy_failed(waft_coap_proxy_t *proxy,
+                               uint32_t forward,
+                               uint8_t reason,
+                               waft_coap_proxy_step_t *step);
+#endif
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.

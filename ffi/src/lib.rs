@@ -33,6 +33,8 @@ pub mod keys;
 pub mod manifest;
 pub mod mqtt;
 pub mod policy;
+#[cfg(feature = "std")]
+pub mod proxy;
 pub mod types;
 pub mod update;
 

@@ -5,9 +5,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
+use waft::coap::proxy::{self, Answer, Forward, ProxyConfig, Step};
 use waft::coap::{
-    Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Flow, Message, Opt, Options,
-    Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
+    Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Failure, Flow, Message, Opt,
+    Options, Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
 };
 use waft::{Duration, Input, Peer};
 
@@ -384,6 +385,112 @@ pub(crate) fn condition(
         Condition::Proceed => Ok(None),
         Condition::Valid => code(py, Code::VALID).map(Some),
         Condition::Failed => code(py, Code::PRECONDITION_FAILED).map(Some),
+    }
+}
+
+fn owned(py: Python<'_>, options: &[(u16, Vec<u8>)]) -> Vec<(u16, Py<PyBytes>)> {
+    options.iter().map(|(number, value)| (*number, bytes(py, value).unbind())).collect()
+}
+
+fn answer(py: Python<'_>, answer: &Answer) -> PyResult<Object> {
+    let args = (code(py, answer.code)?, owned(py, &answer.options), bytes(py, &answer.body));
+    make!(py, "waft.coap", "ProxyAnswer", args)
+}
+
+/// A request to be made for a client, by its method and with its body; give the response to `Proxy.response`.
+#[pyclass(module = "waft.coap", frozen)]
+pub(crate) struct ProxyForward(Forward);
+
+#[pymethods]
+impl ProxyForward {
+    /// Whom and what to ask: coap://host[:port]/path?query.
+    #[getter]
+    fn uri(&self) -> &str {
+        &self.0.uri
+    }
+
+    /// The method.
+    #[getter]
+    fn method(&self, py: Python<'_>) -> PyResult<Object> {
+        code(py, self.0.method)
+    }
+
+    /// The options, in ascending order.
+    #[getter]
+    fn options(&self, py: Python<'_>) -> Vec<(u16, Py<PyBytes>)> {
+        owned(py, &self.0.options)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<waft.coap.ProxyForward to {}>", self.0.uri)
+    }
+}
+
+/// A forward proxy's rules and its bounded cache, without I/O.
+#[pyclass(module = "waft.coap")]
+pub(crate) struct Proxy(proxy::Proxy);
+
+#[pymethods]
+impl Proxy {
+    #[new]
+    #[pyo3(signature = (*, max_entries=256, max_bytes=8_388_608, hop_limit=16))]
+    fn new(max_entries: usize, max_bytes: usize, hop_limit: u8) -> Self {
+        Self(proxy::Proxy::new(ProxyConfig { max_entries, max_bytes, hop_limit }))
+    }
+
+    /// A client's request, its body whole: a `ProxyAnswer`, or a `ProxyForward` to be made.
+    #[pyo3(signature = (now, method, options, payload=None))]
+    fn request(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        method: u8,
+        options: Vec<(u16, Vec<u8>)>,
+        payload: Option<&[u8]>,
+    ) -> PyResult<Object> {
+        let given = Given::new(options);
+        let opts = given.opts();
+        match self.0.request(at(now), Code(method), opts.iter().copied(), payload.unwrap_or(&[])) {
+            Step::Answer(a) => answer(py, &a),
+            Step::Forward(forward) => Ok(Py::new(py, ProxyForward(forward))?.into_any()),
+        }
+    }
+
+    /// The response to what was passed on, its body whole: what to answer the client.
+    #[pyo3(signature = (now, forward, code, options, payload=None))]
+    fn response(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        forward: &ProxyForward,
+        code: u8,
+        options: Vec<(u16, Vec<u8>)>,
+        payload: Option<&[u8]>,
+    ) -> PyResult<Object> {
+        let given = Given::new(options);
+        let body = payload.unwrap_or(&[]).to_vec().into();
+        let a = self.0.response(at(now), &forward.0, Code(code), given.opts().into_iter(), body);
+        answer(py, &a)
+    }
+
+    /// What to answer a client where what was passed on failed for this reason, or could not be asked.
+    #[staticmethod]
+    #[pyo3(signature = (reason=None))]
+    fn failed(py: Python<'_>, reason: Option<&str>) -> PyResult<Object> {
+        let timeout = reason == Some(Failure::Timeout.name());
+        answer(py, &proxy::Proxy::failed(timeout.then_some(Failure::Timeout)))
+    }
+
+    /// How many requests came, and how many of them were answered from the cache.
+    #[getter]
+    fn counts(&self) -> (u64, u64) {
+        self.0.counts()
+    }
+
+    /// How many responses are kept, and of how many bytes.
+    #[getter]
+    fn kept(&self) -> (usize, usize) {
+        self.0.kept()
     }
 }
 

@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use crate::broker::Broker;
     #[pymodule_export]
-    use crate::coap::{Endpoint, RequestId, condition, decode_message, encode_message};
+    use crate::coap::{Endpoint, Proxy, ProxyForward, RequestId, condition, decode_message, encode_message};
     #[pymodule_export]
     use crate::errors::error_table;
     #[pymodule_export]

@@ -212,3 +212,72 @@ def test_a_group_is_asked_once_and_each_member_answers() -> None:
     assert client.poll_output(93_000_000) == coap.Failed(exchange, "Timeout")
     with pytest.raises(waft.Misuse):
         client.request(0, 9, coap.Code.GET, "/light", group=True)
+
+
+class Forwarding:
+    """A client, a proxy and a server: peers 1, 2 and 3, without a network."""
+
+    def __init__(self) -> None:
+        self.client, self.middle, self.server = coap.Endpoint(seed=1), coap.Endpoint(seed=2, proxy=True), coap.Endpoint(seed=3)
+        self.rules = coap.Proxy()
+        self.told: list[coap.Event] = []
+        self.waiting: dict[int, tuple[coap.Request, coap.ProxyForward, list[coap.Response]]] = {}
+        self.served = 0
+
+    def react(self, now: int, who: coap.Endpoint, event: coap.Event) -> None:
+        if who is self.client:
+            self.told.append(event)
+        elif who is self.server and isinstance(event, coap.Request):
+            self.served += 1
+            who.respond(now, event.id, coap.Code.CONTENT, event.path.encode() * 500, options=[(4, b"v1"), (14, b"\x0a")])
+        elif isinstance(event, coap.Request):
+            step = self.rules.request(now, event.code, event.options, event.payload)
+            if isinstance(step, coap.ProxyAnswer):
+                who.respond(now, event.id, step.code, step.body, options=step.options)
+                return
+            _, _, target = coap.split_uri(step.uri)
+            exchange = who.request(now, 3, step.method, target, event.payload, options=step.options)
+            self.waiting[exchange] = (event, step, [])
+        elif isinstance(event, coap.Response):
+            request, forward, blocks = self.waiting[event.exchange]
+            blocks.append(event)
+            if event.last:
+                body = b"".join(block.payload for block in blocks)
+                answer = self.rules.response(now, forward, event.code, blocks[0].options, body)
+                who.respond(now, request.id, answer.code, answer.body, options=answer.options)
+
+    def run(self, now: int) -> None:
+        ends = {1: self.client, 2: self.middle, 3: self.server}
+        busy = True
+        while busy:
+            busy = False
+            for number, end in ends.items():
+                while not isinstance(output := end.poll_output(now), waft.Timeout):
+                    busy = True
+                    if isinstance(output, waft.Transmit):
+                        event = ends[output.peer].handle_input(now, number, output.data).event
+                        if event is not None:
+                            self.react(now, ends[output.peer], event)
+
+    def get(self, now: int, uri: bytes, options: list[coap.Option] | None = None) -> list[coap.Response]:
+        self.told.clear()
+        self.client.request(now, 2, coap.Code.GET, "/", options=[*(options or []), (35, uri)])
+        self.run(now)
+        return [event for event in self.told if isinstance(event, coap.Response)]
+
+
+def test_a_proxy_passes_on_and_keeps_what_it_got() -> None:
+    net = Forwarding()
+    blocks = net.get(0, b"coap://server/f")
+    assert b"".join(block.payload for block in blocks) == b"/f" * 500
+    # Each block of the client's was had from the cache, but the first.
+    fetched, hits = net.served, net.rules.counts[1]
+    again = net.get(4_000_000, b"coap://SERVER:5683/f")
+    assert b"".join(block.payload for block in again) == b"/f" * 500 and net.served == fetched
+    assert net.rules.counts[1] > hits and (14, b"\x06") in again[0].options
+    (valid,) = net.get(4_000_000, b"coap://server/f", [(4, b"v1")])
+    assert valid.code == coap.Code.VALID
+    (refused,) = net.get(0, b"http://server/f")
+    assert refused.code == coap.Code.PROXYING_NOT_SUPPORTED
+    assert coap.Proxy.failed("Timeout").code == coap.Code.GATEWAY_TIMEOUT
+    assert coap.Proxy.failed().code == coap.Code.BAD_GATEWAY

@@ -177,7 +177,7 @@ impl waft_coap_options_t {
 
     /// # Safety
     /// The bytes are as [`waft_bytes_t`] has to be.
-    unsafe fn lent<'b>(self) -> Result<Options<'b>, Fail> {
+    pub(crate) unsafe fn lent<'b>(self) -> Result<Options<'b>, Fail> {
         // SAFETY: the caller's.
         Ok(Options::from_parts(unsafe { self.bytes.lent() }?, self.number))
     }

@@ -25,6 +25,8 @@ __all__ = [
     "Journal",
     "Payload",
     "PayloadWanted",
+    "Proxy",
+    "ProxyForward",
     "Publish",
     "Refused",
     "RequestId",
@@ -477,6 +479,36 @@ class Endpoint:
     def handle_timeout(self, now: int) -> None: ...
     def poll_output(self, now: int, max: int = 65536) -> Transmit | _coap.Event | BufferTooSmall | Timeout: ...
     def next_timeout(self) -> int | None: ...
+
+@final
+class ProxyForward:
+    @property
+    def uri(self) -> str: ...
+    @property
+    def method(self) -> _coap.Code: ...
+    @property
+    def options(self) -> list[tuple[int, bytes]]: ...
+
+@final
+class Proxy:
+    def __new__(cls, *, max_entries: int = 256, max_bytes: int = 8_388_608, hop_limit: int = 16) -> Proxy: ...
+    def request(
+        self, now: int, method: int, options: list[tuple[int, bytes]], payload: bytes | None = None
+    ) -> _coap.ProxyAnswer | ProxyForward: ...
+    def response(
+        self,
+        now: int,
+        forward: ProxyForward,
+        code: int,
+        options: list[tuple[int, bytes]],
+        payload: bytes | None = None,
+    ) -> _coap.ProxyAnswer: ...
+    @staticmethod
+    def failed(reason: str | None = None) -> _coap.ProxyAnswer: ...
+    @property
+    def counts(self) -> tuple[int, int]: ...
+    @property
+    def kept(self) -> tuple[int, int]: ...
 
 @final
 class Gateway:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from ._native import Endpoint, RequestId, condition, encode_message, read_links, write_links
+from ._native import Endpoint, Proxy, ProxyForward, RequestId, condition, encode_message, read_links, write_links
 from ._native import decode_message as decode
 
 __all__ = [
@@ -21,6 +21,9 @@ __all__ = [
     "ObserverGone",
     "Option",
     "Pong",
+    "Proxy",
+    "ProxyAnswer",
+    "ProxyForward",
     "Request",
     "RequestId",
     "Response",
@@ -204,6 +207,15 @@ class GroupResponse:
     code: Code
     options: list[Option]
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAnswer:
+    """What a proxy's client is to be answered."""
+
+    code: Code
+    options: list[Option]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
