@@ -92,7 +92,7 @@ impl<'a> Slots<'a> {
         self.places.get_mut(index)
     }
 
-    /// Puts one behind all others; its packet, if it has one, stands in [`Slots::room`] already. Whether there was a place.
+    /// Puts one behind all others; its packet, if it has one, begins where those kept end. Whether there was a place.
     pub(super) fn push(&mut self, slot: InFlight) -> bool {
         if self.free() == 0 {
             return false;
