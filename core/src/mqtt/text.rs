@@ -229,6 +229,14 @@ mod tests {
         }
 
         #[test]
+        fn wildcards_that_are_misplaced_are_not_seen_to_fit(
+            levels in prop::collection::vec(prop::sample::select(std::vec!["+", "+", "#", "level", "le", "", "l+", "+l", "#l", "++"]), 1..9),
+        ) {
+            let filter = levels.join("/");
+            prop_assert!(!is_filter(filter.as_bytes()) || topic::bytewise_filter(&filter));
+        }
+
+        #[test]
         fn usual_names_and_filters_are_quickly_seen(
             levels in prop::collection::vec("[a-zA-Z0-9_.:-]{0,20}", 1..9),
             wild in prop::collection::vec(any::<bool>(), 9),
