@@ -119,12 +119,14 @@ impl<'a, 'f> Parameters<'a, 'f> {
         self.get(10, Reader::int).map(Severity::from_priority)
     }
 
-    pub(super) fn version(&self) -> Option<VersionMatch> {
-        self.get(11, version)
+    /// As it is encoded; empty where there is none.
+    pub(super) fn version(&self) -> &'a [u8] {
+        self.values.get(11).copied().unwrap_or_default()
     }
 
-    pub(super) fn wait(&self) -> Option<(Wait, bool)> {
-        self.get(12, Wait::read)
+    /// Likewise.
+    pub(super) fn wait(&self) -> &'a [u8] {
+        self.values.get(12).copied().unwrap_or_default()
     }
 
     pub(super) fn private(&self) -> Private<'a> {
@@ -151,7 +153,8 @@ fn uri<'a>(reader: &mut Reader<'a, '_>) -> &'a str {
     uri
 }
 
-fn version(reader: &mut Reader<'_, '_>) -> VersionMatch {
+/// Reads suit-parameter-version.
+pub(super) fn version(reader: &mut Reader<'_, '_>) -> VersionMatch {
     let mut inner = reader.nested();
     let version = VersionMatch::read(&mut inner);
     inner.end();

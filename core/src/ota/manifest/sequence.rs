@@ -10,8 +10,8 @@
 //! is noted too ([`Requires`]); it can therefore not be a condition of an alternative, and is refused there.
 
 use super::envelope::Layout;
-use super::parameters::{Parameters, Private, component_index};
-use super::{Component, DEPTH, Requires, VersionMatch, Visit, Wait};
+use super::parameters::{Parameters, Private, component_index, version};
+use super::{Component, DEPTH, Requires, Visit, Wait};
 use crate::ota::cbor::{Fault, Reader};
 use crate::ota::policy::Severity;
 use crate::ota::refusal::Refusal;
@@ -139,6 +139,9 @@ pub(super) struct Processor<'a, 'f> {
     pub(super) vendor: Option<&'a [u8; 16]>,
     pub(super) class: Option<&'a [u8; 16]>,
     pub(super) requires: Requires,
+    /// Of that, what is kept as it is encoded: versions, and what to wait for. Empty where there is none.
+    versions: [&'a [u8]; 2],
+    wait: &'a [u8],
 }
 
 impl<'a, 'f> Processor<'a, 'f> {
@@ -158,7 +161,23 @@ impl<'a, 'f> Processor<'a, 'f> {
             vendor: None,
             class: None,
             requires: Requires::default(),
+            versions: [&[]; 2],
+            wait: &[],
         }
+    }
+
+    /// What the device has to decide.
+    pub(super) fn requires(&self) -> Requires {
+        let mut requires = self.requires;
+        for (place, encoded) in requires.version.iter_mut().zip(self.versions) {
+            *place = (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, self.fault)));
+        }
+        if !self.wait.is_empty() {
+            let (wait, authorization) = Wait::read(&mut Reader::new(self.wait, self.fault));
+            requires.wait = Some(wait);
+            requires.authorization |= authorization;
+        }
+        requires
     }
 
     /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
@@ -342,12 +361,12 @@ impl<'a, 'f> Processor<'a, 'f> {
                 None => return false,
             },
             28 => match parameters.version() {
-                Some(version) => self.version_match(version),
-                None => return false,
+                [] => return false,
+                version => self.version_match(version),
             },
             _ => match parameters.wait() {
-                Some(wait) => self.wait(wait, section),
-                None => return false,
+                [] => return false,
+                wait => self.wait(wait, section),
             },
         }
         true
@@ -369,23 +388,19 @@ impl<'a, 'f> Processor<'a, 'f> {
     }
 
     /// Notes what version has to be installed: of the firmware, and twice at most.
-    fn version_match(&mut self, wanted: VersionMatch) {
-        let known = &mut self.requires.version;
-        if known.contains(&Some(wanted)) {
-            return;
-        }
-        match known.iter_mut().find(|place| place.is_none()) {
-            Some(free) if self.role == Some(Component::Image(0)) => *free = Some(wanted),
+    fn version_match(&mut self, wanted: &'a [u8]) {
+        // Once for each sequence that comes after the shared one.
+        match self.versions.iter_mut().find(|place| place.is_empty() || **place == wanted) {
+            Some(place) if !place.is_empty() || self.role == Some(Component::Image(0)) => *place = wanted,
             _ => self.fault.set(Refusal::Condition),
         }
     }
 
     /// Notes what has to be waited for (draft-ietf-suit-update-management §5.6), before the first fetch.
-    fn wait(&mut self, (wait, authorization): (Wait, bool), section: Section) {
+    fn wait(&mut self, wanted: &'a [u8], section: Section) {
         self.fault.unless(section.installs(), Refusal::Command);
-        self.requires.authorization |= authorization;
-        let known = self.requires.wait.get_or_insert(wait);
-        self.fault.unless(*known == wait, Refusal::Condition);
+        self.fault.unless(self.wait.is_empty() || self.wait == wanted, Refusal::Condition);
+        self.wait = wanted;
     }
 
     /// Carries out a directive that is about the component (§8.4.10).

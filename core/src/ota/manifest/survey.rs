@@ -74,7 +74,8 @@ pub(super) fn parse<'a>(
     fault.unless(unchecked & !survey.processor.sources == 0, Refusal::ImageMatch);
     fault.unless(lists == 0, Refusal::ChunkList);
     fault.unless(survey.used == bit(layout.payload_count).wrapping_sub(1), Refusal::Payload);
-    let Processor { vendor, class, requires, .. } = survey.processor;
+    let Processor { vendor, class, .. } = survey.processor;
+    let requires = survey.processor.requires();
     fault.unless(vendor.is_some() && class.is_some(), Refusal::IdentityCheck);
     fault.check()?;
     let Envelope { digest, key_id, sequence, reference_uri, version, .. } = layout.envelope;
