@@ -71,6 +71,10 @@ PEERS = {
     "coap.encode_get.ir": {"microcoap": 339},
     "coap.encode_content_1k.ir": {"microcoap": 382},
     "size.coap_codec.bytes": {"microcoap": 852},
+    "coap.fetch_128k_rtt50_loss0.s": {"libcoap Q-Block": 0.72, "libcoap Block2": 6.5},
+    "coap.fetch_128k_rtt50_loss1.s": {"Californium CoCoA": 8.2, "libcoap Q-Block": 6},
+    "coap.fetch_128k_rtt50_loss5.s": {"Californium CoCoA": 16},
+    "coap.fetch_128k_rtt50_loss10.s": {"Californium CoCoA": 37},
     "size.coap_endpoint.bytes": {
         "nanocoap with sock, no deduplication, no observing": 7800, "Anjay Lite": 14500,
     },
@@ -187,6 +191,10 @@ def measure() -> dict[str, dict]:
             "of mosquitto's messages per second", "make figures",
             {"amqtt": round(rates["amqtt"] / rates["mosquitto"], 2)})  # fmt: skip
 
+    fetch = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "fetch", cwd=ROOT)
+    for name, value in json.loads(fetch).items():
+        unit = {"s": "s, median of 100 seeds", "exact": "of 400 byte-exact"}.get(name.rsplit(".", 1)[1], "of the link's bound")
+        add(name, value, unit, "cargo run --release -p waft-sim --example fetch")
     wire = run("cargo", "run", "-q", "--release", "-p", "waft-sim", "--example", "wire", cwd=ROOT)
     for name, ratio in json.loads(wire).items():
         add(name, ratio, "bytes on the wire per byte of image", "cargo run --release -p waft-sim --example wire")

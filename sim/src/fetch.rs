@@ -63,7 +63,9 @@ impl Fetch {
         }
     }
 
-    fn is(&self, file: &[u8]) -> bool {
+    /// Whether it is this one, whole.
+    #[must_use]
+    pub fn is(&self, file: &[u8]) -> bool {
         self.bytes.len() == file.len() && self.bytes.iter().zip(file).all(|(a, b)| *a == Some(*b))
     }
 }

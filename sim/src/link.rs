@@ -21,6 +21,8 @@ pub struct Link {
     pub corrupt: f64,
     /// Bits per second, streams and datagrams together; 0 is no limit.
     pub rate: u64,
+    /// Bytes that wait for `rate` at most: a datagram that finds more before it is lost. 0 is no limit.
+    pub queue: usize,
     /// The longest datagram in bytes; longer ones are lost. Streams are cut into segments of at most so many.
     pub mtu: usize,
 }
@@ -35,6 +37,7 @@ impl Default for Link {
             reorder: 0.0,
             corrupt: 0.0,
             rate: 0,
+            queue: 0,
             mtu: 1472,
         }
     }
@@ -96,6 +99,10 @@ impl Path {
 
     /// When a datagram arrives: never, once or twice. May change it.
     pub(crate) fn datagram(&mut self, now: Instant, rng: &mut Rng, bytes: &mut [u8]) -> Vec<Instant> {
+        let waits = self.busy.since(now).as_micros().saturating_mul(self.link.rate) / 8_000_000;
+        if self.link.queue != 0 && waits > self.link.queue as u64 {
+            return Vec::new();
+        }
         let leaves = self.leaves(now, bytes.len() + UDP_OVERHEAD);
         if bytes.len() > self.link.mtu || happens(rng, self.link.loss) {
             return Vec::new();

@@ -16,6 +16,8 @@ pub struct Network {
     rng: Rng,
     nodes: Vec<Place>,
     paths: BTreeMap<(NodeId, NodeId), Path>,
+    /// Paths that are the same as another.
+    shared: BTreeMap<(NodeId, NodeId), (NodeId, NodeId)>,
     default_link: Link,
     streams: BTreeMap<Peer, Stream>,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -88,6 +90,7 @@ impl Network {
             rng: Rng::new(seed),
             nodes: Vec::new(),
             paths: BTreeMap::new(),
+            shared: BTreeMap::new(),
             default_link: link,
             streams: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -259,7 +262,13 @@ impl Network {
 
     fn path(&mut self, from: NodeId, to: NodeId) -> &mut Path {
         let link = self.default_link;
-        self.paths.entry((from, to)).or_insert_with(|| Path::new(link))
+        let key = self.shared.get(&(from, to)).copied().unwrap_or((from, to));
+        self.paths.entry(key).or_insert_with(|| Path::new(link))
+    }
+
+    /// Lets datagrams of the path from `a` to `b` and of that from `c` to `d` go over one line, in one queue.
+    pub fn share(&mut self, (a, b): (NodeId, NodeId), (c, d): (NodeId, NodeId)) {
+        self.shared.insert((c, d), (a, b));
     }
 
     fn schedule(&mut self, at: Instant, to: NodeId, what: What) {
@@ -346,7 +355,8 @@ impl Network {
 
     fn send_datagram(&mut self, from: NodeId, to: NodeId, mut bytes: Vec<u8>) {
         let link = self.default_link;
-        let path = self.paths.entry((from, to)).or_insert_with(|| Path::new(link));
+        let key = self.shared.get(&(from, to)).copied().unwrap_or((from, to));
+        let path = self.paths.entry(key).or_insert_with(|| Path::new(link));
         for at in path.datagram(self.now, &mut self.rng, &mut bytes) {
             self.schedule(at, to, What::Bytes(from.peer(), bytes.clone()));
         }

@@ -12,15 +12,15 @@
 //! requests for blocks go.
 //!
 //! - **Round trips** are measured on messages sent once (Karn: of a repeated one nobody knows which copy was answered).
-//!   The shortest of the last 30 seconds stands for the path without queues.
+//!   The shortest of the last 30 seconds stands for the path without queues, which then gets a moment to empty its queue.
 //! - **Lost** is what was sent before something that has been answered, and has had a round trip and a quarter (RACK, RFC 8985
 //!   §6.2); or all, where nothing has been heard for a time-out (RFC 6298: the mean and four deviations, the deviation at least a
 //!   sixteenth). The time-out doubles only where silence follows silence: what is lost at random is asked for again at once.
 //! - **The queue** is estimated as Vegas does: window × (round trip − shortest) ÷ round trip is how many of our blocks wait
 //!   in the path. Delays under 4 ms are none.
-//! - **Growth**: from 6 blocks (6 KiB; RFC 6928 allows ten segments) by one for each answer until two wait in
-//!   the queue, then by one a round trip below two, and back by one above three. So a slow link is full, and whoever shares it
-//!   waits for three blocks of ours, not for the whole window.
+//! - **Growth**: from 6 blocks (6 KiB; RFC 6928 allows ten segments) by one for each answer until one waits in the queue, then by
+//!   one a round trip below one, and back above two, the more the longer the queue. So a slow link is full, and whoever shares it
+//!   waits for two blocks of ours, not for the whole window.
 //! - **Loss with a queue** of more than five is congestion: the window shrinks by three tenths, once a round trip. **Loss without** is the
 //!   radio's: it takes back what two answers gave, so that up to a third may be lost before the window shrinks.
 //! - **Silence** leaves two blocks, then one: a dead path is asked ever more rarely.
@@ -174,12 +174,14 @@ impl Cocoa {
 
 /// A block, in the window's fixed point.
 const BLOCK: u16 = 16;
+/// What a window keeps after a loss, or where it lets its queue run empty.
+const LEAST: u16 = 2 * BLOCK;
 /// The first window.
 const FIRST: u16 = 6 * BLOCK;
 /// A queue in which one more block does no harm.
-const SHORT: u16 = 2 * BLOCK;
+const SHORT: u16 = BLOCK;
 /// A queue that is long enough.
-const LONG: u16 = 3 * BLOCK;
+const LONG: u16 = 2 * BLOCK;
 /// A queue in which a loss is its overflow.
 const FULL: u16 = 5 * BLOCK;
 
@@ -271,7 +273,7 @@ impl Window {
     /// Nothing is sent for a while, and then carefully.
     pub(super) fn pause(&mut self, until: Instant) {
         self.next = self.next.max(until);
-        self.threshold = SHORT;
+        self.threshold = LEAST;
         self.window = BLOCK;
     }
 
@@ -291,20 +293,20 @@ impl Window {
             self.took = rtt;
         }
         if tries != 1 {
-            return self.grow(filled);
+            return self.grow(filled && sent >= self.cut);
         }
         self.rtt.sample(rtt);
         if self.floor == 0 || rtt < self.floor {
             self.floor = rtt;
         }
         if ticks(now.since(self.since)) > 30 * SECOND {
-            // Half a window empties the queue for a moment, in which the path shows its length anew.
-            self.since = now;
+            // Two blocks empty the queue for a moment, in which the path shows its length anew.
+            (self.since, self.cut) = (now, now);
             self.floor = rtt;
-            self.threshold = self.window;
-            self.set(self.window >> 1);
+            self.threshold = self.window.min(self.threshold);
+            self.window = self.window.min(LEAST);
         }
-        self.grow(filled);
+        self.grow(filled && sent >= self.cut);
     }
 
     fn grow(&mut self, filled: bool) {
@@ -313,7 +315,7 @@ impl Window {
         if starting && queue > SHORT {
             self.threshold = self.window;
         } else if queue > LONG {
-            self.set(self.window.saturating_sub(self.share()));
+            self.set(self.window.saturating_sub(self.share().saturating_mul(queue >> 5)).max(LEAST));
         } else if filled && queue < SHORT {
             self.set(self.window.saturating_add(if starting { BLOCK } else { self.share() }));
         }
@@ -323,11 +325,11 @@ impl Window {
     pub(super) fn lost(&mut self, now: Instant, sent: Instant) {
         if self.queue() <= FULL {
             let twice = if self.window < self.threshold { BLOCK } else { self.share() }.saturating_mul(2);
-            self.set(self.window.saturating_sub(twice).max(SHORT));
+            self.set(self.window.saturating_sub(twice).max(LEAST));
         } else if self.cut < sent {
             self.cut = now;
             let tenth = self.window.checked_div(10).unwrap_or(0);
-            self.set(self.window.saturating_sub(tenth.saturating_mul(3)).max(SHORT));
+            self.set(self.window.saturating_sub(tenth.saturating_mul(3)).max(LEAST));
             self.threshold = self.window;
         }
     }
@@ -338,9 +340,9 @@ impl Window {
         self.cut = now;
         self.threshold = match self.silences {
             1 => self.window,
-            _ => (self.threshold >> 1).max(SHORT),
+            _ => (self.threshold >> 1).max(LEAST),
         };
-        self.window = self.window.min(if self.silences == 1 { SHORT } else { BLOCK });
+        self.window = self.window.min(if self.silences == 1 { LEAST } else { BLOCK });
     }
 
     /// Time-outs in a row without an answer.

@@ -265,8 +265,12 @@ impl<'a> Endpoint<'a> {
         let mid = self.mid;
         let Some(place) = self.flights.iter_mut().find(|f| f.owner == Owner::Nobody) else { return false };
         // [RFC7252-4.4-2] [RFC7252-8.1-3]
-        *place = Flight { owner, mid, ..flight };
-        self.mid = mid.wrapping_add(1);
+        let flight = Flight { owner, mid, ..flight };
+        *place = flight;
+        // One of a window takes its ID when it goes.
+        if self.window_of(&flight).is_none() {
+            self.mid = mid.wrapping_add(1);
+        }
         true
     }
 

@@ -527,5 +527,9 @@ fn a_body_of_more_blocks_than_there_are_message_ids_goes_on_by_non_and_uses_none
     }
     assert!(types[0] > 40_000 && types[1] > 0, "{types:?}");
     let (end, first) = (bench.asked[49_000].0, bench.asked[0].0);
-    assert!(end.since(first) < Duration::from_secs(40), "three quarters of the IDs as fast as the window goes");
+    assert!(
+        end.since(first) < Duration::from_secs(40),
+        "{:?}, three quarters of the IDs as fast as the window goes",
+        end.since(first)
+    );
 }
