@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Where the next `size` bytes go, if there is room for them. They count as written.
-    #[cfg(target_pointer_width = "64")]
+    #[cfg(all(target_pointer_width = "64", feature = "mqtt"))]
     #[inline]
     pub(crate) fn place(&mut self, size: usize) -> Option<&mut [u8]> {
         let place = self.buf.get_mut(self.len..)?.get_mut(..size)?;
