@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -73,7 +74,8 @@ class Wire:
     def __init__(self, port: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.connect(("127.0.0.1", port))
-        self.mid = port
+        # A socket of a test before may have had the same port: its messages are remembered (RFC 7252 §4.5).
+        self.mid = secrets.randbelow(1 << 16)
         self.tokens = 0
 
     def __enter__(self) -> Wire:
