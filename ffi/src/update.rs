@@ -17,10 +17,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_UPDATE_WORDS: usize = 128;
+pub const WAFT_UPDATE_WORDS: usize = 160;
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_UPDATE_WORDS: usize = 136;
+pub const WAFT_UPDATE_WORDS: usize = 176;
 
 /// A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
 /// waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
@@ -69,6 +69,9 @@ pub struct waft_update_config_t {
     pub attempts: u8,
     /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
     pub running: u8,
+    /// 1: keys can be replaced, by a release that brings a table of them; WAFT_AREA_KEYS is there for it, and buffers for records are 192
+    /// bytes. (0)
+    pub rotation: u8,
 }
 
 impl waft_update_config_t {
@@ -86,6 +89,7 @@ impl waft_update_config_t {
         trial: 600_000,
         attempts: 3,
         running: 0,
+        rotation: 0,
     };
 
     /// # Safety
@@ -97,7 +101,8 @@ impl waft_update_config_t {
         let config = Config::new(self.vendor, self.class_id, keys, self.running, sizes);
         let ahead = if self.ahead == 0 { config.ahead } else { self.ahead };
         let trial = millis(self.trial);
-        Ok(Config { load: self.load, ahead, block: self.block, attempts: self.attempts, trial, ..config })
+        let rotation = self.rotation != 0;
+        Ok(Config { load: self.load, ahead, block: self.block, attempts: self.attempts, rotation, trial, ..config })
     }
 }
 
@@ -107,6 +112,8 @@ pub const WAFT_AREA_SLOT0: u8 = 0;
 pub const WAFT_AREA_SLOT1: u8 = 1;
 /// The journal: two erase blocks, one behind the other.
 pub const WAFT_AREA_JOURNAL: u8 = 2;
+/// Two erase blocks, one behind the other, for key tables: where the configuration says `rotation`.
+pub const WAFT_AREA_KEYS: u8 = 3;
 
 /// Nothing to do.
 pub const WAFT_STATE_IDLE: u8 = 0;
@@ -228,6 +235,7 @@ impl waft_update_event_t {
 const fn area_of(area: Area) -> u8 {
     match area {
         Area::Journal => WAFT_AREA_JOURNAL,
+        Area::Keys => WAFT_AREA_KEYS,
         Area::Slot(slot) => slot,
     }
 }
@@ -257,6 +265,15 @@ pub struct waft_update_status_t {
     pub state: u8,
     /// The slot of the confirmed image.
     pub active_slot: u8,
+    /// The epoch of the key table in use; 0: the factory's.
+    pub epoch: u32,
+    /// While fetching: the first byte of the payload that is missing, how many bytes are from there on, and how many the
+    /// payload has, which is the image or the list of its chunk digests.
+    pub missing: u32,
+    /// See `missing`.
+    pub missing_len: u32,
+    /// See `missing`.
+    pub payload_size: u32,
 }
 
 impl waft_update_status_t {
@@ -271,6 +288,10 @@ impl waft_update_status_t {
             reason: reason(update.reason()),
             state: update.state() as u8,
             active_slot: update.active_slot(),
+            epoch: update.epoch(),
+            missing: update.missing(0).map_or(0, |(offset, _)| offset),
+            missing_len: update.missing(0).map_or(0, |(_, len)| len),
+            payload_size: update.wanted().map_or(0, |wanted| wanted.size),
         }
     }
 }
@@ -430,6 +451,44 @@ pub unsafe extern "C" fn waft_update_confirm(handle: *mut waft_update_t, now: u6
 pub unsafe extern "C" fn waft_update_reject(handle: *mut waft_update_t, now: u64) -> i32 {
     // SAFETY: C lends the handle.
     unsafe { command(handle, now, Update::reject) }
+}
+
+/// The first missing bytes of the payload that is being fetched, at or behind `from`: 0 in `*len` where there are none. Blocks of
+/// `block` bytes may be given in any order; which of them are missing is found by asking from the end of one gap for the
+/// next.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_missing(
+    handle: *const waft_update_t,
+    from: u32,
+    offset: *mut u32,
+    len: *mut u32,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle and the places of the results.
+        unsafe {
+            let update = machine_ref(handle)?;
+            let (at, count) = (Out::new(offset)?, Out::new(len)?);
+            let (offset, len) = update.missing(from).unwrap_or((0, 0));
+            at.set(offset);
+            count.set(len);
+        }
+        Ok(())
+    })())
+}
+
+/// Where the payload that is being fetched can be had: the list of chunk digests, or the image. The text lies in the handle's
+/// memory and stays until the next command. WAFT_ERROR_WRONG_STATE: nothing is being fetched.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_payload(handle: *const waft_update_t, uri: *mut waft_bytes_t) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle and the place of the result.
+        unsafe {
+            let update = machine_ref(handle)?;
+            let out = Out::new(uri)?;
+            out.set(waft_bytes_t::of(update.payload().ok_or(Misuse::WrongState)?.uri.as_bytes()));
+        }
+        Ok(())
+    })())
 }
 
 /// Where the update stands.

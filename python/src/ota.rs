@@ -101,6 +101,7 @@ fn area(py: Python<'_>, area: Area) -> PyResult<Object> {
     let number: u8 = match area {
         Area::Slot(n) => n,
         Area::Journal => 2,
+        Area::Keys => 3,
     };
     make!(py, "waft.ota", "Area", (number,))
 }
@@ -164,7 +165,7 @@ pub(crate) struct Update {
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, attempts=3, trial=600_000_000, manifest_room=4096))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         vendor: &[u8],
@@ -175,12 +176,18 @@ impl Update {
         erase_size: u32,
         write_size: u32,
         block: u32,
+        ahead: u32,
+        rotation: bool,
         attempts: u8,
         trial: u64,
         manifest_room: usize,
     ) -> PyResult<Self> {
         let mut config = update_config(vendor, class_id, &keys, running, [slot_size, erase_size, write_size], trial)?;
         config.block = block;
+        if ahead != 0 {
+            config.ahead = ahead;
+        }
+        config.rotation = rotation;
         config.attempts = attempts;
         Ok(Self { machine: update::Update::new(config, Storage::owned(manifest_room)), scratch: Scratch::default() })
     }
@@ -281,6 +288,24 @@ impl Update {
     #[getter]
     fn wanted(&self, py: Python<'_>) -> PyResult<Option<Object>> {
         self.machine.wanted().map(|w| make!(py, "waft.ota", "Wanted", (w.offset, w.end, w.size))).transpose()
+    }
+
+    /// The first missing bytes of the payload at or behind `start`: (offset, length), or None.
+    #[pyo3(signature = (start=0))]
+    fn missing(&self, start: u32) -> Option<(u32, u32)> {
+        self.machine.missing(start)
+    }
+
+    /// Where the payload that is being fetched can be had: the list of chunk digests, or the image.
+    #[getter]
+    fn payload_uri(&self) -> Option<String> {
+        self.machine.payload().map(|payload| payload.uri.to_owned())
+    }
+
+    /// The epoch of the key table in use; 0: the factory's.
+    #[getter]
+    fn epoch(&self) -> u32 {
+        self.machine.epoch()
     }
 
     /// Bytes stored without a gap, and the size of the image.

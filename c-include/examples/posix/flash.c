@@ -18,7 +18,7 @@ int flash_open(const char *path, uint32_t slot_size) {
     /* New flash is erased flash. */
     uint8_t blank[ERASE];
     memset(blank, 0xff, sizeof blank);
-    const off_t size = 2 * (off_t)ERASE + 2 * (off_t)slot;
+    const off_t size = 4 * (off_t)ERASE + 2 * (off_t)slot;
     for (off_t at = status.st_size; at < size;) {
         size_t len = size - at < (off_t)sizeof blank ? (size_t)(size - at) : sizeof blank;
         if (pwrite(file, blank, len, at) != (ssize_t)len) {
@@ -30,7 +30,9 @@ int flash_open(const char *path, uint32_t slot_size) {
 }
 
 static off_t place(uint8_t area, uint32_t offset) {
-    return (area == WAFT_AREA_JOURNAL ? 0 : 2 * (off_t)ERASE + area * (off_t)slot) + (off_t)offset;
+    // The journal, both slots, the key tables.
+    const off_t slots = area == WAFT_AREA_KEYS ? 2 : area;
+    return (area == WAFT_AREA_JOURNAL ? 0 : 2 * (off_t)ERASE + slots * (off_t)slot) + (off_t)offset;
 }
 
 int flash_read(uint8_t area, uint32_t offset, void *bytes, size_t len) {

@@ -1,4 +1,4 @@
-//! A file that behaves like NOR flash: two journal pages, then two image slots.
+//! A file that behaves like NOR flash: two journal pages, two image slots, two pages of key tables.
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,7 +21,7 @@ impl Flash {
     /// Opens the file at `path`; a new one is erased flash.
     pub fn open(path: &Path, slot: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let size = u64::from(ERASE) * 2 + u64::from(slot) * 2;
+        let size = u64::from(ERASE) * 4 + u64::from(slot) * 2;
         let mut at = file.metadata()?.len();
         while at < size {
             let n = (size - at).min(u64::from(ERASE));
@@ -35,6 +35,7 @@ impl Flash {
         match area {
             Area::Journal => 0,
             Area::Slot(n) => u64::from(ERASE) * 2 + u64::from(self.slot) * u64::from(n),
+            Area::Keys => u64::from(ERASE) * 2 + u64::from(self.slot) * 2,
         }
     }
 

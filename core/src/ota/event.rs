@@ -9,6 +9,8 @@ pub enum Area {
     Journal,
     /// An image slot: 0 or 1.
     Slot(u8),
+    /// Two erase blocks, one behind the other, for key tables: see [`Config::rotation`](super::update::Config::rotation).
+    Keys,
 }
 
 /// What the update machine asks and tells.
@@ -23,7 +25,7 @@ pub enum Event<'e> {
         area: Area,
         /// From there on.
         offset: u32,
-        /// Bytes: at most `Config::load`, or 128.
+        /// Bytes: at most `Config::load`, or 128, or 192 of `Area::Keys`.
         len: u32,
     },
     /// Erase one erase block: `offset` and `len` are its own.
@@ -35,7 +37,7 @@ pub enum Event<'e> {
         /// Its size.
         len: u32,
     },
-    /// Write image bytes to a slot. The place was erased before and not written since. `offset` is a multiple of
+    /// Write image bytes to a slot, or a key table. The place was erased before and not written since. `offset` is a multiple of
     /// the program unit, and so is the length, but for the last bytes of the image: the host fills up their unit
     /// with whatever it likes.
     Store {
@@ -43,7 +45,7 @@ pub enum Event<'e> {
         area: Area,
         /// From there on.
         offset: u32,
-        /// What: a part of what was given to `data`.
+        /// What: a part of what was given to `data`, or 192 bytes of a key table.
         bytes: &'e [u8],
     },
     /// Write a record of 128 bytes to the journal, at an offset that is a multiple of 128. The place was erased before

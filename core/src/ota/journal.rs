@@ -26,8 +26,8 @@ pub const LEN: usize = 128;
 /// [`LEN`] as an offset.
 pub const STEP: u32 = 128;
 
-/// The first byte of every record: format 1.
-const FORMAT: u8 = 0xA1;
+/// The first byte of every record: format 2.
+const FORMAT: u8 = 0xA2;
 
 /// Bytes before the CRC.
 const BODY: usize = 124;
@@ -92,8 +92,10 @@ pub struct Record {
     pub digest: [u8; 32],
     /// SHA-256 midstate, or the image's digest: see [`Kind`].
     pub hash: Midstate,
-    /// SHA-256 of the manifest of the confirmed image; zeros where none was ever confirmed.
-    pub confirmed: [u8; 32],
+    /// The first bytes of the SHA-256 of the manifest that was confirmed last; zeros where none ever was.
+    pub confirmed: [u8; 28],
+    /// The latest time that was ever believed, seconds since 1970; 0 where none was.
+    pub time: u32,
 }
 
 impl Record {
@@ -110,7 +112,8 @@ impl Record {
             offset: 0,
             digest: [0; 32],
             hash: [0; 32],
-            confirmed: [0; 32],
+            confirmed: [0; 28],
+            time: 0,
         }
     }
 
@@ -136,6 +139,7 @@ impl Record {
         w.bytes(&self.digest);
         w.bytes(&self.hash);
         w.bytes(&self.confirmed);
+        w.u32(self.time);
         if let Some(crc) = bytes.first_chunk::<BODY>().map(|body| crc32(body))
             && let Some(place) = bytes.last_chunk_mut()
         {
@@ -169,8 +173,15 @@ impl Record {
             digest: array(&mut r)?,
             hash: array(&mut r)?,
             confirmed: array(&mut r)?,
+            time: r.u32()?,
         })
     }
+}
+
+/// What a record keeps of the digest of the manifest that was confirmed.
+#[must_use]
+pub(crate) fn name(digest: &[u8; 32]) -> [u8; 28] {
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 fn array<const N: usize>(r: &mut Reader<'_>) -> Option<[u8; N]> {

@@ -31,7 +31,8 @@ pub mod table;
 use super::chunks::{self, ChunkDigests};
 pub use super::event::{Area, Event, Report, State, Wanted};
 use super::journal::{self, Cursor, Kind, Record};
-use super::manifest::{self, Codec, Component, Manifest, Payload};
+use super::keys::{self, KeyTable};
+use super::manifest::{self, Codec, Component, Key, Manifest, Payload};
 use super::refusal::Refusal;
 use crate::error::{Capacity, Error, Misuse};
 use crate::machine::{Handled, Input, Machine, Output};
@@ -85,6 +86,12 @@ enum Op {
     },
     /// Reading a chunk's digest from the list.
     Entry,
+    /// Reading the key table of one of its two pages at start.
+    Keys {
+        page: u8,
+    },
+    EraseKeys,
+    StoreKeys,
     Activate,
 }
 
@@ -101,6 +108,10 @@ enum Part {
 enum Phase {
     New,
     Scanning,
+    /// The journal has been read; next is this page of key tables.
+    Keys {
+        page: u8,
+    },
     Running,
 }
 
@@ -115,6 +126,17 @@ enum Reboot {
     Due,
 }
 
+/// How far a new key table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotation {
+    /// Its page has to be erased.
+    Erase,
+    /// It has to be written.
+    Store,
+    /// It is in the flash. What remains is to record that the release is done with.
+    Record,
+}
+
 /// What the machine has to know of a manifest once it was verified.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
@@ -125,6 +147,8 @@ struct Facts {
     chunks: Option<ChunkDigests>,
     /// The list of chunk digests is in the envelope.
     integrated: bool,
+    /// It brings a key table, and no image.
+    keys: bool,
 }
 
 /// The payloads of an envelope that was verified before.
@@ -165,6 +189,10 @@ pub struct Update<'a> {
     /// `Fetch` has to be told.
     fetch: bool,
     reason: Option<Refusal>,
+    /// The key table in use, where it is not the factory's, and the page that it is in.
+    table: Option<(KeyTable, u8)>,
+    /// A release that brings a new one, and how far that is.
+    rotating: Option<(Facts, Rotation)>,
     /// A newer release that waits for the end of the trial.
     pending: Option<Facts>,
     manifest: Storage<'a, u8>,
@@ -202,6 +230,8 @@ impl<'a> Update<'a> {
             reboot: Reboot::No,
             fetch: false,
             reason: None,
+            table: None,
+            rotating: None,
             pending: None,
             manifest: manifest.into(),
             manifest_len: 0,
@@ -265,6 +295,18 @@ impl<'a> Update<'a> {
     #[must_use]
     pub const fn floor(&self) -> u64 {
         self.entry.floor
+    }
+
+    /// The keys that are trusted: the factory's, or those that a release brought.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        self.table.as_ref().map_or(self.config.keys, |(table, _)| table.keys())
+    }
+
+    /// The epoch of the table that they are from; 0: the factory's.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.table.as_ref().map_or(0, |(table, _)| table.epoch())
     }
 
     /// The slot of the confirmed image.
@@ -454,7 +496,7 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: nothing was, or it was a [`Load`](Event::Load).
     pub fn done(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
-        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. } | Op::Entry) {
+        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. } | Op::Entry | Op::Keys { .. }) {
             return Err(Misuse::WrongState.into());
         }
         let (op, stale) = self.answered();
@@ -472,7 +514,9 @@ impl<'a> Update<'a> {
                 self.hashed();
             }
             Op::Activate => self.reboot = Reboot::Due,
-            Op::None | Op::Scan | Op::Load { .. } | Op::Entry => {}
+            Op::EraseKeys => self.rotated(Rotation::Store),
+            Op::StoreKeys => self.rotated(Rotation::Record),
+            Op::None | Op::Scan | Op::Load { .. } | Op::Entry | Op::Keys { .. } => {}
         }
         Ok(())
     }
@@ -487,6 +531,7 @@ impl<'a> Update<'a> {
             Op::Scan => journal::LEN,
             Op::Load { len } => len as usize,
             Op::Entry => chunks::ENTRY as usize,
+            Op::Keys { .. } => keys::LEN,
             _ => return Err(Misuse::WrongState.into()),
         };
         if bytes.len() != len {
@@ -494,6 +539,7 @@ impl<'a> Update<'a> {
         }
         match self.answered() {
             (Op::Scan, _) => self.look(bytes),
+            (Op::Keys { page }, _) => self.look_keys(page, bytes),
             (Op::Load { .. }, false) => {
                 self.image.hash(bytes);
                 self.hashed();
@@ -565,8 +611,16 @@ impl<'a> Update<'a> {
                 self.op = Op::Scan;
                 return Output::Event(Event::Load { area: Area::Journal, offset: self.scan, len: journal::STEP });
             }
+            if let Phase::Keys { page } = self.phase {
+                self.op = Op::Keys { page };
+                let offset = self.config.erase_size.saturating_mul(page.into());
+                return Output::Event(Event::Load { area: Area::Keys, offset, len: keys::LEN as u32 });
+            }
             if self.due || self.verdict.is_some() {
                 return self.record(out);
+            }
+            if let Some((_, rotation)) = self.rotating.filter(|_| self.state == State::Verified) {
+                return self.rotate(rotation, out);
             }
             if let Some(event) = self.step() {
                 return Output::Event(event);

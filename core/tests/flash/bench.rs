@@ -105,7 +105,7 @@ impl Bench {
     /// The next output; false for the time-out.
     pub fn step(&mut self) -> bool {
         let now = self.time();
-        let mut out = [0; 128];
+        let mut out = [0; 192];
         match self.update.poll_output(now, &mut out) {
             Output::Timeout(at) => {
                 assert!(at.is_none_or(|at| at > now));
@@ -133,7 +133,10 @@ impl Bench {
                 Event::Fetch { offset } => self.fetches.push(offset),
                 Event::State(state) => self.states.push(state),
                 Event::Report(report) => self.reports.push(report),
-                Event::Store { .. } => panic!("only data() stores"),
+                Event::Store { area, offset, bytes } => {
+                    assert_eq!(area, Area::Keys, "only data() stores an image");
+                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, false));
+                }
             },
             other => panic!("{other:?}"),
         }

@@ -1,10 +1,11 @@
-//! Manifests that name chunk digests, for tests of the machine: the envelopes of [`super::envelope`], with a list for every
-//! image of [`super::image`].
+//! Manifests that name chunk digests or bring key tables, for tests of the machine: the envelopes of [`super::envelope`],
+//! read with a list for some images, and a table in the place of others.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use waft::ota::chunks::{self, ChunkDigests};
 use waft::ota::digest::Sha256;
+use waft::ota::keys::{self, KeyTable};
 use waft::ota::manifest::{Codec, Component, Image, Manifest, Payload, Suit, Verifier};
 use waft::ota::refusal::Refusal;
 
@@ -13,11 +14,19 @@ pub struct Chunked {
     pub chunk: u32,
     pub integrated: bool,
     lists: Mutex<HashMap<[u8; 32], &'static [u8]>>,
+    tables: Mutex<HashMap<[u8; 32], &'static [u8]>>,
 }
 
 impl Chunked {
     pub fn new(chunk: u32, integrated: bool) -> Self {
-        Self { chunk, integrated, lists: Mutex::default() }
+        Self { chunk, integrated, lists: Mutex::default(), tables: Mutex::default() }
+    }
+
+    /// Lets manifests of that image bring a key table instead of it.
+    pub fn add_table(&self, image: &[u8], table: &KeyTable) {
+        let mut out = [0; keys::PAYLOAD];
+        let payload = Box::leak(table.encode(&mut out).unwrap().to_vec().into_boxed_slice());
+        self.tables.lock().unwrap().insert(Sha256::of(image), payload);
     }
 
     /// Lets manifests of that image name chunk digests: gives their list.
@@ -50,6 +59,10 @@ impl Codec for Chunked {
 
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
         let image = Suit.payload(envelope, slot, 0)?;
+        if let Some(table) = self.tables.lock().unwrap().get(&image.image.digest) {
+            let payload = Payload { component: Component::Keys, content: Some(table), ..image };
+            return (n == 0).then_some(payload);
+        }
         let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
         let Some(list) = list else { return Some(image).filter(|_| n == 0) };
         let content = self.integrated.then_some(list);

@@ -29,6 +29,11 @@ pub fn key() -> Key {
 
 /// A signed manifest for that image.
 pub fn envelope(sequence: u64, image: &[u8]) -> Vec<u8> {
+    envelope_by(&author(), sequence, image)
+}
+
+/// One by another author.
+pub fn envelope_by(author: &SecretKey, sequence: u64, image: &[u8]) -> Vec<u8> {
     let release = author::Release {
         sequence,
         vendor: VENDOR,
@@ -44,7 +49,7 @@ pub fn envelope(sequence: u64, image: &[u8]) -> Vec<u8> {
         text: None,
         more: Default::default(),
     };
-    release.sign(&author()).unwrap()
+    release.sign(author).unwrap()
 }
 
 /// `len` bytes that are different for every `seed`.
@@ -82,7 +87,7 @@ pub struct Flash {
 
 impl Flash {
     pub fn new(geometry: Geometry, factory: &[u8]) -> Self {
-        let mut bytes = vec![0xFF; (2 * geometry.erase + 2 * geometry.slot) as usize];
+        let mut bytes = vec![0xFF; (4 * geometry.erase + 2 * geometry.slot) as usize];
         bytes[2 * geometry.erase as usize..][..factory.len()].copy_from_slice(factory);
         Self { geometry, bytes, steps: 0 }
     }
@@ -94,6 +99,7 @@ impl Flash {
             Area::Slot(0) => (2 * erase, slot),
             Area::Slot(1) => (2 * erase + slot, slot),
             Area::Slot(other) => panic!("there is no slot {other}"),
+            Area::Keys => (2 * erase + 2 * slot, 2 * erase),
         };
         assert!(offset as usize + len <= size as usize, "{area:?} ends before {offset} + {len}");
         (base + offset) as usize

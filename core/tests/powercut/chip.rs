@@ -4,7 +4,7 @@ use crate::flash::Geometry;
 use waft::Rng;
 use waft::ota::update::Area;
 
-/// Journal and both slots. It asks of its user what a data sheet asks: whole erase blocks, whole program units, each
+/// Journal, both slots and the key tables. It asks of its user what a data sheet asks: whole erase blocks, whole program units, each
 /// unit written at most once between two erases, and no write to a block whose erase was cut off, whatever it reads.
 #[derive(Debug, Clone)]
 pub struct Chip {
@@ -36,8 +36,15 @@ pub struct Moment {
     pub goal: usize,
     /// The highest floor ever seen.
     pub floor: u64,
+    /// The highest epoch of a key table whose release was settled.
+    pub epoch: u32,
     /// How many bytes of it were stored without a gap.
     pub stored: u32,
+}
+
+impl Moment {
+    /// Before the first release.
+    pub const FACTORY: Self = Self { goal: 1, floor: 0, epoch: 0, stored: 0 };
 }
 
 /// Where a cut falls: before the unit `unit` of the operation was begun, or in it, changing the bits that `mask` selects.
@@ -52,7 +59,7 @@ pub const WHOLE_BLOCK: u8 = 0x80;
 
 impl Chip {
     pub fn new(geometry: Geometry, factory: &[u8]) -> Self {
-        let mut bytes = vec![0xFF; (2 * geometry.erase + 2 * geometry.slot) as usize];
+        let mut bytes = vec![0xFF; (4 * geometry.erase + 2 * geometry.slot) as usize];
         bytes[2 * geometry.erase as usize..][..factory.len()].copy_from_slice(factory);
         assert!(bytes.len() / geometry.erase as usize <= 64);
         Self { geometry, bytes, unsound: 0, log: vec![], written: vec![] }
@@ -65,6 +72,7 @@ impl Chip {
             Area::Slot(0) => (2 * erase, slot),
             Area::Slot(1) => (2 * erase + slot, slot),
             Area::Slot(other) => panic!("there is no slot {other}"),
+            Area::Keys => (2 * erase + 2 * slot, 2 * erase),
         };
         assert!(offset as usize + len <= size as usize, "{area:?} ends before {offset} + {len}");
         (base + offset) as usize
@@ -155,7 +163,11 @@ impl Chip {
 
     /// Tells one state from another.
     pub fn hash(&self, when: Moment) -> u64 {
-        let mut sum = 0x9E37_79B9_7F4A_7C15 ^ self.unsound ^ (when.goal as u64) << 56 ^ when.floor << 40;
+        let mut sum = 0x9E37_79B9_7F4A_7C15
+            ^ self.unsound
+            ^ (when.goal as u64) << 56
+            ^ when.floor << 40
+            ^ u64::from(when.epoch) << 32;
         let (words, rest) = self.bytes.as_chunks::<8>();
         assert!(rest.is_empty());
         for word in words {

@@ -76,7 +76,7 @@ impl<'w> Explorer<'w> {
     /// From the factory on.
     pub fn explore(&mut self) {
         let chip = Chip::new(self.world.geometry, &self.world.releases[0].image);
-        self.follow(chip, Moment { goal: 1, floor: 0, stored: 0 }, self.depth.cuts);
+        self.follow(chip, Moment::FACTORY, self.depth.cuts);
         self.stats.states = self.seen.len() as u64;
     }
 
@@ -106,6 +106,8 @@ impl<'w> Explorer<'w> {
         if self.world.is_over(when) {
             let last = self.world.releases.last().map_or(0, |release| release.sequence);
             assert_eq!(when.floor, last, "the last release was not confirmed");
+            let epoch = self.world.releases.iter().filter_map(|release| release.table).map(|table| table.epoch()).max();
+            assert_eq!(when.epoch, epoch.unwrap_or(0), "the last key table is not in use");
         }
         let Some(later) = cuts.checked_sub(1) else { return };
         for (_, mut chip, run) in chain {

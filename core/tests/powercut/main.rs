@@ -15,12 +15,25 @@ use flash::chunked::Chunked;
 use flash::{Geometry, envelope, image};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use waft::ota::keys::KeyTable;
+use waft::ota::manifest::Key;
 use waft::ota::update::State;
 use world::{Arrival, Release, WHOLE, World};
 
 fn release(sequence: u64, len: usize) -> Release {
     let image = image(sequence, len);
-    Release { envelope: envelope(sequence, &image), sequence, image, good: true, superseded_at: None }
+    Release { envelope: envelope(sequence, &image), sequence, image, good: true, superseded_at: None, table: None }
+}
+
+/// The key table of that epoch, which has the author's key and another one.
+fn table(epoch: u32) -> KeyTable {
+    let other = Key { epoch, ..Key::new([epoch as u8; 32]) };
+    KeyTable::of(epoch, &[flash::key(), other]).unwrap()
+}
+
+/// A release of a key table.
+fn rotation(sequence: u64, epoch: u32) -> Release {
+    Release { table: Some(table(epoch)), ..release(sequence, 10) }
 }
 
 /// What a device lives through.
@@ -32,7 +45,9 @@ enum Life {
     Reverted,
     /// One that is superseded before it is whole, one that is when it is found valid, and the one that stays.
     Superseded,
-    /// All of that, one after the other.
+    /// A key table before the first update, two of them after it, and another update.
+    Rotated,
+    /// All the others, one after the other.
     All,
 }
 
@@ -47,6 +62,9 @@ impl Life {
             Self::Confirmed => vec![release(2, len(50))],
             Self::Reverted => vec![reverted, release(6, len(slot / 2 + 1))],
             Self::Superseded => vec![superseded, replaced, release(5, len(9))],
+            Self::Rotated => {
+                vec![rotation(2, 1), release(3, len(17)), rotation(4, 4), rotation(5, 5), release(6, len(40))]
+            }
             Self::All => {
                 vec![release(2, len(17)), superseded, replaced, reverted, release(7, len(3)), release(8, len(99))]
             }
@@ -73,9 +91,12 @@ const fn chunked(chunk: u32, depth: Depth) -> Depth {
 
 fn world((geometry, arrival, life, depth): Case) -> World {
     let mut releases = life.releases(geometry.slot);
-    let codec = (depth.chunk != 0).then(|| Chunked::new(depth.chunk, depth.integrated));
+    let codec = (depth.chunk != 0 || life == Life::Rotated).then(|| Chunked::new(depth.chunk, depth.integrated));
     for release in &mut releases {
-        if let Some(codec) = &codec {
+        let Some(codec) = &codec else { continue };
+        if let Some(table) = &release.table {
+            codec.add_table(&release.image, table);
+        } else if depth.chunk != 0 {
             // The list takes one erase block of the slot.
             release.image.truncate((geometry.slot - geometry.erase) as usize - 9);
             release.envelope = envelope(release.sequence, &release.image);
@@ -125,7 +146,7 @@ fn an_undisturbed_life_goes_through_every_state_once_per_release() {
     for arrival in [Arrival::Chunks(96), Arrival::Blocks(64), Arrival::Window(64)] {
         let world = world((geometry(256, 4, 1024), arrival, Life::All, depth(0, [0; 3], [1; 3])));
         let mut chip = chip::Chip::new(world.geometry, &world.releases[0].image);
-        let mut when = chip::Moment { goal: 1, floor: 0, stored: 0 };
+        let mut when = chip::Moment::FACTORY;
         let mut states = vec![];
         let mut taken = 0;
         while !world.is_over(when) {
@@ -156,6 +177,7 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 1, 256), Arrival::Blocks(16), Life::Confirmed, one),
         (geometry(256, 16, 1024), Arrival::Window(64), Life::All, chunked(256, one)),
         (geometry(256, 8, 1024), Arrival::Chunks(256), Life::Reverted, chunked(512, one)),
+        (geometry(256, 8, 512), Arrival::Blocks(64), Life::Rotated, one),
     ]);
     println!("powercut smoke {}", stats.runs);
     assert!(stats.runs > 5_000, "{stats:?}");
@@ -197,6 +219,10 @@ fn every_cut_every_pair_and_many_triples() {
                 chunked(chunk, depth(2, [3, 3, 0], [1, 3, 1])),
             ));
         }
+    }
+    for write in [4, 16, 32] {
+        cases.push((geometry(256, write, 512), arrivals[0], Life::Rotated, depth(1, [64, 0, 0], [1; 3])));
+        cases.push((geometry(256, write, 512), arrivals[2], Life::Rotated, depth(2, [3, 3, 0], [1; 3])));
     }
     for arrival in arrivals {
         cases.push((geometry(384, 8, 768), arrival, Life::All, depth(3, [3, 3, 3], [1, 7, 50])));

@@ -3,9 +3,10 @@
 use crate::chip::{Chip, Moment, Op};
 use crate::flash::chunked::Chunked;
 use crate::flash::{CLASS, Credulous, Geometry, VENDOR};
+use waft::ota::boot;
+use waft::ota::keys::{self, KeyTable};
 use waft::ota::manifest::{Component, Key};
 use waft::ota::update::{Area, Config, Event, State, Update};
-use waft::ota::{boot, journal};
 use waft::{Error, Instant, Output, Rng};
 
 /// What a release is in this world.
@@ -18,6 +19,8 @@ pub struct Release {
     pub good: bool,
     /// After so many bytes of it the next release is announced; [`WHOLE`]: when it is found valid.
     pub superseded_at: Option<u32>,
+    /// It brings this instead of an image.
+    pub table: Option<KeyTable>,
 }
 
 /// See [`Release::superseded_at`].
@@ -92,7 +95,15 @@ impl World {
         let mut device = Device { world: self, chip, when, now: 0, taken: 0, resumed: None, states: vec![] };
         let decision = device.boot();
         let active = device.whole(decision.slot, decision.trial);
-        assert!(decision.trial || active >= when.floor, "release {active} runs below the floor");
+        // A key table raises the floor and leaves the image what it was.
+        let tables = self.releases.iter().filter(|release| release.table.is_some()).map(|release| release.sequence);
+        let floor = if tables.clone().any(|sequence| sequence == when.floor) {
+            let images = self.releases.iter().filter(|release| release.table.is_none() && release.good);
+            images.map(|release| release.sequence).filter(|sequence| *sequence < when.floor).max().unwrap_or(0)
+        } else {
+            when.floor
+        };
+        assert!(decision.trial || active >= floor, "release {active} runs below the floor");
         assert!(decision.trial || decision.slot == decision.active);
         let Reboot = device.run(decision.slot);
         let Device { when: end, resumed, taken, states, .. } = device;
@@ -123,7 +134,9 @@ impl Device<'_> {
 
     /// The sequence number of the release in that slot, which has to be there to its last byte.
     fn whole(&self, slot: u8, trial: bool) -> u64 {
-        let holds = |release: &&Release| self.chip.read(Area::Slot(slot), 0, release.image.len()) == release.image;
+        let holds = |release: &&Release| {
+            release.table.is_none() && self.chip.read(Area::Slot(slot), 0, release.image.len()) == release.image
+        };
         let release = self.world.releases.iter().rev().find(holds);
         release.unwrap_or_else(|| panic!("what boots from slot {slot} (trial: {trial}) is no whole image")).sequence
     }
@@ -138,6 +151,7 @@ impl Device<'_> {
         config.attempts = 4;
         if let Some(codec) = &world.codec {
             config.codec = codec;
+            config.rotation = true;
         }
         if let Arrival::Window(block) = world.arrival {
             config.block = block;
@@ -156,11 +170,11 @@ impl Device<'_> {
             match update.state() {
                 State::Trial if goal.good => update.confirm(self.time()).unwrap(),
                 State::Trial => update.reject(self.time()).unwrap(),
-                State::Confirmed if update.sequence() == goal.sequence => return self.settle(),
+                State::Confirmed if update.sequence() == goal.sequence => return self.settle(&update),
                 State::Reverted if update.sequence() == goal.sequence => {
                     let again = update.announce(self.time(), &goal.envelope);
                     assert!(matches!(again, Err(Error::Peer(_))), "what failed its trial is taken again");
-                    return self.settle();
+                    return self.settle(&update);
                 }
                 State::Fetching if announced == goal.sequence => {
                     if self.is_superseded(&update) {
@@ -181,7 +195,8 @@ impl Device<'_> {
         panic!("the device makes no progress")
     }
 
-    fn settle(&mut self) -> Reboot {
+    fn settle(&mut self, update: &Update<'_>) -> Reboot {
+        self.when.epoch = update.epoch();
         self.next();
         Reboot
     }
@@ -197,6 +212,7 @@ impl Device<'_> {
         }
         assert!(update.floor() >= self.when.floor, "the floor sinks");
         self.when.floor = update.floor();
+        assert!(update.epoch() >= self.when.epoch, "an old key table is in use again");
         let ours = update.sequence() == self.world.releases[self.when.goal].sequence;
         // Of a list of digests nothing is promised; it is at most a chunk of them that comes again.
         if update.state() == State::Fetching && ours && update.progress().0 != 0 {
@@ -208,7 +224,7 @@ impl Device<'_> {
     fn drain(&mut self, update: &mut Update<'_>) -> Option<Reboot> {
         for _ in 0..10_000 {
             let now = self.time();
-            let mut out = [0; journal::LEN];
+            let mut out = [0; keys::LEN];
             let event = match update.poll_output(now, &mut out) {
                 Output::Event(event) => event,
                 Output::Timeout(at) => {
@@ -229,7 +245,11 @@ impl Device<'_> {
                     self.chip.write(Area::Journal, offset, bytes, false, self.when);
                     update.done(now).unwrap();
                 }
-                Event::Store { .. } => panic!("only data() stores"),
+                Event::Store { area, offset, bytes } => {
+                    assert_eq!(area, Area::Keys, "only data() stores an image");
+                    self.chip.write(area, offset, bytes, false, self.when);
+                    update.done(now).unwrap();
+                }
                 Event::Activate { .. } => return Some(Reboot),
                 Event::State(state) => {
                     self.states.push(state);

@@ -583,6 +583,8 @@ class Update:
         erase_size: int = 4096,
         write_size: int = 4,
         block: int = 0,
+        ahead: int = 0,
+        rotation: bool = False,
         attempts: int = 3,
         trial: int = 600_000_000,
         manifest_room: int = 4096,
@@ -603,6 +605,11 @@ class Update:
     def state(self) -> _ota.State: ...
     @property
     def wanted(self) -> _ota.Wanted | None: ...
+    def missing(self, start: int = 0) -> tuple[int, int] | None: ...
+    @property
+    def payload_uri(self) -> str | None: ...
+    @property
+    def epoch(self) -> int: ...
     @property
     def progress(self) -> tuple[int, int]: ...
     @property

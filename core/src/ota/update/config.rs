@@ -2,6 +2,7 @@
 
 use crate::Duration;
 use crate::ota::journal;
+use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{self, Codec, Key, Verifier};
 
 /// What the update machine has to know of its device.
@@ -32,6 +33,9 @@ pub struct Config<'a> {
     /// Bytes of a block that may arrive before its turn: a power of two, a multiple of `write_size`, that divides
     /// `erase_size`. 63 blocks ahead are remembered, as far as `ahead` reaches. 0: everything in order.
     pub block: u32,
+    /// Whether keys can be replaced: [`Area::Keys`](super::Area::Keys) is there for the table, which then stands for `keys`.
+    /// Without it a manifest that brings one is refused.
+    pub rotation: bool,
     /// How often a new image is booted before the bootloader goes back; at least 1.
     pub attempts: u8,
     /// How long a new image may run without being confirmed.
@@ -62,6 +66,7 @@ impl<'a> Config<'a> {
             load: 256,
             ahead: erase_size.saturating_mul(2),
             block: 0,
+            rotation: false,
             attempts: 3,
             trial: Duration::from_secs(600),
         }
@@ -81,5 +86,6 @@ impl<'a> Config<'a> {
             && self.load > 0
             && self.attempts > 0
             && (self.block == 0 || block)
+            && (!self.rotation || KeyTable::factory(self.keys).is_some())
     }
 }

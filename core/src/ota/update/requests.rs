@@ -1,6 +1,6 @@
 //! What the machine asks for and tells next.
 
-use super::{Area, Event, Kind, Notice, Op, Reboot, Report, State, Trigger, Update, chunks, journal};
+use super::{Area, Event, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys};
 use crate::machine::Output;
 use crate::ota::journal::Record;
 use crate::ota::refusal::Refusal;
@@ -51,10 +51,52 @@ impl Update<'_> {
                 kind,
                 active: entry.target(),
                 floor: entry.floor.max(entry.sequence),
-                confirmed: entry.digest,
+                confirmed: journal::name(&entry.digest),
                 ..entry
             },
+            // A key table is in use: the image stays what it was.
+            Kind::Idle => {
+                let Some((facts, _)) = self.rotating else { return entry };
+                let kept = matches!(entry.kind, Kind::Confirmed | Kind::Idle);
+                Record {
+                    kind: if kept { entry.kind } else { kind },
+                    sequence: facts.sequence,
+                    digest: facts.digest,
+                    floor: entry.floor.max(facts.sequence),
+                    confirmed: journal::name(&facts.digest),
+                    ..entry
+                }
+            }
             _ => Record { kind, left: 1, ..entry },
+        }
+    }
+
+    /// Erases a page for the new key table or writes it there.
+    pub(super) fn rotate<'o>(&mut self, rotation: Rotation, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let len = self.config.erase_size;
+        let offset = self.table.map_or(0, |(_, page)| if page == 0 { len } else { 0 });
+        let area = Area::Keys;
+        match rotation {
+            Rotation::Erase => {
+                self.op = Op::EraseKeys;
+                Output::Event(Event::Erase { area, offset, len })
+            }
+            Rotation::Store => {
+                let Some(table) = self.new_table() else {
+                    self.fail(Refusal::KeyTable);
+                    return Output::Timeout(self.timers.next());
+                };
+                let Some(place) = out.first_chunk_mut::<{ keys::LEN }>() else {
+                    return Output::BufferTooSmall { needed: keys::LEN };
+                };
+                *place = table.to_bytes();
+                self.op = Op::StoreKeys;
+                Output::Event(Event::Store { area, offset, bytes: place })
+            }
+            Rotation::Record => {
+                self.verdict = Some(Kind::Idle);
+                self.record(out)
+            }
         }
     }
 

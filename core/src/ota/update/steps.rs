@@ -2,14 +2,16 @@
 
 use super::image::{Image, ceil};
 use super::{
-    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Trigger, Update, journal, payloads, table,
+    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Rotation, Trigger, Update, journal,
+    payloads, table,
 };
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
 use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::Sha256;
 use crate::ota::journal::Record;
-use crate::ota::manifest::{self, Component};
+use crate::ota::keys::KeyTable;
+use crate::ota::manifest::{self, Component, Payload};
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
@@ -20,7 +22,7 @@ impl Update<'_> {
         self.clock.advance(now);
         match self.phase {
             Phase::New => Err(Misuse::WrongState.into()),
-            Phase::Scanning => Err(Capacity::Busy.into()),
+            Phase::Scanning | Phase::Keys { .. } => Err(Capacity::Busy.into()),
             Phase::Running => Ok(()),
         }
     }
@@ -36,9 +38,9 @@ impl Update<'_> {
 
     /// Whether the manifest is to be taken: what is to be known of it, or `None` where there is nothing new to do.
     pub(super) fn examine(&mut self, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
-        let Config { keys, verifier, codec, vendor, class, slot_size, .. } = self.config;
+        let Config { verifier, codec, vendor, class, slot_size, .. } = self.config;
         let slot = Some(self.entry.target().into());
-        let m = codec.verify(envelope, keys, verifier, slot)?;
+        let m = codec.verify(envelope, self.keys(), verifier, slot)?;
         if m.vendor != vendor {
             return Err(Refusal::Vendor);
         }
@@ -54,9 +56,6 @@ impl Update<'_> {
         if m.payloads != 1 || manifest::payload(envelope, slot, 0).is_none_or(|payload| payload.content.is_some()) {
             return Err(Refusal::Component);
         }
-        if m.image.size == 0 || m.image.size > slot_size {
-            return Err(Refusal::Size);
-        }
         let mut facts = Facts {
             sequence: m.sequence,
             digest: m.digest,
@@ -64,13 +63,23 @@ impl Update<'_> {
             authorization: m.requires.authorization,
             chunks: None,
             integrated: false,
+            keys: false,
         };
         for payload in payloads(self.config.codec, envelope, slot) {
             match payload.component {
                 Component::Image(0) => facts.chunks = payload.chunks.filter(|chunks| self.can_check(chunks, facts)),
                 Component::Chunks(0) => facts.integrated = payload.content.is_some(),
+                Component::Keys if self.config.rotation => {
+                    let signer = m.signer.ok_or(Refusal::UnknownKey)?;
+                    // One that was applied already is welcome: the record of it may be missing.
+                    self.table_after(&payload, &signer)?;
+                    facts.keys = true;
+                }
                 _ => return Err(Refusal::Component),
             }
+        }
+        if !facts.keys && (m.image.size == 0 || m.image.size > slot_size) {
+            return Err(Refusal::Size);
         }
         self.weigh(facts, envelope)
     }
@@ -80,7 +89,7 @@ impl Update<'_> {
         let Facts { sequence, digest, .. } = facts;
         let entry = self.entry;
         if sequence <= entry.floor {
-            if sequence != entry.floor || digest != entry.confirmed {
+            if sequence != entry.floor || journal::name(&digest) != entry.confirmed {
                 return Err(Refusal::Rollback);
             }
             // Done already. Where something newer is going on, it goes on.
@@ -89,7 +98,7 @@ impl Update<'_> {
             }
             return Ok(None);
         }
-        let (going_on, with) = match (self.pending, self.state) {
+        let (going_on, with) = match (self.pending.or(self.rotating.map(|(facts, _)| facts)), self.state) {
             (Some(_), _) if digest == entry.digest => return Ok(None),
             (Some(pending), _) => (pending.sequence, pending.digest),
             (None, State::Idle | State::Confirmed | State::Failed) => return Ok(Some(facts)),
@@ -109,6 +118,51 @@ impl Update<'_> {
         }
         self.fetch = self.state == State::Fetching;
         Ok(None)
+    }
+
+    // A key table
+
+    /// The table that such a payload puts in the place of the one in use.
+    fn table_after(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<KeyTable, Refusal> {
+        let table = match self.table {
+            Some((table, _)) => table,
+            None => KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?,
+        };
+        table.apply(payload.content.ok_or(Refusal::Payload)?, signer)
+    }
+
+    /// The table that the manifest brings.
+    pub(super) fn new_table(&self) -> Option<KeyTable> {
+        let envelope = self.manifest.get(..self.manifest_len)?;
+        let slot = Some(self.entry.target().into());
+        let payload = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Keys)?;
+        // It was checked against the signature when it was announced.
+        KeyTable::decode(payload.content?).ok()
+    }
+
+    /// A step of the rotation is done.
+    pub(super) fn rotated(&mut self, next: Rotation) {
+        if let Some((_, rotation)) = &mut self.rotating {
+            *rotation = next;
+        }
+        if next == Rotation::Record
+            && let Some(table) = self.new_table()
+        {
+            self.table = Some((table, self.table.map_or(0, |(_, page)| page ^ 1)));
+        }
+    }
+
+    /// One of the two pages of key tables was read.
+    pub(super) fn look_keys(&mut self, page: u8, bytes: &[u8]) {
+        let found = bytes.first_chunk().and_then(KeyTable::from_bytes);
+        if let Some(table) = found.filter(|table| table.epoch() > self.epoch()) {
+            self.table = Some((table, page));
+        }
+        if page == 0 {
+            self.phase = Phase::Keys { page: 1 };
+        } else {
+            self.started();
+        }
     }
 
     /// Keeps the envelope; it was seen to fit.
@@ -132,6 +186,12 @@ impl Update<'_> {
         let _ = self.go(Trigger::Accept);
         self.abandon();
         self.reason = None;
+        if facts.keys {
+            // Where it is in use already, that is what remains to be recorded.
+            let done = self.new_table().is_some_and(|new| self.table.is_some_and(|(table, _)| table == new));
+            self.rotating = Some((facts, if done { Rotation::Record } else { Rotation::Erase }));
+            return;
+        }
         let Config { erase_size, .. } = self.config;
         let manifest::Image { digest, size } = facts.image;
         self.size = size;
@@ -223,13 +283,14 @@ impl Update<'_> {
     pub(super) fn abandon(&mut self) {
         self.stale = self.op != Op::None;
         self.timers.stop(Deadline::Defer);
+        self.rotating = None;
         self.held = false;
         self.fetch = false;
         self.tries = 0;
     }
 
     /// The update fails.
-    fn fail(&mut self, reason: Refusal) {
+    pub(super) fn fail(&mut self, reason: Refusal) {
         if self.go(Trigger::Fail).is_err() {
             return;
         }
@@ -291,7 +352,11 @@ impl Update<'_> {
         self.verdict = None;
         self.entry = self.judged(verdict);
         self.due = false;
-        if verdict == Kind::Confirmed {
+        if verdict == Kind::Idle {
+            self.rotating = None;
+            self.reason = None;
+            let _ = self.go(Trigger::Rotate);
+        } else if verdict == Kind::Confirmed {
             self.reason = None;
             let _ = self.go(Trigger::Confirm);
         } else {
@@ -392,7 +457,7 @@ impl Update<'_> {
     pub(super) fn give_up(&mut self, op: Op) {
         self.tries = 0;
         match (op, self.state) {
-            (Op::Scan, _) => {
+            (Op::Scan | Op::Keys { .. }, _) => {
                 // What the journal says must not be guessed: there is no floor without it.
                 self.phase = Phase::New;
                 let _ = self.go(Trigger::Fail);
@@ -438,10 +503,19 @@ impl Update<'_> {
         self.scan = self.scan.saturating_add(journal::STEP);
         if self.scan >= size.saturating_mul(2) {
             self.cursor.settle(size);
-            self.phase = Phase::Running;
             self.tries = 0;
-            self.replay();
+            if self.config.rotation {
+                self.phase = Phase::Keys { page: 0 };
+            } else {
+                self.started();
+            }
         }
+    }
+
+    fn started(&mut self) {
+        self.phase = Phase::Running;
+        self.tries = 0;
+        self.replay();
     }
 
     /// Takes up what the journal says.

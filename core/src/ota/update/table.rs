@@ -29,6 +29,8 @@ pub enum Trigger {
     Confirm,
     /// The host is not, or the time for its trial is up, or the bootloader went back to the old image.
     Revert,
+    /// It brought a key table, which is in use from now on.
+    Rotate,
     /// The host gave it up.
     Cancel,
     /// Wrong digest, or the flash does not do as it should.
@@ -62,6 +64,7 @@ pub const TRANSITIONS: &[(State, Trigger, State)] = &[
     (Verified, Trigger::Announce, Announced),
     (Verified, Trigger::Begin, Fetching),
     (Verified, Trigger::Defer, Deferred),
+    (Verified, Trigger::Rotate, Confirmed),
     (Verified, Trigger::Cancel, Idle),
     (Verified, Trigger::Fail, Failed),
     (Deferred, Trigger::Announce, Announced),
@@ -145,7 +148,7 @@ mod tests {
         for (from, by, to) in TRANSITIONS {
             if *to == Confirmed {
                 let known = matches!(by, Trigger::Known | Trigger::ReplayConfirmed);
-                assert!(known || (*from, *by) == (Trial, Trigger::Confirm));
+                assert!(known || [(Trial, Trigger::Confirm), (Verified, Trigger::Rotate)].contains(&(*from, *by)));
             }
         }
     }

@@ -19,7 +19,7 @@ class FileFlash:
         if slot_size <= 0 or slot_size % ERASE:
             raise ValueError(f"the slot size must be a multiple of {ERASE}, not {slot_size}")
         self.slot_size = slot_size
-        self.size = 2 * ERASE + 2 * slot_size
+        self.size = 4 * ERASE + 2 * slot_size
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         length = os.fstat(self._fd).st_size
         if length > self.size:
@@ -33,7 +33,12 @@ class FileFlash:
             os.pwrite(self._fd, b"\xff" * min(1 << 16, self.size - at), at)
 
     def _place(self, area: Area, offset: int, length: int) -> int:
-        start, size = (0, 2 * ERASE) if area == Area.JOURNAL else (2 * ERASE + int(area) * self.slot_size, self.slot_size)
+        if area == Area.JOURNAL:
+            start, size = 0, 2 * ERASE
+        elif area == Area.KEYS:
+            start, size = 2 * ERASE + 2 * self.slot_size, 2 * ERASE
+        else:
+            start, size = 2 * ERASE + int(area) * self.slot_size, self.slot_size
         if offset < 0 or length < 0 or offset + length > size:
             raise ValueError(f"{length} bytes at {offset} are not within {area.name}")
         return start + offset
