@@ -270,14 +270,14 @@
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 272
+#define WAFT_AGENT_WORDS 304
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 320
+#define WAFT_AGENT_WORDS 368
 #endif
 
 /**
@@ -1273,14 +1273,14 @@
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 128
+#define WAFT_UPDATE_WORDS 160
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 136
+#define WAFT_UPDATE_WORDS 176
 #endif
 
 /**
@@ -1297,6 +1297,11 @@
  * The journal: two erase blocks, one behind the other.
  */
 #define WAFT_AREA_JOURNAL 2
+
+/**
+ * Two erase blocks, one behind the other, for key tables: where the configuration says `rotation`.
+ */
+#define WAFT_AREA_KEYS 3
 
 /**
  * Nothing to do.
@@ -1545,6 +1550,11 @@ typedef struct {
      * The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
      */
     uint8_t running;
+    /**
+     * 1: keys can be replaced, by a release that brings a table of them; WAFT_AREA_KEYS is there for it, and buffers for records are 192
+     * bytes. (0)
+     */
+    uint8_t rotation;
 } waft_update_config_t;
 
 /**
@@ -1692,6 +1702,23 @@ typedef struct {
      * The slot of the confirmed image.
      */
     uint8_t active_slot;
+    /**
+     * The epoch of the key table in use; 0: the factory's.
+     */
+    uint32_t epoch;
+    /**
+     * While fetching: the first byte of the payload that is missing, how many bytes are from there on, and how many the
+     * payload has, which is the image or the list of its chunk digests.
+     */
+    uint32_t missing;
+    /**
+     * See `missing`.
+     */
+    uint32_t missing_len;
+    /**
+     * See `missing`.
+     */
+    uint32_t payload_size;
 } waft_update_status_t;
 
 /**
@@ -4571,6 +4598,23 @@ int32_t waft_update_confirm(waft_update_t *handle, uint64_t now);
  * The image on trial is bad: go back.
  */
 int32_t waft_update_reject(waft_update_t *handle, uint64_t now);
+
+/**
+ * The first missing bytes of the payload that is being fetched, at or behind `from`: 0 in `*len` where there are none. Blocks of
+ * `block` bytes may be given in any order; which of them are missing is found by asking from the end of one gap for the
+ * next.
+ */
+int32_t waft_update_missing(const waft_update_t *handle,
+                            uint32_t from,
+                            uint32_t *offset,
+                            uint32_t *len);
+
+/**
+ * Where the payload that is being fetched can be had: the list of chunk digests, or the image. The text lies in the handle's
+ * memory and stays until the next command. WAFT_ERROR_WRONG_STATE: nothing is being fetched.
+ */
+int32_t waft_update_payload(const waft_update_t *handle,
+                            waft_bytes_t *uri);
 
 /**
  * Where the update stands.

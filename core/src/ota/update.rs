@@ -420,7 +420,7 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: there is none, or the reboot was asked for already.
     pub fn cancel(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
         self.running(now)?;
-        if self.reboot != Reboot::No {
+        if self.reboot != Reboot::No || self.verdict.is_some() {
             return Err(Misuse::WrongState.into());
         }
         self.go(Trigger::Cancel)?;

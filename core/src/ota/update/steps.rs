@@ -178,7 +178,9 @@ impl Update<'_> {
 
     /// Takes it up, or lets it wait where the inactive slot holds an image that runs, will run, or may have to run again.
     pub(super) fn accept(&mut self, facts: Facts) {
-        if self.reboot != Reboot::No || !self.running_is_active() || self.go(Trigger::Announce).is_err() {
+        // A record of a key table that is on its way says that its release is done with.
+        let busy = self.reboot != Reboot::No || self.verdict.is_some();
+        if busy || !self.running_is_active() || self.go(Trigger::Announce).is_err() {
             self.pending = Some(facts);
             return;
         }
@@ -308,6 +310,8 @@ impl Update<'_> {
         self.running(now)?;
         match self.state {
             State::Deferred => {}
+            // A key table is there in a moment.
+            _ if self.rotating.is_some() => return Err(Misuse::WrongState.into()),
             State::Fetched | State::Validated | State::Ready if self.reboot == Reboot::No => self.held = true,
             _ => self.go(Trigger::Defer)?,
         }
@@ -482,6 +486,7 @@ impl Update<'_> {
                 self.notices.push(Notice::Refused(Refusal::Storage));
             }
             (op, _) => {
+                self.verdict = None;
                 self.fail(Refusal::Storage);
                 if matches!(op, Op::ErasePage | Op::Record { .. }) {
                     self.due = false;
