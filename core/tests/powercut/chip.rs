@@ -38,13 +38,15 @@ pub struct Moment {
     pub floor: u64,
     /// The highest epoch of a key table whose release was settled.
     pub epoch: u32,
+    /// A bit of an image that was stored has flipped, once in a life.
+    pub flipped: bool,
     /// How many bytes of it were stored without a gap.
     pub stored: u32,
 }
 
 impl Moment {
     /// Before the first release.
-    pub const FACTORY: Self = Self { goal: 1, floor: 0, epoch: 0, stored: 0 };
+    pub const FACTORY: Self = Self { goal: 1, floor: 0, epoch: 0, flipped: false, stored: 0 };
 }
 
 /// Where a cut falls: before the unit `unit` of the operation was begun, or in it, changing the bits that `mask` selects.
@@ -108,6 +110,17 @@ impl Chip {
         self.bytes[start..start + len].copy_from_slice(&self.written[source..]);
     }
 
+    /// A bit of what was just written there is not what it should be, and nobody is told.
+    pub fn flip(&mut self, area: Area, offset: u32, when: Moment) {
+        let at = self.start(area, offset, 1);
+        let unit = self.geometry.write as usize;
+        let source = self.written.len();
+        self.written.extend_from_slice(&self.bytes[at..at + unit]);
+        self.written[source] ^= 1;
+        self.log.push(Op { start: at, len: unit, source: Some(source), when });
+        self.bytes[at] ^= 1;
+    }
+
     /// What was done, and a log that begins again.
     pub fn take_log(&mut self) -> (Vec<Op>, Vec<u8>) {
         (core::mem::take(&mut self.log), core::mem::take(&mut self.written))
@@ -167,7 +180,8 @@ impl Chip {
             ^ self.unsound
             ^ (when.goal as u64) << 56
             ^ when.floor << 40
-            ^ u64::from(when.epoch) << 32;
+            ^ u64::from(when.epoch) << 32
+            ^ u64::from(when.flipped) << 31;
         let (words, rest) = self.bytes.as_chunks::<8>();
         assert!(rest.is_empty());
         for word in words {

@@ -47,6 +47,8 @@ enum Life {
     Superseded,
     /// A key table before the first update, two of them after it, and another update.
     Rotated,
+    /// An update of which flash loses a bit.
+    Flipped,
     /// All the others, one after the other.
     All,
 }
@@ -59,7 +61,7 @@ impl Life {
         let superseded = Release { superseded_at: Some(slot / 3), ..release(3, len(30)) };
         let replaced = Release { superseded_at: Some(WHOLE), ..release(4, len(slot / 2)) };
         releases.extend(match self {
-            Self::Confirmed => vec![release(2, len(50))],
+            Self::Confirmed | Self::Flipped => vec![release(2, len(50))],
             Self::Reverted => vec![reverted, release(6, len(slot / 2 + 1))],
             Self::Superseded => vec![superseded, replaced, release(5, len(9))],
             Self::Rotated => {
@@ -103,7 +105,7 @@ fn world((geometry, arrival, life, depth): Case) -> World {
             codec.add(&release.image);
         }
     }
-    World { geometry, arrival, releases, keys: vec![flash::key()], codec }
+    World { geometry, arrival, releases, keys: vec![flash::key()], codec, flips: life == Life::Flipped }
 }
 
 /// Runs the cases on all processors. Gives what was done and what failed.
@@ -178,6 +180,8 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 16, 1024), Arrival::Window(64), Life::All, chunked(256, one)),
         (geometry(256, 8, 1024), Arrival::Chunks(256), Life::Reverted, chunked(512, one)),
         (geometry(256, 8, 512), Arrival::Blocks(64), Life::Rotated, one),
+        (geometry(256, 8, 512), Arrival::Blocks(64), Life::Flipped, one),
+        (geometry(256, 8, 1024), Arrival::Blocks(64), Life::Flipped, chunked(256, one)),
     ]);
     println!("powercut smoke {}", stats.runs);
     assert!(stats.runs > 5_000, "{stats:?}");
@@ -219,6 +223,15 @@ fn every_cut_every_pair_and_many_triples() {
                 chunked(chunk, depth(2, [3, 3, 0], [1, 3, 1])),
             ));
         }
+    }
+    for write in [1, 4, 32] {
+        cases.push((geometry(256, write, 512), arrivals[1], Life::Flipped, depth(1, [64, 0, 0], [1; 3])));
+        cases.push((
+            geometry(256, write, 1024),
+            arrivals[2],
+            Life::Flipped,
+            chunked(256, depth(1, [16, 0, 0], [1; 3])),
+        ));
     }
     for write in [4, 16, 32] {
         cases.push((geometry(256, write, 512), arrivals[0], Life::Rotated, depth(1, [64, 0, 0], [1; 3])));

@@ -14,7 +14,7 @@ pub const UNIT: u32 = 8;
 pub struct Flash {
     /// Bytes that are erased together.
     pub erase_size: u32,
-    areas: [Vec<u8>; 3],
+    areas: [Vec<u8>; 4],
 }
 
 impl Flash {
@@ -28,7 +28,7 @@ impl Flash {
     #[must_use]
     pub fn of(erase_size: u32) -> Self {
         let area = |len: u32| vec![0xFF; len as usize];
-        Self { erase_size, areas: [area(2 * erase_size), area(SLOT), area(SLOT)] }
+        Self { erase_size, areas: [area(2 * erase_size), area(SLOT), area(SLOT), area(2 * erase_size)] }
     }
 
     /// All bytes of an area.
@@ -62,6 +62,7 @@ fn index(area: Area) -> usize {
     match area {
         Area::Journal => 0,
         Area::Slot(n) => 1 + usize::from(n),
+        Area::Keys => 3,
     }
 }
 
