@@ -19,7 +19,7 @@ use crate::{
         client::Client,
         packet::{PacketId, Violation},
     },
-    ota::{self, event::Report, policy::Model, update::Update},
+    ota::{self, event::Report, manifest::Component, policy::Model, update::Update},
     time::Clock,
     timer::{Timer, Timers, earliest},
 };
@@ -114,7 +114,7 @@ pub struct Agent<'a> {
     pub(super) announced: Option<Link>,
     pub(super) fetch: Fetch,
     /// The sequence number of the release that `fetch` is for.
-    pub(super) fetching: u64,
+    pub(super) fetching: Option<(u64, Component)>,
     pub(super) model: Option<Model>,
     pub(super) report: Option<Report>,
     /// The report under way to the gateway.
@@ -157,7 +157,7 @@ impl<'a> Agent<'a> {
             tried: (0, 0),
             announced: None,
             fetch: Fetch::Idle,
-            fetching: 0,
+            fetching: None,
             model: None,
             report: None,
             reporting: None,

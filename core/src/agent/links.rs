@@ -51,8 +51,8 @@ impl Agent<'_> {
         let address = match link {
             Link::Broker => self.config.broker,
             Link::Gateway => self.config.gateway,
-            Link::Server => self.update.manifest().and_then(|manifest| {
-                let uri = Uri::parse(manifest.uri).ok()?;
+            Link::Server => self.update.payload().and_then(|payload| {
+                let uri = Uri::parse(payload.uri).ok()?;
                 let place = server.get_mut(..uri.host().len())?;
                 copy(place, uri.host().as_bytes());
                 let port = uri.port();

@@ -94,7 +94,8 @@ impl Agent<'_> {
 
     pub(super) fn plan_fetch(&mut self, now: Instant) {
         let fetching = self.update.state() == State::Fetching;
-        let ours = fetching && self.fetching == self.update.sequence() && !self.has_better_way();
+        let same = self.fetching == Some((self.update.sequence(), self.update.component()));
+        let ours = fetching && same && !self.has_better_way();
         match (ours, &self.fetch) {
             (_, Fetch::Idle) if fetching => self.begin_fetch(now),
             (_, Fetch::Idle) => {}
@@ -123,14 +124,19 @@ impl Agent<'_> {
     /// Chooses the model (the policy's where the links and the manifest's URI allow it).
     pub(super) fn begin_fetch(&mut self, now: Instant) {
         let (Some(wanted), Some(manifest)) = (self.update.wanted(), self.update.manifest()) else { return };
+        let uri = self.update.payload().map_or(manifest.uri, |payload| payload.uri);
+        if wanted.offset >= wanted.size {
+            // It may be there already, which is looked at.
+            return;
+        }
         let by_mqtt = self.announced == Some(Link::Broker);
-        let relative = topic::is_relative(manifest.uri);
+        let relative = topic::is_relative(uri);
         let gateway =
             self.config.gateway.is_some() && self.failures.get(Link::Gateway as usize).is_none_or(|n| *n < DEAD);
         let unit = self.config.update.write_size;
         let wish = self.config.policy.choose(manifest.kind, manifest.severity, self.config.costs);
         let (fetch, model) = match (relative, by_mqtt) {
-            (true, true) if wish == Model::B && gateway => (self.at_gateway(manifest.uri), Model::B),
+            (true, true) if wish == Model::B && gateway => (self.at_gateway(uri), Model::B),
             (true, true) => {
                 let size = manifest.chunk.unwrap_or(wanted.size);
                 // A chunk that ends within a program unit could not be stored.
@@ -138,19 +144,19 @@ impl Agent<'_> {
                 let pull = self
                     .manifest_topic()
                     .filter(|_| whole)
-                    .and_then(|base| topic::resolve(base.as_str(), manifest.uri))
+                    .and_then(|base| topic::resolve(base.as_str(), uri))
                     .and_then(|base| Pull::new(base, size, wanted.size, wanted.offset));
                 (pull.map(Fetch::Mqtt), Model::A)
             }
-            (true, false) => (self.at_gateway(manifest.uri), Model::C),
-            (false, _) => (at_server(manifest.uri), if by_mqtt { Model::B } else { Model::C }),
+            (true, false) => (self.at_gateway(uri), Model::C),
+            (false, _) => (at_server(uri), if by_mqtt { Model::B } else { Model::C }),
         };
         let Some(fetch) = fetch else {
             // No way to get there: the update is given up and says so.
             let _ = self.update.cancel(now);
             return;
         };
-        self.fetching = self.update.sequence();
+        self.fetching = Some((self.update.sequence(), self.update.component()));
         self.stats.resumed_at = wanted.offset;
         self.model = Some(model);
         self.fetch = fetch;
@@ -238,7 +244,7 @@ impl Agent<'_> {
                     return;
                 }
                 // RFC 7252 §6.4 step 5: a server that has a name is told which one it is asked by.
-                let uri = self.update.manifest().and_then(|manifest| Uri::parse(manifest.uri).ok());
+                let uri = self.update.payload().and_then(|payload| Uri::parse(payload.uri).ok());
                 let host = uri.filter(|uri| !uri.is_literal()).map(|uri| uri.host());
                 let window = u8::try_from(window).unwrap_or(1);
                 let request = Request {

@@ -21,6 +21,7 @@
 //! [`RETRIES`] times between two records; a store that failed is not repeated where it was, since flash may be written
 //! only once: the erase block is erased and fetched again.
 
+mod conditions;
 mod config;
 mod image;
 mod notices;
@@ -39,6 +40,7 @@ use crate::machine::{Handled, Input, Machine, Output};
 use crate::time::Clock;
 use crate::timer::{Timer, Timers};
 use crate::{Instant, Storage};
+pub use conditions::Window;
 pub use config::Config;
 use image::{Image, Take};
 use notices::{Notice, Notices};
@@ -149,6 +151,12 @@ struct Facts {
     integrated: bool,
     /// It brings a key table, and no image.
     keys: bool,
+    /// The image is in the envelope.
+    enclosed: bool,
+    /// What the manifest asks of the battery, mWh, and of the time.
+    battery: u32,
+    wait: Option<manifest::Wait>,
+    use_before: Option<u64>,
 }
 
 /// The payloads of an envelope that was verified before.
@@ -183,8 +191,18 @@ pub struct Update<'a> {
     expected: [u8; 32],
     chunks: Option<ChunkDigests>,
     integrated: bool,
+    enclosed: bool,
     /// The host postponed or vetoed the reboot.
     held: bool,
+    /// Not the host, but the clock or the battery has what goes on wait.
+    waiting: bool,
+    known: manifest::Facts,
+    told_at: Instant,
+    /// Not to begin before.
+    turn: Instant,
+    least: u32,
+    wait: Option<manifest::Wait>,
+    use_before: Option<u64>,
     reboot: Reboot,
     /// `Fetch` has to be told.
     fetch: bool,
@@ -226,7 +244,15 @@ impl<'a> Update<'a> {
             expected: [0; 32],
             chunks: None,
             integrated: false,
+            enclosed: false,
             held: false,
+            waiting: false,
+            known: manifest::Facts { time: None, battery: None, version: None, device: None },
+            told_at: Instant::ZERO,
+            turn: Instant::ZERO,
+            least: 0,
+            wait: None,
+            use_before: None,
             reboot: Reboot::No,
             fetch: false,
             reason: None,
@@ -269,10 +295,19 @@ impl<'a> Update<'a> {
         if self.state == State::Fetching { self.image.missing(from) } else { None }
     }
 
+    /// The component that is being fetched, whether or not its manifest is at hand.
+    #[must_use]
+    pub const fn component(&self) -> Component {
+        match self.part {
+            Part::List => Component::Chunks(0),
+            Part::Image => Component::Image(0),
+        }
+    }
+
     /// What is being fetched: the list of chunk digests where there is one, then the image. `None` unless something is.
     #[must_use]
     pub fn payload(&self) -> Option<Payload<'_>> {
-        let wanted = if self.part == Part::List { Component::Chunks(0) } else { Component::Image(0) };
+        let wanted = self.component();
         let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.state == State::Fetching)?;
         let slot = Some(self.entry.target().into());
         payloads(self.config.codec, envelope, slot).find(|payload| payload.component == wanted)
@@ -409,8 +444,12 @@ impl<'a> Update<'a> {
             self.go(Trigger::Resume)?;
         }
         self.timers.stop(Deadline::Defer);
+        self.waiting = false;
         self.reason = None;
         self.fetch = self.state == State::Fetching;
+        if self.fetch {
+            self.begun();
+        }
         Ok(())
     }
 
@@ -584,7 +623,20 @@ impl<'a> Update<'a> {
             let _ = self.judge(now, Kind::Reverted);
         }
         if self.timers.expired(Deadline::Defer, now) {
-            let _ = self.resume(now);
+            match self.state {
+                // The window closes.
+                State::Fetching => {
+                    if let Some(hold) = self.holds_download()
+                        && self.go(Trigger::Defer).is_ok()
+                    {
+                        self.hold(hold);
+                    } else {
+                        self.begun();
+                    }
+                }
+                _ if self.waiting => self.look_again(),
+                _ => drop(self.resume(now)),
+            }
         }
     }
 
@@ -601,7 +653,7 @@ impl<'a> Update<'a> {
         self.handle_timeout(now);
         // Each turn without an output is a step of the state machine that tells of itself: two in a row never happen.
         for _ in 0..4 {
-            if let Some(event) = self.tell() {
+            if let Some(event) = self.next_notice() {
                 return Output::Event(event);
             }
             if self.op != Op::None || self.phase == Phase::New {
@@ -624,6 +676,10 @@ impl<'a> Update<'a> {
             }
             if let Some(event) = self.step() {
                 return Output::Event(event);
+            }
+            let idle = self.state == State::Fetching && self.op == Op::None && !self.due;
+            if self.enclosed && idle && matches!(self.image.take(self.image.stored, usize::MAX), Take::Store(_)) {
+                return self.unwrap_image(out);
             }
         }
         Output::Timeout(self.timers.next())

@@ -28,6 +28,8 @@ pub struct Bench {
     pub fetches: Vec<u32>,
     pub activated: Option<u8>,
     pub config: Config<'static>,
+    /// Bytes for the manifest.
+    pub room: usize,
 }
 
 impl Bench {
@@ -52,6 +54,7 @@ impl Bench {
             fetches: vec![],
             activated: None,
             config,
+            room: 512,
         };
         bench.start();
         bench
@@ -72,7 +75,7 @@ impl Bench {
     pub fn reboot(&mut self) {
         let decision = self.flash.boot();
         self.config.running = decision.slot;
-        self.update = Update::new(self.config, vec![0; 512]);
+        self.update = Update::new(self.config, vec![0; self.room]);
         self.activated = None;
         self.start();
     }
@@ -134,8 +137,8 @@ impl Bench {
                 Event::State(state) => self.states.push(state),
                 Event::Report(report) => self.reports.push(report),
                 Event::Store { area, offset, bytes } => {
-                    assert_eq!(area, Area::Keys, "only data() stores an image");
-                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, false));
+                    let last = area != Area::Keys && self.update.progress().1 as usize == offset as usize + bytes.len();
+                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, last));
                 }
             },
             other => panic!("{other:?}"),

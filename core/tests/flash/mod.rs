@@ -34,7 +34,12 @@ pub fn envelope(sequence: u64, image: &[u8]) -> Vec<u8> {
 
 /// One by another author.
 pub fn envelope_by(author: &SecretKey, sequence: u64, image: &[u8]) -> Vec<u8> {
-    let release = author::Release {
+    release(sequence, image).sign(author).unwrap()
+}
+
+/// A release of that image.
+pub fn release(sequence: u64, image: &[u8]) -> author::Release<'static> {
+    author::Release {
         sequence,
         vendor: VENDOR,
         class: CLASS,
@@ -48,8 +53,7 @@ pub fn envelope_by(author: &SecretKey, sequence: u64, image: &[u8]) -> Vec<u8> {
         requires: Requires::default(),
         text: None,
         more: Default::default(),
-    };
-    release.sign(author).unwrap()
+    }
 }
 
 /// `len` bytes that are different for every `seed`.

@@ -1,5 +1,6 @@
 //! What the machine has to know of its device.
 
+use super::conditions::Window;
 use crate::Duration;
 use crate::ota::journal;
 use crate::ota::keys::KeyTable;
@@ -36,6 +37,17 @@ pub struct Config<'a> {
     /// Whether keys can be replaced: [`Area::Keys`](super::Area::Keys) is there for the table, which then stands for `keys`.
     /// Without it a manifest that brings one is refused.
     pub rotation: bool,
+    /// The device's UUID: for manifests that are for one device only, and for its turn in a fleet.
+    pub device: [u8; 16],
+    /// A download begins so much later at most, by a share that the device's UUID and the manifest give. 0: at once.
+    pub jitter: Duration,
+    /// When downloads are made, once a time was [told](super::Update::tell).
+    pub window: Option<Window>,
+    /// The least charge of the battery to download and to reboot with, mWh, where one was told. 0: any.
+    pub battery: u32,
+    /// How far above that of the last confirmed release a sequence number may lie: one that is too high would shut out all
+    /// that come after.
+    pub step: u64,
     /// How often a new image is booted before the bootloader goes back; at least 1.
     pub attempts: u8,
     /// How long a new image may run without being confirmed.
@@ -67,6 +79,11 @@ impl<'a> Config<'a> {
             ahead: erase_size.saturating_mul(2),
             block: 0,
             rotation: false,
+            device: [0; 16],
+            jitter: Duration::ZERO,
+            window: None,
+            battery: 0,
+            step: 1 << 32,
             attempts: 3,
             trial: Duration::from_secs(600),
         }
@@ -85,6 +102,7 @@ impl<'a> Config<'a> {
             && self.write_size <= 32
             && self.load > 0
             && self.attempts > 0
+            && self.window.is_none_or(|window| window.start < 86_400 && window.len > 0 && window.len <= 86_400)
             && (self.block == 0 || block)
             && (!self.rotation || KeyTable::factory(self.keys).is_some())
     }

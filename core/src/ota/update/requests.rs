@@ -1,13 +1,17 @@
 //! What the machine asks for and tells next.
 
+use super::image::Take;
+use super::payloads;
 use super::{Area, Event, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys};
 use crate::machine::Output;
 use crate::ota::journal::Record;
+use crate::ota::manifest::Component;
 use crate::ota::refusal::Refusal;
+use crate::wire::copy;
 
 impl Update<'_> {
     /// The next notice.
-    pub(super) fn tell(&mut self) -> Option<Event<'static>> {
+    pub(super) fn next_notice(&mut self) -> Option<Event<'static>> {
         if let Some(state) = self.told.take() {
             return Some(Event::Report(self.report(state, self.reason)));
         }
@@ -71,6 +75,26 @@ impl Update<'_> {
         }
     }
 
+    /// Has the next bytes of an image stored that came in the envelope.
+    pub(super) fn unwrap_image<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let unit = self.config.write_size as usize;
+        if out.len() < unit {
+            return Output::BufferTooSmall { needed: unit };
+        }
+        let offset = self.image.stored;
+        let slot = Some(self.entry.target().into());
+        let envelope = self.manifest.get(..self.manifest_len).unwrap_or_default();
+        let image = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Image(0));
+        let rest = image.and_then(|p| p.content).and_then(|c| c.get(offset as usize..)).unwrap_or_default();
+        let most = rest.len().min(out.len());
+        let Take::Store(len) = self.image.take(offset, most) else { return Output::Timeout(self.timers.next()) };
+        let Some(place) = out.get_mut(..len as usize) else { return Output::Timeout(self.timers.next()) };
+        copy(place, rest);
+        self.image.pass(offset, place);
+        self.op = Op::Store { offset, len };
+        Output::Event(Event::Store { area: Area::Slot(self.entry.target()), offset, bytes: place })
+    }
+
     /// Erases a page for the new key table or writes it there.
     pub(super) fn rotate<'o>(&mut self, rotation: Rotation, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         let len = self.config.erase_size;
@@ -105,7 +129,13 @@ impl Update<'_> {
         let area = Area::Slot(self.entry.target());
         match self.state {
             State::Verified => {
+                if let Some(hold) = self.holds_download() {
+                    self.go(Trigger::Defer).ok()?;
+                    self.hold(hold);
+                    return None;
+                }
                 self.go(Trigger::Begin).ok()?;
+                self.begun();
                 self.fetch = true;
             }
             State::Fetching | State::Fetched => {
@@ -129,13 +159,26 @@ impl Update<'_> {
                         let offset = origin.saturating_add(offset);
                         return Some(Event::Erase { area, offset, len: self.config.erase_size });
                     }
-                    if core::mem::take(&mut self.fetch) {
+                    if core::mem::take(&mut self.fetch) && !self.enclosed {
                         return Some(Event::Fetch { offset: self.image.stored });
                     }
                 }
             }
             State::Validated => self.go(Trigger::Arm).ok()?,
             State::Ready if self.reboot == Reboot::No && !self.held => {
+                if let Some(hold) = self.holds_reboot() {
+                    self.held = true;
+                    self.hold(hold);
+                    self.notices.push(Notice::Refused(Refusal::Battery));
+                    return None;
+                }
+                // What is over while it was fetched is not installed.
+                if let (Some(before), Some(time)) = (self.use_before, self.known().time)
+                    && time >= before
+                {
+                    self.fail(Refusal::Expired);
+                    return None;
+                }
                 // From here on the bootloader may boot it.
                 self.entry.kind = Kind::Ready;
                 self.entry.left = self.config.attempts;

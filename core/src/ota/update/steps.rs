@@ -47,14 +47,9 @@ impl Update<'_> {
         if m.class != class {
             return Err(Refusal::Class);
         }
-        // What nobody here can decide does not hold.
-        let requires = manifest::Requires { authorization: false, ..m.requires };
-        if !requires.is_empty() {
-            return Err(Refusal::Condition);
-        }
-        // One image, whole: the rest of what a manifest can hold is not taken half.
-        if m.payloads != 1 || manifest::payload(envelope, slot, 0).is_none_or(|payload| payload.content.is_some()) {
-            return Err(Refusal::Component);
+        self.check(&m.requires)?;
+        if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
+            return Err(Refusal::FastForward);
         }
         let mut facts = Facts {
             sequence: m.sequence,
@@ -64,9 +59,15 @@ impl Update<'_> {
             chunks: None,
             integrated: false,
             keys: false,
+            enclosed: false,
+            battery: m.requires.battery.unwrap_or(0),
+            wait: m.requires.wait,
+            use_before: m.requires.use_before,
         };
         for payload in payloads(self.config.codec, envelope, slot) {
             match payload.component {
+                // What is in the envelope was checked with it.
+                Component::Image(0) if payload.content.is_some() => facts.enclosed = true,
                 Component::Image(0) => facts.chunks = payload.chunks.filter(|chunks| self.can_check(chunks, facts)),
                 Component::Chunks(0) => facts.integrated = payload.content.is_some(),
                 Component::Keys if self.config.rotation => {
@@ -198,8 +199,13 @@ impl Update<'_> {
         let manifest::Image { digest, size } = facts.image;
         self.size = size;
         self.expected = digest;
+        self.least = facts.battery;
+        self.wait = facts.wait;
+        self.use_before = facts.use_before;
+        self.turn = self.turn(&facts);
         self.chunks = facts.chunks;
         self.integrated = facts.integrated;
+        self.enclosed = facts.enclosed;
         let entry = &mut self.entry;
         let resumes = entry.kind == Kind::Fetching
             && entry.digest == facts.digest
@@ -287,6 +293,7 @@ impl Update<'_> {
         self.timers.stop(Deadline::Defer);
         self.rotating = None;
         self.held = false;
+        self.waiting = false;
         self.fetch = false;
         self.tries = 0;
     }
@@ -315,6 +322,7 @@ impl Update<'_> {
             State::Fetched | State::Validated | State::Ready if self.reboot == Reboot::No => self.held = true,
             _ => self.go(Trigger::Defer)?,
         }
+        self.waiting = false;
         self.reason = until.is_none().then_some(Refusal::Vetoed);
         match until {
             Some(until) => self.timers.set(Deadline::Defer, until),
