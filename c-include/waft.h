@@ -270,14 +270,14 @@
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 304
+#define WAFT_AGENT_WORDS 352
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 368
+#define WAFT_AGENT_WORDS 432
 #endif
 
 /**
@@ -1273,14 +1273,14 @@
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 160
+#define WAFT_UPDATE_WORDS 192
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 176
+#define WAFT_UPDATE_WORDS 216
 #endif
 
 /**
@@ -1409,6 +1409,11 @@
  * Something worth telling the author of the release: `state`, `reason`, `sequence`.
  */
 #define WAFT_UPDATE_EVENT_REPORT 8
+
+/**
+ * No charge is known.
+ */
+#define WAFT_NO_BATTERY UINT32_MAX
 
 #if defined(WAFT_HOSTED)
 /**
@@ -1555,6 +1560,30 @@ typedef struct {
      * bytes. (0)
      */
     uint8_t rotation;
+    /**
+     * The device's UUID: for manifests that are for one device only, and for its turn in a fleet. (zeros: none)
+     */
+    uint8_t device_id[16];
+    /**
+     * A download begins so many milliseconds later at most, by a share that the device's UUID and the manifest give. (0)
+     */
+    uint32_t jitter;
+    /**
+     * Downloads begin at this time of the day, UTC, in seconds since 00:00:00, once a time was told by waft_update_tell(). (0)
+     */
+    uint32_t window_start;
+    /**
+     * For how many seconds; 0: all day. (0)
+     */
+    uint32_t window_len;
+    /**
+     * The least charge of the battery to download and to reboot with, mWh, where one was told; 0: any. (0)
+     */
+    uint32_t battery;
+    /**
+     * How far above that of the last confirmed release a sequence number may lie. (4,294,967,296)
+     */
+    uint64_t step;
 } waft_update_config_t;
 
 /**
@@ -3297,6 +3326,24 @@ typedef struct {
     uint64_t _priv[WAFT_UPDATE_WORDS];
 } waft_update_t;
 
+/**
+ * What a device knows of itself and of the time.
+ */
+typedef struct {
+    /**
+     * Seconds since 1970, from where nobody can lie; 0: not known. It is believed for good.
+     */
+    uint64_t time;
+    /**
+     * The charge of the battery, mWh, or WAFT_NO_BATTERY.
+     */
+    uint32_t battery;
+    /**
+     * The version of the firmware that is installed, as text, like "1.2.0"; empty: not known.
+     */
+    waft_bytes_t version;
+} waft_update_facts_t;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -4598,6 +4645,13 @@ int32_t waft_update_confirm(waft_update_t *handle, uint64_t now);
  * The image on trial is bad: go back.
  */
 int32_t waft_update_reject(waft_update_t *handle, uint64_t now);
+
+/**
+ * Tells what manifests ask for, and what the window for downloads and the battery are measured by. Again when it changes.
+ */
+int32_t waft_update_tell(waft_update_t *handle,
+                         uint64_t now,
+                         const waft_update_facts_t *facts);
 
 /**
  * The first missing bytes of the payload that is being fetched, at or behind `from`: 0 in `*len` where there are none. Blocks of

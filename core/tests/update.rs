@@ -537,7 +537,7 @@ fn data_that_is_stored_already_or_too_far_ahead() {
 fn the_memory_is_the_same_for_every_image() {
     fn is_send<T: Send>() {}
     is_send::<Update<'static>>();
-    assert!(size_of::<Update<'_>>() <= 1280, "{}", size_of::<Update<'_>>());
+    assert!(size_of::<Update<'_>>() <= 1536, "{}", size_of::<Update<'_>>());
 }
 
 proptest! {

@@ -10,17 +10,18 @@ use crate::{
 use waft::{
     Code, Instant, Misuse,
     ota::{
+        manifest::Facts,
         refusal::Refusal,
-        update::{Area, Config, Event, Update},
+        update::{Area, Config, Event, Update, Window},
     },
 };
 
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_UPDATE_WORDS: usize = 160;
+pub const WAFT_UPDATE_WORDS: usize = 192;
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_UPDATE_WORDS: usize = 176;
+pub const WAFT_UPDATE_WORDS: usize = 216;
 
 /// A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
 /// waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
@@ -72,6 +73,18 @@ pub struct waft_update_config_t {
     /// 1: keys can be replaced, by a release that brings a table of them; WAFT_AREA_KEYS is there for it, and buffers for records are 192
     /// bytes. (0)
     pub rotation: u8,
+    /// The device's UUID: for manifests that are for one device only, and for its turn in a fleet. (zeros: none)
+    pub device_id: [u8; 16],
+    /// A download begins so many milliseconds later at most, by a share that the device's UUID and the manifest give. (0)
+    pub jitter: u32,
+    /// Downloads begin at this time of the day, UTC, in seconds since 00:00:00, once a time was told by waft_update_tell(). (0)
+    pub window_start: u32,
+    /// For how many seconds; 0: all day. (0)
+    pub window_len: u32,
+    /// The least charge of the battery to download and to reboot with, mWh, where one was told; 0: any. (0)
+    pub battery: u32,
+    /// How far above that of the last confirmed release a sequence number may lie. (4,294,967,296)
+    pub step: u64,
 }
 
 impl waft_update_config_t {
@@ -90,6 +103,12 @@ impl waft_update_config_t {
         attempts: 3,
         running: 0,
         rotation: 0,
+        device_id: [0; 16],
+        jitter: 0,
+        window_start: 0,
+        window_len: 0,
+        battery: 0,
+        step: 1 << 32,
     };
 
     /// # Safety
@@ -102,7 +121,20 @@ impl waft_update_config_t {
         let ahead = if self.ahead == 0 { config.ahead } else { self.ahead };
         let trial = millis(self.trial);
         let rotation = self.rotation != 0;
-        Ok(Config { load: self.load, ahead, block: self.block, attempts: self.attempts, rotation, trial, ..config })
+        Ok(Config {
+            load: self.load,
+            ahead,
+            block: self.block,
+            attempts: self.attempts,
+            rotation,
+            device: self.device_id,
+            jitter: millis(self.jitter),
+            window: (self.window_len != 0).then_some(Window { start: self.window_start, len: self.window_len }),
+            battery: self.battery,
+            step: self.step,
+            trial,
+            ..config
+        })
     }
 }
 
@@ -451,6 +483,54 @@ pub unsafe extern "C" fn waft_update_confirm(handle: *mut waft_update_t, now: u6
 pub unsafe extern "C" fn waft_update_reject(handle: *mut waft_update_t, now: u64) -> i32 {
     // SAFETY: C lends the handle.
     unsafe { command(handle, now, Update::reject) }
+}
+
+/// No charge is known.
+pub const WAFT_NO_BATTERY: u32 = u32::MAX;
+
+/// What a device knows of itself and of the time.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct waft_update_facts_t {
+    /// Seconds since 1970, from where nobody can lie; 0: not known. It is believed for good.
+    pub time: u64,
+    /// The charge of the battery, mWh, or WAFT_NO_BATTERY.
+    pub battery: u32,
+    /// The version of the firmware that is installed, as text, like "1.2.0"; empty: not known.
+    pub version: waft_bytes_t,
+}
+
+impl waft_update_facts_t {
+    /// # Safety
+    /// C lends the version.
+    pub(crate) unsafe fn to_core(self) -> Result<Facts, Fail> {
+        // SAFETY: the caller's.
+        let text = unsafe { self.version.lent() }?;
+        let version = match text {
+            [] => None,
+            text => Some(core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(Misuse::OutOfRange)?),
+        };
+        let time = Some(self.time).filter(|time| *time != 0);
+        let battery = Some(self.battery).filter(|charge| *charge != WAFT_NO_BATTERY);
+        Ok(Facts { time, battery, version, device: None })
+    }
+}
+
+/// Tells what manifests ask for, and what the window for downloads and the battery are measured by. Again when it changes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_tell(
+    handle: *mut waft_update_t,
+    now: u64,
+    facts: *const waft_update_facts_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle, and the facts for this call.
+        unsafe {
+            let update = machine(handle)?;
+            let facts = lent(facts, 1)?.first().ok_or(Misuse::NullPointer)?.to_core()?;
+            Ok(update.tell(instant(now), &facts)?)
+        }
+    })())
 }
 
 /// The first missing bytes of the payload that is being fetched, at or behind `from`: 0 in `*len` where there are none. Blocks of

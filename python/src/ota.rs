@@ -165,7 +165,7 @@ pub(crate) struct Update {
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=1<<32, attempts=3, trial=600_000_000, manifest_room=4096))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         vendor: &[u8],
@@ -178,6 +178,11 @@ impl Update {
         block: u32,
         ahead: u32,
         rotation: bool,
+        device_id: Option<&[u8]>,
+        jitter: u64,
+        window: Option<(u32, u32)>,
+        battery: u32,
+        step: u64,
         attempts: u8,
         trial: u64,
         manifest_room: usize,
@@ -188,6 +193,13 @@ impl Update {
             config.ahead = ahead;
         }
         config.rotation = rotation;
+        if let Some(id) = device_id {
+            config.device = exactly("the device's UUID", id)?;
+        }
+        config.jitter = Duration::from_micros(jitter);
+        config.window = window.map(|(start, len)| update::Window { start, len });
+        config.battery = battery;
+        config.step = step;
         config.attempts = attempts;
         Ok(Self { machine: update::Update::new(config, Storage::owned(manifest_room)), scratch: Scratch::default() })
     }
@@ -288,6 +300,23 @@ impl Update {
     #[getter]
     fn wanted(&self, py: Python<'_>) -> PyResult<Option<Object>> {
         self.machine.wanted().map(|w| make!(py, "waft.ota", "Wanted", (w.offset, w.end, w.size))).transpose()
+    }
+
+    /// What the device knows of itself and of the time.
+    #[pyo3(signature = (now, *, time=None, battery=None, version=None))]
+    fn tell(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        time: Option<u64>,
+        battery: Option<u32>,
+        version: Option<&str>,
+    ) -> PyResult<()> {
+        let version = version
+            .map(|text| text.parse().map_err(|_| PyValueError::new_err(format!("no version: {text:?}"))))
+            .transpose()?;
+        let facts = manifest::Facts { time, battery, version, device: None };
+        self.machine.tell(at(now), &facts).map_err(|e| errors::any(py, &e))
     }
 
     /// The first missing bytes of the payload at or behind `start`: (offset, length), or None.

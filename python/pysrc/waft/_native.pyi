@@ -585,6 +585,11 @@ class Update:
         block: int = 0,
         ahead: int = 0,
         rotation: bool = False,
+        device_id: bytes | None = None,
+        jitter: int = 0,
+        window: tuple[int, int] | None = None,
+        battery: int = 0,
+        step: int = 4294967296,
         attempts: int = 3,
         trial: int = 600_000_000,
         manifest_room: int = 4096,
@@ -606,6 +611,9 @@ class Update:
     @property
     def wanted(self) -> _ota.Wanted | None: ...
     def missing(self, start: int = 0) -> tuple[int, int] | None: ...
+    def tell(
+        self, now: int, *, time: int | None = None, battery: int | None = None, version: str | None = None
+    ) -> None: ...
     @property
     def payload_uri(self) -> str | None: ...
     @property

@@ -79,7 +79,8 @@ impl Update<'_> {
     /// What is known, and the time that is believed.
     pub(super) fn known(&self) -> manifest::Facts {
         let floor = Some(u64::from(self.entry.time)).filter(|time| *time != 0);
-        manifest::Facts { time: self.time().max(floor), ..self.known }
+        let device = self.known.device.or(Some(self.config.device).filter(|device| *device != [0; 16]));
+        manifest::Facts { time: self.time().max(floor), device, ..self.known }
     }
 
     /// What the clock shows, seconds since 1970.

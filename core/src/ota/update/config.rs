@@ -37,7 +37,7 @@ pub struct Config<'a> {
     /// Whether keys can be replaced: [`Area::Keys`](super::Area::Keys) is there for the table, which then stands for `keys`.
     /// Without it a manifest that brings one is refused.
     pub rotation: bool,
-    /// The device's UUID: for manifests that are for one device only, and for its turn in a fleet.
+    /// The device's UUID, or zeros: for manifests that are for one device only, and for its turn in a fleet.
     pub device: [u8; 16],
     /// A download begins so much later at most, by a share that the device's UUID and the manifest give. 0: at once.
     pub jitter: Duration,
