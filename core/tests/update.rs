@@ -639,3 +639,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bytes_behind_the_end_of_the_image_are_not_stored() {
+    let new = image(2, 701);
+    let mut bench = Bench::new();
+    bench.announce(&envelope(2, &new)).unwrap();
+    bench.feed(&new, 640, 64);
+    let mut longer = new[640..].to_vec();
+    longer.extend_from_slice(&[0xEE; 400]);
+    let now = bench.time();
+    let handled = bench.update.data(now, 640, &longer).unwrap();
+    let Some(Event::Store { area, offset, bytes }) = handled.event else { panic!("{handled:?}") };
+    assert_eq!((offset, bytes), (640, &new[640..]));
+    bench.flash.write(area, offset, bytes, true);
+    bench.update.done(now).unwrap();
+    assert_eq!(bench.update.data(now, 701, &longer[61..]), Ok(Handled::quiet(400)), "taken, and dropped");
+    assert_eq!(bench.update.data(now, 100_000, &[0xEE; 64]), Ok(Handled::quiet(64)));
+    bench.drain();
+    assert_eq!((bench.state(), bench.flash.read(Area::Slot(1), 704, 64)), (State::Ready, &[0xFF; 64][..]));
+}

@@ -1,5 +1,6 @@
 //! The state machine as a table. Nothing else changes the state: the machine looks up here where a trigger leads, and
-//! what does not stand here does not happen. The diagram in the documentation is made from it by [`mermaid`].
+//! what does not stand here does not happen. The diagram in the documentation is made from it by [`mermaid`]:
+#![doc = include_str!("states.md")]
 
 use crate::ota::report::State::{self, *};
 
@@ -116,9 +117,21 @@ pub fn mermaid(out: &mut dyn core::fmt::Write) -> core::fmt::Result {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_diagram_is_that_of_the_table() {
+        let mut text = std::string::String::from("```mermaid\n");
+        mermaid(&mut text).unwrap();
+        text.push_str("```\n");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ota/update/states.md");
+        if std::env::var_os("WAFT_TABLES").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text, "WAFT_TABLES=write cargo test writes it anew");
+    }
 
     #[test]
     fn no_trigger_leads_two_ways() {
