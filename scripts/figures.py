@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import broker_figures
+import update_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -40,6 +41,7 @@ CAPABILITIES = {
     "coap_endpoint": rf"waft_coap_({ENDPOINT_VERBS})",
     "coap_endpoint_all": r"waft_coap_\w+",
     "update": r"waft_update_\w+|waft_boot_decide",
+    "boot": r"waft_boot_decide",
     "agent": r"waft_agent_\w+|waft_boot_decide",
 }
 # The storage of each: its handle, and the memory it is given by default.
@@ -158,6 +160,7 @@ def measure() -> dict[str, dict]:
     for name, pattern in CAPABILITIES.items():
         size = sum(size for size, _ in linked(name, pattern))
         add(f"size.{name}.bytes", size, "bytes", f"scripts/figures.py --explain {name}")
+    update_figures.measure(add, linked("update", CAPABILITIES["update"]))
     for name, size in storage().items():
         add(f"ram.{name}.bytes", size, "bytes", "make figures")
 
@@ -212,10 +215,11 @@ def in_words(figures: dict[str, dict]) -> str:
     for name, what in (
         ("mqtt_client", "MQTT client, 512 bytes of packets included"),
         ("coap_endpoint", "CoAP endpoint, client and server"),
-        ("update", "manifest and update, Ed25519 and SHA-256 included"),
+        ("update_with_crypto", "manifest and update, Ed25519 and SHA-256 included"),
+        ("boot", "what a bootloader needs, alone"),
         ("agent", "the agent: all of these and models A, B and C"),
     ):
-        lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {value(f'ram.{name}.bytes')} |")
+        lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {value(f'ram.{name.removesuffix('_with_crypto')}.bytes')} |")
     lines += ["", f"The stack of a whole update is {value('stack.update.bytes')} bytes deep, most of it Ed25519's; symbols of "
               f"panicking in the image: {value('panics.firmware.symbols')}.", "",
               "| x86 instructions | waft | others |", "| --- | ---: | --- |"]  # fmt: skip

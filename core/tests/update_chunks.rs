@@ -179,6 +179,7 @@ fn a_list_that_was_not_signed_for_is_refused() {
 
 #[test]
 fn a_kill_costs_at_most_the_chunk_that_was_coming() {
+    let mut most = 0;
     for chunk in [256, 512] {
         for at in (64..4000).step_by(64) {
             let new = image(2, 4000);
@@ -195,8 +196,12 @@ fn a_kill_costs_at_most_the_chunk_that_was_coming() {
             stored += feed_any(&mut bench, &new, |_| 0);
             assert_eq!(bench.state(), State::Ready);
             assert!(stored - 4000 <= chunk as usize, "killed at {at}, {} bytes came twice", stored - 4000);
+            if chunk == 512 {
+                most = most.max(stored - 4000);
+            }
         }
     }
+    println!("refetched {most} of chunks of 512");
 }
 
 #[test]
@@ -226,7 +231,7 @@ fn without_room_for_the_list_the_digest_of_the_image_has_to_do() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_any_kill_any_bad_block_ends_with_the_image(

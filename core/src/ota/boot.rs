@@ -10,6 +10,22 @@
 //! jump(slot_address(decision.slot))
 //! ```
 //!
+//! # MCUboot, or another bootloader
+//! There is no need for this one. The update machine asks for requests on one image slot only, the one that is not
+//! [active](super::update::Update::active_slot), so a device with a slot that is run and a staging slot, between which its
+//! bootloader swaps, serves both `Slot(0)` and `Slot(1)` with the staging slot (MCUboot: the secondary one, less its trailer).
+//!
+//! - [`Activate`](super::event::Event::Activate): hand over by MCUboot's trailer, `boot_set_pending(0)`, and answer `done`; after
+//!   [`Reverted`](super::report::State::Reverted) there is nothing to do, since what is not confirmed is swapped back.
+//! - At power on, [`Config::running`](super::update::Config::running) is the active slot (that of [`decide`], whose note is not written),
+//!   or the other one where MCUboot runs an image that is not confirmed: `boot_swap_type()` was `BOOT_SWAP_TYPE_TEST`, `image_ok`
+//!   is not set.
+//! - When the machine has told [`Confirmed`](super::report::State::Confirmed): `boot_write_img_confirmed()`. Where power fails between the
+//!   two, MCUboot goes back, and the machine notices at the next start that another image runs than was confirmed.
+//!
+//! MCUboot checks a signature of its own before each swap; it needs the image in its format, with header and TLVs.
+//!
+//! # Checking at every boot
 //! A bootloader that wants to check the image before every jump hashes `image.size` bytes of the slot and compares
 //! them with `image.digest`; where they differ it boots the other slot.
 

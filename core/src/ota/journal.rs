@@ -10,7 +10,10 @@
 //! - inside an erase: the page held nothing that counts, and it will be erased again before it is written.
 //!
 //! Wear: a page is erased once for every `2 × (page / 128)` records. An update writes one record for each erase block
-//! of the image and about five more.
+//! of the image (with chunk digests one for each chunk, where that is larger) and about five more; a slot is erased once for each
+//! update and once more where a store failed or a chunk was wrong. With erase blocks of 4,096 bytes an update of 256 KiB
+//! writes 70 records: two erases of journal pages. Key tables have [two blocks](super::event::Area::Keys) of their own, erased in turn,
+//! once for each table.
 
 use crate::{
     crc::crc32,

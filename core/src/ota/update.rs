@@ -6,10 +6,18 @@
 //! 3. *Fetching*: the inactive slot is erased a bounded way ahead, [`Fetch`](Event::Fetch) asks for bytes,
 //!    [`data`](Update::data) turns them into [`Store`](Event::Store), and each erase block that is complete is
 //!    [recorded](Event::Record), with the midstate of the hash.
+//!    Bytes may come in order, in any pieces; or, with [`Config::block`], blocks of that size in any order, as far as 64 of
+//!    them reach: [`missing`](Update::missing) says which. Where the manifest names chunk digests, the list of them is
+//!    fetched first ([`payload`](Update::payload) says from where) and each chunk is checked when it is whole: a bad one
+//!    alone is fetched again, and after a reboot the chunks that are there are found and kept.
 //! 4. *Fetched*: the digest of what arrived is right. All of it is loaded again and hashed once more: *validated*.
 //! 5. *Ready*: the host may still defer or veto. Then the journal says so and [`Activate`](Event::Activate) asks for a reboot.
 //! 6. *Trial*: the new image runs. [`confirm`](Update::confirm) makes it the one to boot and raises the floor under which
 //!    sequence numbers are refused; [`reject`](Update::reject), or silence for [`Config::trial`], reverts.
+//!
+//! A release may bring a table of keys instead of an image: it is written, recorded, and in use from then on
+//! ([`Config::rotation`]). What the device knows of its battery and the time is [told](Update::tell); the download waits for its
+//! turn, the window and the battery as [`Config`] says.
 //!
 //! The states and what leads from one to the other stand in [`table`]. Power may fail at any byte of any write or erase:
 //! see [`journal`]. What is never done, in whatever order things happen: the slot that the device runs

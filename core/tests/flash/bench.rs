@@ -114,36 +114,52 @@ impl Bench {
                 assert!(at.is_none_or(|at| at > now));
                 return false;
             }
-            Output::Event(event) => match event {
-                Event::Load { area, offset, len } => {
-                    if self.fails(Fault::Load) {
-                        self.update.failed(now).unwrap();
-                    } else {
-                        let bytes = self.flash.read(area, offset, len as usize);
-                        self.update.loaded(now, bytes).unwrap();
-                    }
-                }
-                Event::Erase { area, offset, len } => {
-                    self.answer(Fault::Erase, |flash| flash.erase(area, offset, len));
-                }
-                Event::Record { offset, bytes } => {
-                    self.answer(Fault::Record, |flash| flash.write(Area::Journal, offset, bytes, false));
-                }
-                Event::Activate { slot } => {
-                    self.activated = Some(slot);
-                    self.answer(Fault::Activate, |_| {});
-                }
-                Event::Fetch { offset } => self.fetches.push(offset),
-                Event::State(state) => self.states.push(state),
-                Event::Report(report) => self.reports.push(report),
-                Event::Store { area, offset, bytes } => {
-                    let last = area != Area::Keys && self.update.progress().1 as usize == offset as usize + bytes.len();
-                    self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, last));
-                }
-            },
+            Output::Event(event) => {
+                self.touches(&event);
+                self.act(now, event);
+            }
             other => panic!("{other:?}"),
         }
         true
+    }
+
+    /// What runs, or would be gone back to, is neither read nor written.
+    fn touches(&self, event: &Event<'_>) {
+        if let Event::Load { area, .. } | Event::Erase { area, .. } | Event::Store { area, .. } = event
+            && let Area::Slot(slot) = area
+        {
+            assert_ne!(*slot, self.update.active_slot(), "{event:?}");
+        }
+    }
+
+    fn act(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Load { area, offset, len } => {
+                if self.fails(Fault::Load) {
+                    self.update.failed(now).unwrap();
+                } else {
+                    let bytes = self.flash.read(area, offset, len as usize);
+                    self.update.loaded(now, bytes).unwrap();
+                }
+            }
+            Event::Erase { area, offset, len } => {
+                self.answer(Fault::Erase, |flash| flash.erase(area, offset, len));
+            }
+            Event::Record { offset, bytes } => {
+                self.answer(Fault::Record, |flash| flash.write(Area::Journal, offset, bytes, false));
+            }
+            Event::Activate { slot } => {
+                self.activated = Some(slot);
+                self.answer(Fault::Activate, |_| {});
+            }
+            Event::Fetch { offset } => self.fetches.push(offset),
+            Event::State(state) => self.states.push(state),
+            Event::Report(report) => self.reports.push(report),
+            Event::Store { area, offset, bytes } => {
+                let last = area != Area::Keys && self.update.progress().1 as usize == offset as usize + bytes.len();
+                self.answer(Fault::Store, |flash| flash.write(area, offset, bytes, last));
+            }
+        }
     }
 
     pub fn announce(&mut self, envelope: &[u8]) -> Result<(), Error<Refusal>> {

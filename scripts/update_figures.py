@@ -1,0 +1,37 @@
+"""Figures of the update: code without the cryptography, threats, the bounded power-cut proof, what a kill costs."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CRYPTO = re.compile(r"ed25519|Ed25519|sha2|sha512|compress256")
+
+
+def test(*arguments: str) -> str:
+    command = ["cargo", "test", "-q", "--release", "-p", "waft", "--all-features", *arguments, "--nocapture"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ, check=True, capture_output=True, text=True).stdout
+
+
+def measure(add: Callable[..., None], parts: list[tuple[int, str]]) -> None:
+    """Adds them; `parts` are the sections that the update links, with their sizes."""
+    total = sum(size for size, _ in parts)
+    crypto = sum(size for size, section in parts if CRYPTO.search(section))
+    add("size.update_with_crypto.bytes", total, "bytes", "scripts/figures.py --explain update")
+    add("size.update.bytes", total - crypto, "bytes without Ed25519 and SHA-256", "scripts/figures.py --explain update")
+
+    page = (ROOT / "core/src/ota/THREATS.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| (?!---|threat |attack )", line)]
+    open_rows = [line for line in rows if re.match(r"\| [^|]+ \| —", line)]
+    how = "cargo test -p waft --test threats"
+    add("threats.covered", len(rows) - len(open_rows), "threats", how)
+    add("threats.total", len(rows), "threats", how)
+
+    told = test("--test", "powercut", "--", "power_may_fail")
+    add("powercut.smoke_runs", int(re.search(r"powercut smoke (\d+)", told)[1]), "power cuts that were run to their end", "make test-rust")
+    told = test("--test", "update_chunks", "--", "a_kill_costs")
+    twice, chunk = map(int, re.search(r"refetched (\d+) of chunks of (\d+)", told).groups())
+    how = "cargo test -p waft --features author,std --test update_chunks a_kill_costs"
+    add("update.refetched_after_kill.chunks", round(twice / chunk, 2), "chunks at most, killed anywhere", how)
