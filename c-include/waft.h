@@ -3339,9 +3339,14 @@ typedef struct {
      */
     uint32_t battery;
     /**
-     * The version of the firmware that is installed, as text, like "1.2.0"; empty: not known.
+     * The version of the firmware that is installed: its numbers, 1.2.0 being 1, 2, 0, and 1.2.0-rc.3 being 1, 2, 0, -1, 3 (-2: beta,
+     * -3: alpha).
      */
-    waft_bytes_t version;
+    int32_t version[6];
+    /**
+     * How many numbers; 0: not known.
+     */
+    uint32_t version_len;
 } waft_update_facts_t;
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@ use crate::{
 use waft::{
     Code, Instant, Misuse,
     ota::{
-        manifest::Facts,
+        manifest::{Facts, Version},
         refusal::Refusal,
         update::{Area, Config, Event, Update, Window},
     },
@@ -496,20 +496,19 @@ pub struct waft_update_facts_t {
     pub time: u64,
     /// The charge of the battery, mWh, or WAFT_NO_BATTERY.
     pub battery: u32,
-    /// The version of the firmware that is installed, as text, like "1.2.0"; empty: not known.
-    pub version: waft_bytes_t,
+    /// The version of the firmware that is installed: its numbers, 1.2.0 being 1, 2, 0, and 1.2.0-rc.3 being 1, 2, 0, -1, 3 (-2: beta,
+    /// -3: alpha).
+    pub version: [i32; 6],
+    /// How many numbers; 0: not known.
+    pub version_len: u32,
 }
 
+const _: () = assert!(Version::MAX == 6);
+
 impl waft_update_facts_t {
-    /// # Safety
-    /// C lends the version.
-    pub(crate) unsafe fn to_core(self) -> Result<Facts, Fail> {
-        // SAFETY: the caller's.
-        let text = unsafe { self.version.lent() }?;
-        let version = match text {
-            [] => None,
-            text => Some(core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(Misuse::OutOfRange)?),
-        };
+    pub(crate) fn to_core(self) -> Result<Facts, Fail> {
+        let numbers = self.version.get(..self.version_len as usize).ok_or(Misuse::OutOfRange)?;
+        let version = if numbers.is_empty() { None } else { Some(Version::new(numbers).ok_or(Misuse::OutOfRange)?) };
         let time = Some(self.time).filter(|time| *time != 0);
         let battery = Some(self.battery).filter(|charge| *charge != WAFT_NO_BATTERY);
         Ok(Facts { time, battery, version, device: None })

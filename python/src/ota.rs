@@ -315,7 +315,7 @@ impl Update {
         let version = version
             .map(|text| text.parse().map_err(|_| PyValueError::new_err(format!("no version: {text:?}"))))
             .transpose()?;
-        let facts = manifest::Facts { time, battery, version, device: None };
+        let facts = waft::ota::manifest::Facts { time, battery, version, device: None };
         self.machine.tell(at(now), &facts).map_err(|e| errors::any(py, &e))
     }
 

@@ -28,7 +28,10 @@ impl Version {
     #[must_use]
     pub fn new(numbers: &[i32]) -> Option<Self> {
         let mut version = Self { numbers: [0; Self::MAX], len: u8::try_from(numbers.len()).ok()? };
-        version.numbers.get_mut(..numbers.len())?.copy_from_slice(numbers);
+        // Not by `copy_from_slice`, which keeps a panic in firmware.
+        for (place, number) in version.numbers.get_mut(..numbers.len())?.iter_mut().zip(numbers) {
+            *place = *number;
+        }
         let release = numbers.iter().take_while(|n| **n >= 0).count();
         let mut pre = numbers.iter().skip(release);
         let pre_ok = pre.next().is_none_or(|class| *class >= -3) && pre.all(|n| *n >= 0);
