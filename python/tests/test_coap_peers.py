@@ -16,13 +16,16 @@ import pytest
 from conftest import aiocoap_server, execute, libcoap_server, make_image, program
 
 from waft import coap
-from waft.aio import Asked, CoapClient, CoapServer, Reply, serve_coap
+from waft.aio import Asked, CoapClient, CoapError, CoapServer, Reply, serve_coap
 from waft.coap import Code
 from waft.plugtest import LARGE, serve_plugtest
 from waft.testing import Link, Relay
 
 #: Seconds that one combination may take: five losses in a row are a minute and a half of waiting.
 LONG = 100.0
+
+#: How often a peer may be asked that gives up, or says that what has not changed has.
+TURNS = 3
 
 SIZES = range(7)
 LOSSES = (0.0, 0.05, 0.2)
@@ -98,8 +101,16 @@ async def test_our_client_puts_to_libcoap_and_gets_it_back(libcoap: int) -> None
                 answer = await client.request(Code.PUT, f"coap://127.0.0.1:{relay.port}{path}", body, szx=szx)
                 assert answer.code in (Code.CREATED, Code.CHANGED)
             async with Relay(libcoap, link) as relay:
-                answer = await client.request(Code.GET, f"coap://127.0.0.1:{relay.port}{path}", szx=szx)
-                assert (answer.code, answer.payload) == (Code.CONTENT, body)
+                uri = f"coap://127.0.0.1:{relay.port}{path}"
+                for turn in range(TURNS):
+                    try:
+                        answer = await client.request(Code.GET, uri, szx=szx)
+                    except CoapError as e:
+                        # libcoap gives the same body another ETag where a request for a block comes twice.
+                        assert "Changed" in str(e) and turn < TURNS - 1
+                        continue
+                    assert (answer.code, answer.payload) == (Code.CONTENT, body)
+                    break
 
     every = list(combinations(200))
     # libcoap makes twenty resources: no two of those that run at once may share one.
@@ -194,9 +205,17 @@ async def test_libcoaps_client_gets_and_puts(tmp_path: Path) -> None:
         up.write_bytes(body)
         async with Relay(server.port, link) as relay:
             uri = f"coap://127.0.0.1:{relay.port}"
-            await execute(client, *COAP_CLIENT, "-b", size, "-o", down, f"{uri}/get{szx}", timeout=LONG)
-            assert down.exists() and down.read_bytes() == body_of(szx), f"{size} bytes, {link}"
-            await execute(client, *COAP_CLIENT, "-b", size, "-m", "put", "-f", up, f"{uri}/put{number}", timeout=LONG)
+            # It gives up where five are lost in a row: then its user asks again.
+            for turn in range(TURNS if link.loss else 1):
+                await execute(client, *COAP_CLIENT, "-b", size, "-o", down, f"{uri}/get{szx}", timeout=LONG)
+                if down.exists() and down.read_bytes() == body_of(szx):
+                    break
+            assert down.read_bytes() == body_of(szx), f"{size} bytes, {link}"
+            for turn in range(TURNS if link.loss else 1):
+                put = ("-b", size, "-m", "put", "-f", up, f"{uri}/put{number}")
+                await execute(client, *COAP_CLIENT, *put, timeout=LONG)
+                if shelf.bodies.get(f"put{number}") == body:
+                    break
             assert shelf.bodies[f"put{number}"] == body, f"{size} bytes, {link}"
 
     async with await serve_coap(shelf) as server:
