@@ -165,7 +165,7 @@ pub(crate) struct Update {
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=1<<32, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=4096))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         vendor: &[u8],
