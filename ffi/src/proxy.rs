@@ -62,7 +62,7 @@ pub struct waft_coap_proxy_step_t {
     /// 0: answer the client with `code`, `options` and `body`. Else: ask `uri` with `options` and the client's method
     /// and body, and give the response to waft_coap_proxy_response() by this number.
     pub forward: u32,
-    /// Whom and what to ask: coap://host[:port]/path?query.
+    /// Whom and what to ask: `coap://host[:port]/path?query`.
     pub uri: waft_str_t,
     /// The options, in ascending order.
     pub options: *const waft_coap_option_t,

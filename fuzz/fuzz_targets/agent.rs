@@ -20,13 +20,15 @@ const ERASE: u32 = 256;
 const SLOT: u32 = 1024;
 const UNIT: u32 = 4;
 
-struct Flash([Vec<u8>; 3]);
+/// Journal, both slots, the key tables.
+struct Flash([Vec<u8>; 4]);
 
 impl Flash {
     fn area(&mut self, area: Area, offset: u32, len: u32) -> &mut [u8] {
         let index = match area {
             Area::Journal => 0,
             Area::Slot(n) => 1 + usize::from(n),
+            Area::Keys => 3,
         };
         &mut self.0[index][offset as usize..][..len as usize]
     }
@@ -114,7 +116,7 @@ fuzz_target!(|data: &[u8]| {
     let mut agent = Agent::new(config, resources).expect("in range");
     let erased = |len: u32| vec![0xFF; len as usize];
     let mut world = World {
-        flash: Flash([erased(2 * ERASE), erased(SLOT), erased(SLOT)]),
+        flash: Flash([erased(2 * ERASE), erased(SLOT), erased(SLOT), erased(2 * ERASE)]),
         asked: Asked::Nothing,
         links: [None; 3],
         opening: Vec::new(),

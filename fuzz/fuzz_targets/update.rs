@@ -8,11 +8,12 @@
 #[path = "../../core/tests/flash/mod.rs"]
 mod flash;
 
-use flash::device::Credulous;
-use flash::{CLASS, Flash, Geometry, VENDOR, envelope, image};
+use flash::chunked::Chunked;
+use flash::{CLASS, Credulous, Flash, Geometry, VENDOR, envelope, image};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use waft::ota::manifest::Key;
+use waft::ota::keys::KeyTable;
+use waft::ota::manifest::{Facts, Key};
 use waft::ota::update::{Area, Config, Event, Update};
 use waft::{Instant, Output};
 
@@ -21,6 +22,13 @@ const GEOMETRY: Geometry = Geometry { erase: 256, write: 8, slot: 1024 };
 /// Signed manifests and their images.
 static RELEASES: LazyLock<Vec<(Vec<u8>, Vec<u8>)>> = LazyLock::new(|| {
     (0..4).map(|n| image(n, 200 + 270 * n as usize)).zip(0..).map(|(image, n)| (envelope(n, &image), image)).collect()
+});
+
+/// Reads manifests of the image of release 1 as key tables.
+static CODEC: LazyLock<Chunked> = LazyLock::new(|| {
+    let codec = Chunked::new(0, false);
+    codec.add_table(&RELEASES[1].1, &KeyTable::of(1, &[flash::key()]).expect("one key is a table"));
+    codec
 });
 
 static KEYS: LazyLock<[Key; 1]> = LazyLock::new(|| [flash::key()]);
@@ -50,11 +58,13 @@ impl Bench {
         let mut config = Config::new(VENDOR, CLASS, &*KEYS, running, [slot, erase, write]);
         config.verifier = &Credulous;
         config.block = block;
+        config.rotation = true;
+        config.codec = &*CODEC;
         Update::new(config, vec![0; 512])
     }
 
     fn boot(&mut self) {
-        let decision = self.flash.boot().expect("no cuts are planned");
+        let decision = self.flash.boot();
         self.running = decision.slot;
         self.asked = None;
         self.update = Self::machine(self.running, self.block);
@@ -104,9 +114,9 @@ impl Bench {
         // What failed may have been done all the same, or not.
         let partly = self.now % 2 == 0;
         match &asked {
-            Asked::Erase { area, offset, len } if !fail || partly => self.flash.erase(*area, *offset, *len).expect("no cuts"),
+            Asked::Erase { area, offset, len } if !fail || partly => self.flash.erase(*area, *offset, *len),
             Asked::Write { area, offset, bytes, last } if !fail || partly => {
-                self.flash.write(*area, *offset, bytes, *last).expect("no cuts");
+                self.flash.write(*area, *offset, bytes, *last);
             }
             _ => {}
         }
@@ -138,7 +148,7 @@ impl Bench {
 fuzz_target!(|input: &[u8]| {
     let Some((first, steps)) = input.split_first() else { return };
     let block = [0, 8, 64, 256][usize::from(first % 4)];
-    let flash = Flash::new(GEOMETRY, &RELEASES[0].1, vec![]);
+    let flash = Flash::new(GEOMETRY, &RELEASES[0].1);
     let mut bench =
         Bench { flash, update: Bench::machine(0, block), running: 0, floor: 0, now: 1, asked: None, block };
     bench.boot();
@@ -158,6 +168,11 @@ fuzz_target!(|input: &[u8]| {
             2 => drop(bench.update.defer(now, Instant::from_micros(bench.now + u64::from(how)))),
             3 => drop(if how % 2 == 0 { bench.update.veto(now) } else { bench.update.resume(now) }),
             4 => drop(if how % 16 == 0 { bench.update.cancel(now) } else { bench.update.resume(now) }),
+            13 if how % 4 == 0 => {
+                let time = Some(u64::from(how) << 24);
+                let known = Facts { time, battery: Some(u32::from(how)), ..Facts::default() };
+                let _ = bench.update.tell(now, &known);
+            }
             5 => drop(if how % 4 == 0 { bench.update.reject(now) } else { bench.update.confirm(now) }),
             6 => bench.update.handle_timeout(now),
             7 if how % 4 == 0 => bench.boot(),
