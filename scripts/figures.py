@@ -219,7 +219,8 @@ def in_words(figures: dict[str, dict]) -> str:
         ("boot", "what a bootloader needs, alone"),
         ("agent", "the agent: all of these and models A, B and C"),
     ):
-        lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {value(f'ram.{name.removesuffix('_with_crypto')}.bytes')} |")
+        ram = value(f"ram.{name.removesuffix('_with_crypto')}.bytes")
+        lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {ram} |")
     lines += ["", f"The stack of a whole update is {value('stack.update.bytes')} bytes deep, most of it Ed25519's; symbols of "
               f"panicking in the image: {value('panics.firmware.symbols')}.", "",
               "| x86 instructions | waft | others |", "| --- | ---: | --- |"]  # fmt: skip
