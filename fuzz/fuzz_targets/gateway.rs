@@ -11,7 +11,8 @@ use waft::{
 
 fuzz_target!(|data: &[u8]| {
     let mut data = data.iter().copied();
-    let config = Config { max_entries: 4, max_bytes: 8192, max_waiting: 4, max_mounts: 1, observers: 4, unproven: 64 << 10 };
+    let config =
+        Config { max_entries: 4, max_bytes: 8192, max_waiting: 4, max_mounts: 1, observers: 4, unproven: 64 << 10 };
     let mut gateway = Gateway::new(config, 1);
     gateway.mount("/f/", "http://p/").expect("the first mount");
     gateway.put(Instant::ZERO, "/a", 42, Bytes::from_static(&[7; 3000])).expect("room");

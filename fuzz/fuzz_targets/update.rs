@@ -81,6 +81,10 @@ impl Bench {
             Output::Event(Event::Record { offset, bytes }) => {
                 Asked::Write { area: Area::Journal, offset, bytes: bytes.to_vec(), last: false }
             }
+            // A key table, out of its manifest.
+            Output::Event(Event::Store { area, offset, bytes }) => {
+                Asked::Write { area, offset, bytes: bytes.to_vec(), last: false }
+            }
             Output::Event(Event::Activate { .. }) => Asked::Activate,
             Output::Event(_) => return true,
             Output::BufferTooSmall { needed } => {
@@ -149,8 +153,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((first, steps)) = input.split_first() else { return };
     let block = [0, 8, 64, 256][usize::from(first % 4)];
     let flash = Flash::new(GEOMETRY, &RELEASES[0].1);
-    let mut bench =
-        Bench { flash, update: Bench::machine(0, block), running: 0, floor: 0, now: 1, asked: None, block };
+    let mut bench = Bench { flash, update: Bench::machine(0, block), running: 0, floor: 0, now: 1, asked: None, block };
     bench.boot();
     for step in steps.chunks_exact(2) {
         let (what, how) = (step[0], step[1]);
