@@ -257,7 +257,7 @@ pub struct Client<'a> {
     heard: bool,
     /// What PINGRESP may be waited for longer for.
     excuse: Excuse,
-    /// A place besides the one found last may have something to send: set with one, and taken back when none is found.
+    /// `poll_output` may find something to send or to tell ([`Client::stir`]); taken back when there is nothing else.
     due: bool,
 }
 
@@ -354,6 +354,7 @@ impl<'a> Client<'a> {
         self.tick(now);
         self.may_send()?;
         self.leaving = true;
+        self.stir();
         Ok(())
     }
 
@@ -460,6 +461,12 @@ impl<'a> Client<'a> {
         if let Some(handled) = self.acknowledgement_in(input) {
             return Ok(handled);
         }
+        self.handle_any(input)
+    }
+
+    /// Likewise, the long way.
+    #[cfg_attr(not(feature = "opt-size"), inline(never))]
+    fn handle_any<'i>(&mut self, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
         let mut told = Told::NOTHING;
         self.take_in(input, &mut told)?;
         Ok(told.handled())

@@ -112,6 +112,13 @@ mod words {
     /// Whether every byte is ASCII and `least` or more.
     #[inline]
     fn all_from(bytes: &[u8], least: u8) -> bool {
+        if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())
+            && bytes.len() <= 4 * WORD
+        {
+            let ([a, b], [c, d]) = (halves(*first), halves(*last));
+            let less = less(a, least) | less(b, least) | less(c, least) | less(d, least);
+            return (a | b | c | d | less) & HIGH == 0;
+        }
         let (mut rest, mut found) = (bytes, 0);
         while let Some((word, behind)) = rest.split_first_chunk() {
             let word = u64::from_le_bytes(*word);

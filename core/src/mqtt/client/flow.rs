@@ -227,6 +227,7 @@ impl Client<'_> {
         self.keep_alive = keep_alive;
         self.link = Link::Greeting;
         self.answer = self.later(self.answer_timeout);
+        self.stir();
     }
 
     /// 3 → 4
@@ -239,6 +240,7 @@ impl Client<'_> {
         }
         self.link = Link::Connected;
         self.answer = NEVER;
+        self.stir();
         Ok(())
     }
 
@@ -265,6 +267,15 @@ impl Client<'_> {
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.lost();
         self.link = Link::Closed(Some(reason));
+        self.stir();
+    }
+
+    /// Lets the next `poll_output` look for something to send or to tell. Firmware always looks, and has less code.
+    #[inline]
+    pub(super) fn stir(&mut self) {
+        if !cfg!(feature = "opt-size") {
+            self.due = true;
+        }
     }
 
     /// Takes in the time.
@@ -301,6 +312,7 @@ impl Client<'_> {
         if self.idle <= now && self.idle != NEVER {
             self.idle = NEVER;
             self.ping = true;
+            self.stir();
         }
     }
 
@@ -423,7 +435,7 @@ impl Client<'_> {
                 _ => return Ok(Taken::Quiet),
             };
             // Where there never will be a place for the answer, it is left out.
-            self.due = true;
+            self.stir();
             let taken = self.slots.push(InFlight { step, due: Due::Yes, id: Some(id), ..InFlight::EMPTY });
             return Ok(if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow });
         };
@@ -437,7 +449,8 @@ impl Client<'_> {
             {
                 Err(Violation::SubAck)
             }
-            _ => self.apply(index, cause),
+            _ if cfg!(feature = "opt-size") => self.apply(index, cause),
+            _ => self.apply_here(index, cause),
         }
     }
 
@@ -462,6 +475,12 @@ impl Client<'_> {
 
     /// Takes one place one step further.
     pub(super) fn apply(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
+        self.apply_here(index, cause)
+    }
+
+    /// Likewise, without a call.
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
+    fn apply_here(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
         let Some(place) = self.slots.get_mut(index) else { return Ok(Taken::Quiet) };
         let before = *place;
         let Some(step) = next(before.step, cause)? else {
@@ -472,7 +491,7 @@ impl Client<'_> {
         place.due = Due::No;
         if step.sends() {
             place.due = Due::Yes;
-            self.due = true;
+            self.stir();
         }
         if step == Step::Release && before.step == Step::Message2 {
             // 7: the message is no longer needed, and the place moves to the end.

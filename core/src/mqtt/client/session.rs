@@ -257,7 +257,7 @@ impl Client<'_> {
             copy(self.slots.room().get_mut(..len).ok_or(Capacity::Arena)?, packet);
             slot.len = u32::try_from(len).map_err(|_| Capacity::Arena)?;
         }
-        self.due = true;
+        self.stir();
         if slot.streamed {
             self.stream = stream;
         }

@@ -105,13 +105,18 @@ impl<'a> Slots<'a> {
     }
 
     /// Takes one out, and its packet.
+    #[cfg_attr(not(feature = "opt-size"), inline)]
     pub(super) fn remove(&mut self, index: usize) {
-        let (start, len) = self.span(index);
-        // Mostly there is one, or the last one goes.
-        if !cfg!(feature = "opt-size") && index.wrapping_add(1) == self.used.into() {
-            (self.kept, self.used) = (start, self.used.wrapping_sub(1));
-            return;
+        match self.last(index) {
+            Some((start, _)) => (self.kept, self.used) = (start, self.used.wrapping_sub(1)),
+            None => self.remove_any(index),
         }
+    }
+
+    /// Likewise, the long way.
+    #[cfg_attr(not(feature = "opt-size"), inline(never))]
+    fn remove_any(&mut self, index: usize) {
+        let (start, len) = self.span(index);
         shift(self.memory.get_mut(start..self.kept), len);
         self.kept = self.kept.saturating_sub(len);
         shift(self.places.get_mut(index..self.used.into()), 1);
@@ -126,6 +131,16 @@ impl<'a> Slots<'a> {
     /// What no packet takes.
     pub(super) fn room(&mut self) -> &mut [u8] {
         self.memory.get_mut(self.kept..).unwrap_or(&mut [])
+    }
+
+    /// The short way to [`span`](Self::span), if the place is the last one, as mostly it is. Firmware has less code.
+    #[inline]
+    fn last(&self, index: usize) -> Option<(usize, usize)> {
+        if cfg!(feature = "opt-size") || index.wrapping_add(1) != self.used.into() {
+            return None;
+        }
+        let len = self.get(index)?.len();
+        Some((self.kept.wrapping_sub(len), len))
     }
 
     /// Where the packet of a place begins in the memory, and how long it is.

@@ -4,7 +4,7 @@ use super::{Client, Due, InFlight, flow::Step, raw::RawConnect};
 use crate::{
     Capacity, Instant, Misuse, Peer,
     mqtt::{Error, PacketId, QoS, checked::is_valid, packet::MAX_REMAINING, text::Kind, topic::MAX_LEN},
-    wire::copy,
+    wire::{copy, copy_name},
 };
 
 /// Of the strings of a CONNECT, the flag that says that it is there (§3.1.2.3), and what it is.
@@ -44,7 +44,14 @@ impl Pen<'_> {
     #[cfg_attr(feature = "opt-size", inline(never))]
     fn prefixed(&mut self, bytes: &[u8]) {
         self.u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-        self.put(bytes);
+        // Most are names; firmware has one way to copy.
+        if cfg!(feature = "opt-size") {
+            return self.put(bytes);
+        }
+        if let Some((place, rest)) = core::mem::take(&mut self.0).split_at_mut_checked(bytes.len()) {
+            copy_name(place, bytes);
+            self.0 = rest;
+        }
     }
 
     /// A fixed header (§2.2).
@@ -133,7 +140,7 @@ impl Client<'_> {
         if let Some(id) = slot.id {
             self.next_id = id.next();
         }
-        self.due = true;
+        self.stir();
         self.slots.push(InFlight { len: u32::try_from(len).unwrap_or(u32::MAX), due: Due::Yes, ..slot });
         let place = self.slots.memory.get_mut(start..).and_then(|room| room.get_mut(..len)).unwrap_or(&mut []);
         let mut pen = Pen(place);

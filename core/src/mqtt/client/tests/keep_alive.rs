@@ -116,6 +116,20 @@ fn who_only_sends_pings_too() {
 }
 
 #[test]
+fn what_is_queued_when_a_pingreq_is_due_leaves_with_it() {
+    for (size, queued) in [(256, 1), (256, 2), (5, 1), (5, 2), (2, 1)] {
+        let mut c = quiet(8);
+        for _ in 0..queued {
+            c.publish(at(7), "a", b"", QoS::AtLeastOnce, false).unwrap();
+        }
+        let (sent, told) = drain_by(&mut c, at(7), size);
+        assert_eq!(told, [""; 0]);
+        let publishes = &b"\x32\x05\x00\x01a\x00\x01\x32\x05\x00\x01a\x00\x02"[..queued * 7];
+        assert_eq!(sent, [b"\xc0\x00", publishes].concat());
+    }
+}
+
+#[test]
 fn without_keep_alive_nothing_is_due() {
     let mut c = quiet(0);
     assert_eq!(c.next_timeout(), None);

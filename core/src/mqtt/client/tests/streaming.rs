@@ -58,6 +58,19 @@ fn source() -> Vec<u8> {
 }
 
 #[test]
+fn no_room_at_all_keeps_a_streamed_message() {
+    let mut c = connected(Config::default(), 256, 4, &persistent());
+    c.publish_streamed(T0, "a", 1, QoS::AtLeastOnce, false).unwrap();
+    for _ in 0..3 {
+        assert_eq!(c.poll_output(T0, &mut []), Output::BufferTooSmall { needed: 1 });
+    }
+    assert_eq!(drain(&mut c, T0), (b"\x32\x06\x00\x01a\x00\x01".to_vec(), vec!["wanted #1 0+1".into()]));
+    c.payload(T0, b"x").unwrap();
+    assert_eq!(c.poll_output(T0, &mut []), Output::BufferTooSmall { needed: 1 });
+    assert_eq!(sent(&mut c, T0), b"x");
+}
+
+#[test]
 fn three_megabytes_leave_through_512_bytes_though_the_connection_breaks() {
     const LEN: u32 = 3_000_000;
     let source = source();
