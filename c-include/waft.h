@@ -3293,7 +3293,7 @@ typedef struct {
      */
     uint32_t forward;
     /**
-     * Whom and what to ask: coap://host[:port]/path?query.
+     * Whom and what to ask: `coap://host[:port]/path?query`.
      */
     waft_str_t uri;
     /**
