@@ -191,7 +191,7 @@ fuzz_target!(|data: &[u8]| {
             match handled.event {
                 None if consumed == 0 => {
                     // A packet never needs more than the limit and its fixed header.
-                    assert!(needed == 0 || rx.len() + needed <= usize::from(config.max_packet) + 5);
+                    assert!(needed == 0 || rx.len() + needed <= usize::from(config.max_packet) + 5, "{} + {needed}, {}: {rx:02x?}", rx.len(), config.max_packet);
                     break;
                 }
                 Some(Event::Acknowledged { id } | Event::Subscribed { id, .. } | Event::Unsubscribed { id }) => {

@@ -249,7 +249,10 @@ impl Client<'_> {
         let header = usize::from(topic_len).wrapping_add(id_len);
         let Some(left) = remaining.wrapping_sub(2).checked_sub(header) else { return Err(Violation::Length) };
         let left = u32::try_from(left).unwrap_or(u32::MAX);
-        if header.wrapping_add(2) > self.max_packet.into() && topic_len != 0 {
+        if topic_len == 0 {
+            return Err(Violation::TopicName);
+        }
+        if header.wrapping_add(2) > self.max_packet.into() {
             if self.link != Link::Connected {
                 return Err(Violation::PacketTooLarge);
             }
@@ -259,16 +262,14 @@ impl Client<'_> {
             self.receiving = Receiving { left, header, topic_len, first, ..Receiving::default() };
             return Ok(());
         }
-        let (Some(topic), Some(id)) = (reader.take(topic_len.into()), reader.take(id_len)) else {
+        // Both or neither: what is there of them counts towards what is needed.
+        let Some((topic, id)) = reader.take(header).and_then(|both| both.split_at_checked(topic_len.into())) else {
             told.needed = header.wrapping_sub(reader.len());
             return Ok(());
         };
         let name = text::Kind::Name;
         if !text::is_right(topic, name) && cut_off(topic, name)? != 0 {
             return Err(Violation::NotUtf8);
-        }
-        if topic.is_empty() {
-            return Err(Violation::TopicName);
         }
         told.consumed = bytes.len().wrapping_sub(reader.len());
         self.begin(first, id, topic, topic_len, left, told)

@@ -108,3 +108,22 @@ proptest! {
         prop_assert_eq!(run(&bytes, &cuts, 3, 16), run(&bytes, &[1000], 100, 16));
     }
 }
+
+#[test]
+fn no_more_is_asked_for_than_a_packet_has_before_its_payload() {
+    let packets: [(&[u8], usize); 5] = [
+        (b"\x34\x0d\x00\x06abcdef\x00\x01pay", 12),
+        (b"\x30\x0b\x00\x06abcdefpay", 10),
+        (b"\x90\x03\x00\x01\x01", 5),
+        (b"\x40\x02\x00\x02", 4),
+        (b"\xd0\x00", 2),
+    ];
+    for (packet, header) in packets {
+        for len in 0..header {
+            let mut c = connected(Config::default(), 256, 8, &persistent());
+            let handled = c.handle_input(T0, Input { peer: SERVER, bytes: &packet[..len] }).unwrap();
+            assert_eq!((handled.consumed, handled.event), (0, None), "{packet:?} {len}");
+            assert!((1..=header - len).contains(&handled.needed), "{packet:?} {len}: {}", handled.needed);
+        }
+    }
+}
