@@ -79,8 +79,8 @@ def waft(folder: Path) -> Iterator[Server]:
 def nats(folder: Path) -> Iterator[Server]:
     """NATS with JetStream. Before 2.10 it takes QoS 0 and 1 and gives QoS 1 where 2 is asked for.
 
-    It ends a connection before the stream behind it has heard of that. What it still sends to the one that left comes again
-    when ``ack_wait`` has passed, behind later messages.
+    Once it gave a session's messages out of order after a DISCONNECT. Presumably the stream behind the connection had not heard of
+    that yet, and what it still sent came again when ``ack_wait`` had passed, behind later messages; it did not happen again.
     """
     port, config = free_port(), folder / "nats.conf"
     config.write_text(
