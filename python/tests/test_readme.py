@@ -84,13 +84,16 @@ class Cutting(BrokerServer):
     def __init__(self, broker: mqtt.Broker, after: list[int]) -> None:
         super().__init__(broker)
         self.after = after
+        self._cut_off: set[int] = set()
         self.cut: Callable[[int], object] = lambda peer: self.broker.disconnect(self.now(), peer)
 
     def _transmit(self, peer: int, data: bytes) -> None:
         super()._transmit(peer, data)
         connection = self._connections.get(peer)
-        if self.after and connection is not None and connection.sent > self.after[0]:
+        # A killed process's connection lives on for a moment; a second kill() would poll it, and take its status from asyncio.
+        if self.after and connection is not None and connection.sent > self.after[0] and peer not in self._cut_off:
             self.after.pop(0)
+            self._cut_off.add(peer)
             self.cut(peer)
 
 
