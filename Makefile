@@ -116,9 +116,11 @@ header-check: ## c-include/waft.h is what the sources say
 	@cargo test -q -p waft-ffi --test header
 
 .PHONY: test-c
-test-c: ## the C tests against the hosted library, under valgrind too
+test-c: $(STAMPS)/packages ## the C tests against the hosted library, under valgrind too; what `make install` leaves
 	@echo '== C'
 	@$(MAKE) --no-print-directory -s -C tests/c check TARGET=$(TARGET)
+	@$(MAKE) --no-print-directory -s install PREFIX=$(TARGET)/installed
+	@$(MAKE) --no-print-directory -s -C tests/c check-installed TARGET=$(TARGET) VERSION=$(VERSION)
 
 .PHONY: firmware
 firmware: $(STAMPS)/packages ## libwaft.a for thumbv7em and the bare-metal images
@@ -152,6 +154,7 @@ fuzz-smoke: ## each fuzz target for a moment, a minute in all
 
 ##@ The C library
 PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 .PHONY: install
 install: ## libwaft.a, waft.h, pkg-config and CMake files for this host, under PREFIX (/usr/local)
 	@cargo build -q --release -p waft-ffi
@@ -159,8 +162,8 @@ install: ## libwaft.a, waft.h, pkg-config and CMake files for this host, under P
 	@install -m 644 $(TARGET)/release/libwaft_ffi.a $(DESTDIR)$(PREFIX)/lib/libwaft.a
 	@install -m 644 c-include/waft.h $(DESTDIR)$(PREFIX)/include/
 	@install -m 644 c-include/cmake/waft-config.cmake $(DESTDIR)$(PREFIX)/lib/cmake/waft/
-	@sed 's#@PREFIX@#$(PREFIX)#; s#@VERSION@#$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)#' \
-	    c-include/pkgconfig/waft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/waft.pc
+	@sed 's#@PREFIX@#$(PREFIX)#; s#@VERSION@#$(VERSION)#' c-include/pkgconfig/waft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/waft.pc
+	@sed 's#@VERSION@#$(VERSION)#' c-include/cmake/waft-config-version.cmake.in > $(DESTDIR)$(PREFIX)/lib/cmake/waft/waft-config-version.cmake
 
 ##@ Tidying
 .PHONY: clean

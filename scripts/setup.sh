@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(gcc g++ make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm mosquitto mosquitto-clients libcoap3-bin valgrind
+packages=(gcc g++ make cmake pkg-config gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm mosquitto mosquitto-clients libcoap3-bin valgrind
     rabbitmq-server nats-server)
 arm_rust=(rustc-web cargo-web rust-web-src)
 
