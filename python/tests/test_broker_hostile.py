@@ -26,8 +26,9 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from waft import mqtt
-from waft.aio import mqtt as aio
-from waft.aio.mqtt import Allow, BrokerServer, MqttClient, MqttError, serve_broker
+from waft.aio import broker as aio
+from waft.aio.broker import Allow, BrokerServer, serve_broker
+from waft.aio.mqtt import MqttClient, MqttError
 from waft.passwords import Passwords
 
 __all__ = ["certificate"]

@@ -17,7 +17,8 @@ from brokers import mosquitto as mosquitto_broker
 from conftest import PATIENCE, execute, program
 
 from waft import mqtt
-from waft.aio.mqtt import BrokerServer, MqttClient, MqttError, serve_broker
+from waft.aio.broker import BrokerServer, serve_broker
+from waft.aio.mqtt import MqttClient, MqttError
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from waft import mqtt
-from waft.aio.mqtt import Allow, BrokerServer, Deny, MqttClient, MqttError, serve_broker
+from waft.aio.broker import Allow, BrokerServer, Deny, serve_broker
+from waft.aio.mqtt import MqttClient, MqttError
 from waft.passwords import Passwords
 
 

@@ -21,7 +21,7 @@ from mqtt_cases import CASES, FOLDER, Bench, is_for_waft, run_all, takes_time
 from conftest import PATIENCE, free_port, program
 
 from waft import mqtt
-from waft.aio.mqtt import Allow, BrokerServer, Deny
+from waft.aio.broker import Allow, BrokerServer, Deny
 
 
 class OnItsOwnTime(BrokerServer):

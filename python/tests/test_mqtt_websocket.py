@@ -20,7 +20,8 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from waft import mqtt
-from waft.aio.mqtt import MqttClient, MqttError, serve_broker
+from waft.aio.broker import serve_broker
+from waft.aio.mqtt import MqttClient, MqttError
 
 MQTT = Subprotocol("mqtt")
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c"

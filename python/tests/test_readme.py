@@ -15,7 +15,8 @@ from conftest import PATIENCE
 
 from waft import mqtt
 from waft.aio import serve_broker
-from waft.aio.mqtt import BrokerServer, MqttClient
+from waft.aio.broker import BrokerServer
+from waft.aio.mqtt import MqttClient
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))

@@ -30,7 +30,7 @@ from rich.table import Table
 from . import _native, ota
 from .aio.flash import ERASE
 from .aio.gateway import GatewayServer, serve_gateway
-from .aio.mqtt import BrokerServer, serve_broker
+from .aio.broker import BrokerServer, serve_broker
 from .cli._common import Exit, Fail
 from .cli.publish import send
 from .provider import ProviderServer, add_class

@@ -1,11 +1,12 @@
 """waft's machines on asyncio: an MQTT client and broker, a CoAP client, server and gateway, a device."""
 
+from .broker import Allow, BrokerServer, Deny, serve_broker
 from .coap import Answer, CoapClient, CoapError
 from .coap_server import Asked, CoapServer, Reply, serve_coap
 from .device import Device, DeviceConfig, Outcome
 from .flash import FileFlash
 from .gateway import GatewayServer, serve_gateway
-from .mqtt import Allow, BrokerServer, Deny, Message, MqttClient, MqttError, publish_all, serve_broker
+from .mqtt import Message, MqttClient, MqttError, publish_all
 
 __all__ = [
     "Allow",

@@ -16,7 +16,7 @@ import typer
 from .. import mqtt
 from .._errors import Misuse
 from ..aio.gateway import serve_gateway
-from ..aio.mqtt import Allow, BrokerServer, Deny
+from ..aio.broker import Allow, BrokerServer, Deny
 from ..passwords import Passwords
 from ._common import Exit, Fail, emit, err, out, read_file, run, usage
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from .. import mqtt
 from .._machine import Transmit
-from ..aio.mqtt import BrokerServer, serve_broker
+from ..aio.broker import BrokerServer, serve_broker
 from ._script import RUDE_SERVERS, Part, Script
 
 T = TypeVar("T")
