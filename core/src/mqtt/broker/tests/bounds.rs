@@ -1,6 +1,7 @@
 //! What a peer can take of the broker, and what happens when it wants more.
 
 use super::{super::*, bench::*};
+use crate::mqtt::Violation;
 use crate::mqtt::{Connect, ConnectReturnCode as C, Packet};
 use std::{format, vec};
 

@@ -1,6 +1,7 @@
 //! CONNECT, its refusals, the ways a connection ends, and the will (§3.1, §3.2, §3.14).
 
 use super::{super::*, bench::*};
+use crate::mqtt::Violation;
 use crate::mqtt::{Connect, ConnectReturnCode as C, Packet, Will};
 use std::vec;
 

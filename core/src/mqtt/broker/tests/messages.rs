@@ -2,6 +2,7 @@
 
 use super::{super::*, bench::*};
 use crate::mqtt::Packet;
+use crate::mqtt::Violation;
 use std::{format, vec, vec::Vec};
 
 #[test]
