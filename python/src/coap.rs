@@ -70,6 +70,11 @@ impl RequestId {
     }
 }
 
+/// A body, or a part of one of `total` bytes.
+fn part(bytes: &[u8], offset: u32, total: Option<u32>) -> Body<'_> {
+    total.map_or(Body::Whole(bytes), |total| Body::Part { offset, bytes, total })
+}
+
 fn options<'py>(py: Python<'py>, options: Options<'_>) -> Vec<(u16, Bound<'py, PyBytes>)> {
     options.map(|opt| (opt.number, bytes(py, opt.value))).collect()
 }
@@ -244,9 +249,10 @@ impl Endpoint {
         self.machine.ping(at(now), Peer(peer)).map_err(|e| errors::any(py, &e))
     }
 
-    /// Answers a request; the endpoint cuts the block that was asked for. `observe` accepts an observation under a number
-    /// of your own.
-    #[pyo3(signature = (now, id, code, body, *, options=Vec::new(), observe=None))]
+    /// Answers a request; the endpoint cuts the block that was asked for. Where `total` is given, `body` is but the part from
+    /// `offset` on of one of so many bytes, and holds what `id.wanted` says. `observe` accepts an observation under a number of
+    /// your own.
+    #[pyo3(signature = (now, id, code, body, *, options=Vec::new(), observe=None, offset=0, total=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn respond(
         &mut self,
@@ -257,12 +263,14 @@ impl Endpoint {
         body: &[u8],
         options: Vec<(u16, Vec<u8>)>,
         observe: Option<u32>,
+        offset: u32,
+        total: Option<u32>,
     ) -> PyResult<()> {
         let given = Given::new(options);
         let reply = Reply {
             code: Code(code),
             options: &given.opts(),
-            body: Body::Whole(body),
+            body: part(body, offset, total),
             observe: observe.map(Resource),
             confirmable: true,
         };
@@ -279,8 +287,9 @@ impl Endpoint {
         self.machine.acknowledge(at(now), &id.0).map_err(|e| errors::any(py, &e))
     }
 
-    /// Tells the observers of a resource its new state; gives how many there are.
-    #[pyo3(signature = (now, resource, code, body, *, options=Vec::new(), confirmable=true))]
+    /// Tells the observers of a resource its new state; gives how many there are. Where `total` is given, `body` is but the first
+    /// block of one of so many bytes.
+    #[pyo3(signature = (now, resource, code, body, *, options=Vec::new(), confirmable=true, total=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn notify(
         &mut self,
@@ -291,10 +300,11 @@ impl Endpoint {
         body: &[u8],
         options: Vec<(u16, Vec<u8>)>,
         confirmable: bool,
+        total: Option<u32>,
     ) -> PyResult<u32> {
         let given = Given::new(options);
-        let reply =
-            Reply { code: Code(code), options: &given.opts(), body: Body::Whole(body), observe: None, confirmable };
+        let body = part(body, 0, total);
+        let reply = Reply { code: Code(code), options: &given.opts(), body, observe: None, confirmable };
         self.machine.notify(at(now), Resource(resource), &reply).map_err(|e| errors::any(py, &e))
     }
 

@@ -72,6 +72,32 @@ def test_random_access_begins_at_an_offset() -> None:
     assert pair.body() == pair.files["/f"][9216:]
 
 
+def test_a_body_that_no_memory_holds_is_answered_for_by_parts() -> None:
+    whole, asked = bytes(range(256)) * 40, []
+
+    def serve(side: int, event: coap.Event) -> None:
+        if side == 1 and isinstance(event, coap.Request):
+            offset, length = event.id.wanted
+            asked.append((offset, length))
+            with pytest.raises(waft.Misuse):
+                pair.right.respond(pair.now, event.id, coap.Code.CONTENT, b"", offset=offset, total=len(whole))
+            part = whole[offset : offset + length]
+            pair.right.respond(pair.now, event.id, coap.Code.CONTENT, part, observe=1, offset=offset, total=len(whole))
+
+    pair = Pair(coap.Endpoint(seed=1), coap.Endpoint(seed=2), on_event=serve)
+    pair.left.request(0, 0, coap.Code.GET, "/f", observe=True, szx=4)
+    pair.run(10)
+    got = [e for e in pair.told[0] if isinstance(e, coap.Response)]
+    assert b"".join(e.payload for e in got) == whole and asked == [(at, 256) for at in range(0, len(whole), 256)]
+    whole = whole[::-1]
+    with pytest.raises(waft.Misuse):
+        pair.right.notify(pair.now, 1, coap.Code.CONTENT, whole[:100], total=len(whole))
+    assert pair.right.notify(pair.now, 1, coap.Code.CONTENT, whole[:1024], total=len(whole)) == 1
+    pair.run(10)
+    again = [e for e in pair.told[0] if isinstance(e, coap.Response)][len(got) :]
+    assert b"".join(e.payload for e in again) == whole
+
+
 def test_what_is_not_there_is_4_04() -> None:
     pair = Files()
     pair.ends[0].request(0, 0, coap.Code.GET, "/none")

@@ -458,6 +458,8 @@ class Endpoint:
         *,
         options: list[tuple[int, bytes]] = ...,
         observe: int | None = None,
+        offset: int = 0,
+        total: int | None = None,
     ) -> None: ...
     def challenge(self, now: int, id: RequestId) -> None: ...
     def acknowledge(self, now: int, id: RequestId) -> None: ...
@@ -470,6 +472,7 @@ class Endpoint:
         *,
         options: list[tuple[int, bytes]] = ...,
         confirmable: bool = True,
+        total: int | None = None,
     ) -> int: ...
     def observers(self, resource: int) -> int: ...
     @property
