@@ -11,15 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, TARGET
+from examples import FILES, ROOT, RUN, assert_shown_is_part_of, is_part, section
 
 from waft import mqtt
 from waft.aio import serve_broker
 from waft.aio.broker import BrokerServer
 from waft.aio.mqtt import MqttClient
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PROGRAMS = {
     "rust": (ROOT / "core/examples/hello.rs", [TARGET / "release/examples/hello"]),
     "c": (ROOT / "c-include/examples/posix/hello.c", [TARGET / "c/hello"]),
@@ -46,36 +45,10 @@ async def test_the_program_runs(language: str) -> None:
 
 # ---- the section on MQTT ----
 
-FILES = {"rust": "core/examples/{}.rs", "c": "c-include/examples/posix/{}.c", "python": "python/examples/{}.py"}
-RUN = {
-    "rust": lambda name: [str(TARGET / f"release/examples/{name}")],
-    "c": lambda name: [str(TARGET / f"c/{name}")],
-    "python": lambda name: [sys.executable, str(ROOT / f"python/examples/{name}.py")],
-}
-
-
-def section() -> str:
-    text = (ROOT / "README.md").read_text()
-    return text[text.index("\n## MQTT\n") : text.index("\n## Using it\n")]
-
-
-def is_part(block: str, program: str) -> bool:
-    """Whether the lines stand in the program one after another, all further to the right by the same."""
-    lines, all_lines = block.splitlines(), program.splitlines()
-    for at in range(len(all_lines) - len(lines) + 1):
-        indent = all_lines[at][: len(all_lines[at]) - len(all_lines[at].lstrip())]
-        if all_lines[at : at + len(lines)] == [indent + line for line in lines]:
-            return True
-    return False
-
 
 @pytest.mark.parametrize("language", FILES)
 def test_what_is_shown_of_mqtt_is_part_of_programs(language: str) -> None:
-    shown = re.findall(rf"```{language}\n(.*?)```", section(), re.DOTALL)
-    assert len(shown) == 2
-    for name, block in zip(("store", "broker"), shown, strict=True):
-        assert is_part(block, (ROOT / FILES[language].format(name)).read_text()), block
-    assert len(section().splitlines()) <= 62
+    assert_shown_is_part_of("MQTT", language, "store", "broker")
     assert not is_part("a\n  b", "  a\n  b") and is_part("a\n  b", "x\n  a\n    b")
 
 
@@ -185,7 +158,7 @@ async def test_the_broker_keeps_rights_and_its_state(language: str, tmp_path: Pa
 
 
 async def test_the_command_that_is_shown_runs(tmp_path: Path) -> None:
-    [shown] = re.findall(r"```sh\nwaft (broker .*?)\n```", section())
+    [shown] = re.findall(r"```sh\nwaft (broker .*?)\n```", section("MQTT"))
     (tmp_path / "acl").write_text("user ann\ntopic readwrite #\n")
     (tmp_path / "passwords").write_text("ann:secret\n")
     command = [sys.executable, "-m", "waft", *shlex.split(shown), "--port", "0"]
