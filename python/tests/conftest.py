@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -51,11 +52,30 @@ def program(name: str) -> str:
     return found
 
 
+#: Ports that the kernel gives to nobody by itself: below those of `ip_local_port_range`.
+PORTS = range(12_000, 32_000)
+#: What says that a port is ours, for as long as this process lives.
+_ours: list[socket.socket] = []
+
+
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port on which nothing listens."""
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port on which nothing listens, for a program that cannot choose one by itself; given out once on this machine.
+
+    Between the choice and the program's start nobody takes it: not the kernel, for who asks for any port or connects, for it is
+    none of those; and no other worker or run of these tests, for its number is taken as a name that only one can have.
+    """
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        name, found = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET, kind)
+        with found:
+            try:
+                name.bind(f"\0waft-tests-port-{port}")  # abstract (unix(7)): it goes with its socket
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                name.close()
+                continue
+        _ours.append(name)
+        return port
+    raise AssertionError("no port is free")
 
 
 def wait_for(what: str, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -127,11 +147,11 @@ def libcoap_server() -> Iterator[int]:
 
 @contextlib.contextmanager
 def aiocoap_server(root: Path) -> Iterator[int]:
-    """aiocoap's file server; gives its port."""
+    """aiocoap's file server, which takes files too; gives its port."""
     port = free_port(socket.SOCK_DGRAM)
     # UDP only: it would take the TCP port of that number too, which may be somebody else's.
     only_udp = {"AIOCOAP_SERVER_TRANSPORT": "udp6"}
-    command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--bind", f"127.0.0.1:{port}", root]
+    command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--write", "--bind", f"127.0.0.1:{port}", root]
     with running(*command, env=only_udp) as process:
         wait_for_coap(process, "aiocoap's file server", port)
         yield port
