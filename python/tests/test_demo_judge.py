@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from waft import ota
+from waft.aio import serve_gateway
 from waft.aio.flash import ERASE
-from waft.demo import Demo, Part, Process, Row
+from waft.demo import BLOCKS, Demo, Part, Process, Row
 
 IMAGE = bytes(range(256)) * 40
 
@@ -59,3 +60,13 @@ def test_a_line_that_is_wrong_does_not(show: Demo, wrong: dict[str, object]) -> 
 def test_a_flash_without_the_image_does_not_pass(show: Demo, tmp_path: Path) -> None:
     (tmp_path / "d.flash").write_bytes(b"\xff" * (2 * ERASE + 2 * show.slot))
     assert "flash" in judge(show)
+
+
+async def test_a_window_saves_two_round_trips_of_three_at_least(show: Demo) -> None:
+    async with await serve_gateway() as show.gateway:
+        await show._window()
+    [row] = show.rows
+    assert row.good and row.wire > row.image == BLOCKS * 1024, row
+    assert show._judge_window(BLOCKS, BLOCKS // 3) == ""
+    assert "a third" in show._judge_window(BLOCKS, BLOCKS // 3 + 1)
+    assert "count" in show._judge_window(BLOCKS - 1, 1)

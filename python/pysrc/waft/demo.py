@@ -2,7 +2,8 @@
 
 1. Keys, an image, an older image; an MQTT broker, an HTTP provider and a CoAP gateway on free loopback ports.
 2. Devices start. One of model A goes to sleep. Then releases are published: A, B and C by the policy's severities.
-3. All of them confirm; what the provider was asked for is counted.
+3. All of them confirm; what the provider was asked for is counted. A part of the image goes over a long, lossy path twice, block
+   after block and by the window that models B and C fetch with; round trips are counted.
 4. Refusals: a tampered image, an older release, a manifest for another class.
 5. A device is killed in mid-download and while it stores, and finishes without fetching what it had.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,13 +30,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from . import _native, ota
+from . import _native, coap, ota
+from .aio.coap import CoapClient
 from .aio.flash import ERASE
 from .aio.gateway import GatewayServer, serve_gateway
 from .aio.broker import BrokerServer, serve_broker
 from .cli._common import Exit, Fail
 from .cli.publish import send
 from .provider import ProviderServer, add_class
+from .testing import Link, Relay
 
 Told = dict[str, Any]
 
@@ -42,6 +47,30 @@ Told = dict[str, Any]
 MOST_OVERHEAD = 0.35
 #: The same, absolute: sessions, manifests and reports.
 FIXED_OVERHEAD = 24_000
+
+
+#: Blocks that the agent fetches side by side, and how many of the image are fetched to compare that with one after another.
+WINDOW, BLOCKS, BLOCK = 16, 64, 1024
+#: The path that they are fetched over: 50 ms there and back; of the datagrams of each direction, every fiftieth gets lost.
+PATH = Link(delay=0.025, loss=0.02, seed=1)
+
+
+class Counting(CoapClient):
+    """Counts round trips: a request begins one after that of the last response that was there when it went, and one that is sent
+    again none. So they do not depend on how fast the machine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.round_trips = 0
+        self._went: dict[bytes, int] = {}
+
+    def _transmit(self, peer: int, data: bytes) -> None:
+        self._went.setdefault(coap.decode(data).token, self.round_trips + 1)
+        super()._transmit(peer, data)
+
+    def _input(self, peer: int, data: bytes) -> None:
+        self.round_trips = max(self.round_trips, self._went.get(coap.decode(data).token, 0))
+        super()._input(peer, data)
 
 
 def default_image() -> bytes:
@@ -262,6 +291,7 @@ class Demo:
             f"image of {len(self.image):,} bytes, {hashlib.sha256(self.image).hexdigest()[:16]}"
         )
         await self._deliver()
+        await self._window()
         await self._refuse()
         await self._kill()
 
@@ -314,6 +344,40 @@ class Demo:
         if fetched != 1:
             self.rows[-1].wrong = f"the provider was asked {fetched} times for the image of model C, not once"
         self.say(f"the gateway fetched the image of model C {fetched}× from the provider for {observers} devices")
+
+    async def _window(self) -> None:
+        part = (self.image * (BLOCKS * BLOCK // len(self.image) + 1))[: BLOCKS * BLOCK]
+        self.gateway.put("/window/part", part)
+        self.say(f"{len(part):,} bytes of the image over 50 ms and 2 % loss, block after block, then {WINDOW} blocks side by side")
+        row = Row("window", "python", "b, c", image=len(part))
+        self.rows.append(row)
+        round_trips: list[int] = []
+        for window in (1, WINDOW):
+            # Each time anew: what happens to the n-th datagram is the same.
+            async with Relay(self.gateway.port, dataclasses.replace(PATH)) as relay, await Counting.open() as client:
+                began = time.monotonic()
+                try:
+                    uri = f"coap://127.0.0.1:{relay.port}/window/part"
+                    answer = await asyncio.wait_for(client.get(uri, window=window), self.timeout)
+                except (TimeoutError, OSError) as e:
+                    row.state, row.wrong = "no answer", f"{window} at a time: {e or 'not in time'}"
+                    return
+                seconds, row.wire, row.messages = time.monotonic() - began, client.received + client.sent, client.datagrams
+            round_trips.append(client.round_trips)
+            self.say(f"  {window:2} at a time: {client.round_trips} round trips, {seconds:.1f} s")
+            if answer.payload != part:
+                row.wrong = f"{window} at a time: not what is served"
+        row.state = "{} → {} round trips".format(*round_trips)
+        row.wrong = row.wrong or self._judge_window(*round_trips)
+
+    @staticmethod
+    def _judge_window(alone: int, side_by_side: int) -> str:
+        """What is wrong with that; nothing, where the window saves two round trips of three at least."""
+        if alone < BLOCKS:
+            return f"{alone} round trips for {BLOCKS} blocks, one after another: the count is wrong"
+        if side_by_side * 3 > alone:
+            return f"{side_by_side} round trips by a window of {WINDOW}, and {alone} without: it must be a third at most"
+        return ""
 
     async def _settle(self, parts: list[Part]) -> None:
         """Until every device has subscribed to its manifest, or observes it."""
