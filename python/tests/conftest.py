@@ -201,6 +201,14 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield get
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of one broker run one after another, so that it is started once."""
+    for item in items:
+        if "brokers" in getattr(item, "fixturenames", ()) and (callspec := getattr(item, "callspec", None)) is not None:
+            name = callspec.params.get("server") or callspec.params["broker"]
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(params=["mosquitto", "rabbitmq", "nats", "waft"])
 def server(request: pytest.FixtureRequest, brokers: Callable[[str], Server]) -> Server:
     """Each broker in turn."""

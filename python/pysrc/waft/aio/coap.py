@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from .. import coap
@@ -74,7 +74,7 @@ class CoapClient(DatagramDriver):
         self._family = socket.AF_INET
 
     @classmethod
-    async def open(cls, host: str = "0.0.0.0", port: int = 0) -> CoapClient:
+    async def open(cls, host: str = "0.0.0.0", port: int = 0) -> Self:
         """Binds the socket; ``"::"`` for IPv6."""
         self = cls()
         if ":" in host:
@@ -156,7 +156,7 @@ class CoapClient(DatagramDriver):
             call.answers.put_nowait(CoapError("the client is closed"))
         await asyncio.sleep(0)
 
-    async def __aenter__(self) -> CoapClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
