@@ -1696,6 +1696,29 @@ typedef struct {
 } waft_agent_t;
 
 /**
+ * What a device knows of itself and of the time.
+ */
+typedef struct {
+    /**
+     * Seconds since 1970, from where nobody can lie; 0: not known. It is believed for good.
+     */
+    uint64_t time;
+    /**
+     * The charge of the battery, mWh, or WAFT_NO_BATTERY.
+     */
+    uint32_t battery;
+    /**
+     * The version of the firmware that is installed: its numbers, 1.2.0 being 1, 2, 0, and 1.2.0-rc.3 being 1, 2, 0, -1, 3 (-2: beta,
+     * -3: alpha).
+     */
+    int32_t version[6];
+    /**
+     * How many numbers; 0: not known.
+     */
+    uint32_t version_len;
+} waft_update_facts_t;
+
+/**
  * Where an update stands.
  */
 typedef struct {
@@ -3326,29 +3349,6 @@ typedef struct {
     uint64_t _priv[WAFT_UPDATE_WORDS];
 } waft_update_t;
 
-/**
- * What a device knows of itself and of the time.
- */
-typedef struct {
-    /**
-     * Seconds since 1970, from where nobody can lie; 0: not known. It is believed for good.
-     */
-    uint64_t time;
-    /**
-     * The charge of the battery, mWh, or WAFT_NO_BATTERY.
-     */
-    uint32_t battery;
-    /**
-     * The version of the firmware that is installed: its numbers, 1.2.0 being 1, 2, 0, and 1.2.0-rc.3 being 1, 2, 0, -1, 3 (-2: beta,
-     * -3: alpha).
-     */
-    int32_t version[6];
-    /**
-     * How many numbers; 0: not known.
-     */
-    uint32_t version_len;
-} waft_update_facts_t;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -3427,6 +3427,14 @@ int32_t waft_agent_resume(waft_agent_t *handle, uint64_t now);
  * Gives the update up.
  */
 int32_t waft_agent_cancel(waft_agent_t *handle, uint64_t now);
+
+/**
+ * Tells what manifests ask for, and what the window for downloads and the battery are measured by. After waft_agent_start(), and
+ * again when it changes.
+ */
+int32_t waft_agent_tell(waft_agent_t *handle,
+                        uint64_t now,
+                        const waft_update_facts_t *facts);
 
 /**
  * Where the agent stands.
@@ -4652,7 +4660,8 @@ int32_t waft_update_confirm(waft_update_t *handle, uint64_t now);
 int32_t waft_update_reject(waft_update_t *handle, uint64_t now);
 
 /**
- * Tells what manifests ask for, and what the window for downloads and the battery are measured by. Again when it changes.
+ * Tells what manifests ask for, and what the window for downloads and the battery are measured by. After waft_update_start(), and
+ * again when it changes.
  */
 int32_t waft_update_tell(waft_update_t *handle,
                          uint64_t now,

@@ -6,7 +6,7 @@ use crate::{
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
     manifest::waft_manifest_t,
     types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
-    update::{waft_update_config_t, waft_update_event_t, waft_update_status_t},
+    update::{waft_update_config_t, waft_update_event_t, waft_update_facts_t, waft_update_status_t},
 };
 use waft::{
     Input, Instant, Misuse, Peer,
@@ -408,6 +408,24 @@ pub unsafe extern "C" fn waft_agent_resume(handle: *mut waft_agent_t, now: u64) 
 pub unsafe extern "C" fn waft_agent_cancel(handle: *mut waft_agent_t, now: u64) -> i32 {
     // SAFETY: C lends the handle.
     unsafe { command(handle, now, Agent::cancel) }
+}
+
+/// Tells what manifests ask for, and what the window for downloads and the battery are measured by. After waft_agent_start(), and
+/// again when it changes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_agent_tell(
+    handle: *mut waft_agent_t,
+    now: u64,
+    facts: *const waft_update_facts_t,
+) -> i32 {
+    result((|| {
+        // SAFETY: C lends the handle, and the facts for this call.
+        unsafe {
+            let agent = machine(handle)?;
+            let facts = lent(facts, 1)?.first().ok_or(Misuse::NullPointer)?.to_core()?;
+            Ok(agent.tell(instant(now), &facts)?)
+        }
+    })())
 }
 
 /// Where the agent stands.

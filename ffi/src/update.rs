@@ -515,7 +515,8 @@ impl waft_update_facts_t {
     }
 }
 
-/// Tells what manifests ask for, and what the window for downloads and the battery are measured by. Again when it changes.
+/// Tells what manifests ask for, and what the window for downloads and the battery are measured by. After waft_update_start(), and
+/// again when it changes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_update_tell(
     handle: *mut waft_update_t,

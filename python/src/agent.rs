@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use waft::agent::{self, Address, Config, Event, Link, Resources};
 use waft::mqtt::client::InFlight;
 use waft::ota::policy;
+use waft::ota::refusal::Refusal;
 use waft::{Duration, Input, Misuse, Peer, Storage, coap};
 
 use crate::bridge::{Object, Scratch, at, handled, make, output};
@@ -39,7 +40,7 @@ pub(crate) struct Agent {
 #[pymethods]
 impl Agent {
     #[new]
-    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, trial=600_000_000, manifest_room=2048))]
+    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=2048))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         py: Python<'_>,
@@ -67,10 +68,37 @@ impl Agent {
         running: u8,
         erase_size: u32,
         write_size: u32,
+        block: u32,
+        ahead: u32,
+        rotation: bool,
+        device_id: Option<&[u8]>,
+        jitter: u64,
+        window: Option<(u32, u32)>,
+        battery: u32,
+        step: u64,
+        attempts: u8,
         trial: u64,
         manifest_room: usize,
     ) -> PyResult<Self> {
         let address = |(host, port): (String, u16)| Address { host: keep::string(&host), port };
+        let sizes = [slot_size, erase_size, write_size];
+        let update = ota::Settings {
+            vendor,
+            class_id,
+            keys: &keys,
+            running,
+            sizes,
+            block,
+            ahead,
+            rotation,
+            device_id,
+            jitter,
+            window,
+            battery,
+            step,
+            attempts,
+            trial,
+        };
         let config = Config {
             root: keep::string(root),
             class: keep::string(class_name),
@@ -88,7 +116,7 @@ impl Agent {
             stall: Duration::from_micros(stall),
             retry: Duration::from_micros(retry),
             seed,
-            update: ota::update_config(vendor, class_id, &keys, running, [slot_size, erase_size, write_size], trial)?,
+            update: update.config()?,
         };
         let resources = Resources {
             mqtt_arena: Storage::owned(2048),
@@ -134,6 +162,19 @@ impl Agent {
     /// Gives the update up.
     fn cancel(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
         self.machine.cancel(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// What the device knows of itself and of the time.
+    #[pyo3(signature = (now, *, time=None, battery=None, version=None))]
+    fn tell(
+        &mut self,
+        py: Python<'_>,
+        now: u64,
+        time: Option<u64>,
+        battery: Option<u32>,
+        version: Option<&str>,
+    ) -> PyResult<()> {
+        self.machine.tell(at(now), &ota::facts(time, battery, version)?).map_err(|e| errors::any(py, &e))
     }
 
     /// The link asked for is open; `peer` names it from now on.
@@ -185,6 +226,24 @@ impl Agent {
     #[getter]
     fn floor(&self) -> u64 {
         self.machine.update().floor()
+    }
+
+    /// The slot of the confirmed image.
+    #[getter]
+    fn active_slot(&self) -> u8 {
+        self.machine.update().active_slot()
+    }
+
+    /// The epoch of the key table in use; 0: the factory's.
+    #[getter]
+    fn epoch(&self) -> u32 {
+        self.machine.update().epoch()
+    }
+
+    /// Why the last update failed or was reverted, or what it waits for.
+    #[getter]
+    fn reason(&self) -> Option<&'static str> {
+        self.machine.update().reason().map(Refusal::name)
     }
 
     /// The delivery model of the download: "a", "b" or "c".

@@ -134,25 +134,59 @@ pub(crate) fn event(py: Python<'_>, event: event::Event<'_>) -> PyResult<Object>
     }
 }
 
-/// The update machine's configuration from Python's arguments.
-pub(crate) fn update_config(
-    vendor: &[u8],
-    class: &[u8],
-    keys: &[Vec<u8>],
-    running: u8,
-    sizes: [u32; 3],
-    trial: u64,
-) -> PyResult<update::Config<'static>> {
-    let keys = keep::keys(public_keys(keys)?);
-    let mut config = update::Config::new(
-        exactly("the vendor's UUID", vendor)?,
-        exactly("the class's UUID", class)?,
-        keys,
-        running,
-        sizes,
-    );
-    config.trial = Duration::from_micros(trial);
-    Ok(config)
+/// The update machine's configuration as Python's arguments say it.
+pub(crate) struct Settings<'a> {
+    pub(crate) vendor: &'a [u8],
+    pub(crate) class_id: &'a [u8],
+    pub(crate) keys: &'a [Vec<u8>],
+    pub(crate) running: u8,
+    /// Of a slot, of an erase block, of a program unit.
+    pub(crate) sizes: [u32; 3],
+    pub(crate) block: u32,
+    /// 0: as the core has it.
+    pub(crate) ahead: u32,
+    pub(crate) rotation: bool,
+    pub(crate) device_id: Option<&'a [u8]>,
+    pub(crate) jitter: u64,
+    pub(crate) window: Option<(u32, u32)>,
+    pub(crate) battery: u32,
+    pub(crate) step: u64,
+    pub(crate) attempts: u8,
+    pub(crate) trial: u64,
+}
+
+impl Settings<'_> {
+    pub(crate) fn config(&self) -> PyResult<update::Config<'static>> {
+        let keys = keep::keys(public_keys(self.keys)?);
+        let vendor = exactly("the vendor's UUID", self.vendor)?;
+        let class = exactly("the class's UUID", self.class_id)?;
+        let config = update::Config::new(vendor, class, keys, self.running, self.sizes);
+        Ok(update::Config {
+            block: self.block,
+            ahead: if self.ahead == 0 { config.ahead } else { self.ahead },
+            rotation: self.rotation,
+            device: self.device_id.map_or(Ok([0; 16]), |id| exactly("the device's UUID", id))?,
+            jitter: Duration::from_micros(self.jitter),
+            window: self.window.map(|(start, len)| update::Window { start, len }),
+            battery: self.battery,
+            step: self.step,
+            attempts: self.attempts,
+            trial: Duration::from_micros(self.trial),
+            ..config
+        })
+    }
+}
+
+/// What a device knows of itself and of the time.
+pub(crate) fn facts(
+    time: Option<u64>,
+    battery: Option<u32>,
+    version: Option<&str>,
+) -> PyResult<waft::ota::manifest::Facts> {
+    let version = version
+        .map(|text| text.parse().map_err(|_| PyValueError::new_err(format!("no version: {text:?}"))))
+        .transpose()?;
+    Ok(waft::ota::manifest::Facts { time, battery, version, device: None })
 }
 
 /// The update machine: takes a device through a signed update; it asks for flash work and writes none itself.
@@ -187,20 +221,25 @@ impl Update {
         trial: u64,
         manifest_room: usize,
     ) -> PyResult<Self> {
-        let mut config = update_config(vendor, class_id, &keys, running, [slot_size, erase_size, write_size], trial)?;
-        config.block = block;
-        if ahead != 0 {
-            config.ahead = ahead;
-        }
-        config.rotation = rotation;
-        if let Some(id) = device_id {
-            config.device = exactly("the device's UUID", id)?;
-        }
-        config.jitter = Duration::from_micros(jitter);
-        config.window = window.map(|(start, len)| update::Window { start, len });
-        config.battery = battery;
-        config.step = step;
-        config.attempts = attempts;
+        let sizes = [slot_size, erase_size, write_size];
+        let settings = Settings {
+            vendor,
+            class_id,
+            keys: &keys,
+            running,
+            sizes,
+            block,
+            ahead,
+            rotation,
+            device_id,
+            jitter,
+            window,
+            battery,
+            step,
+            attempts,
+            trial,
+        };
+        let config = settings.config()?;
         Ok(Self { machine: update::Update::new(config, Storage::owned(manifest_room)), scratch: Scratch::default() })
     }
 
@@ -312,11 +351,7 @@ impl Update {
         battery: Option<u32>,
         version: Option<&str>,
     ) -> PyResult<()> {
-        let version = version
-            .map(|text| text.parse().map_err(|_| PyValueError::new_err(format!("no version: {text:?}"))))
-            .transpose()?;
-        let facts = waft::ota::manifest::Facts { time, battery, version, device: None };
-        self.machine.tell(at(now), &facts).map_err(|e| errors::any(py, &e))
+        self.machine.tell(at(now), &facts(time, battery, version)?).map_err(|e| errors::any(py, &e))
     }
 
     /// The first missing bytes of the payload at or behind `start`: (offset, length), or None.

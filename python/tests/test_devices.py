@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,54 @@ async def test_a_tampered_image_is_refused(language: str, mosquitto: int, fleet:
     await send(ota.Model.A, envelope, tampered, manifest, fleet.class_name, "waft", where, None)
     done = await update(language, fleet, tmp_path, "--broker", where, "--until", "refused", code=3)
     assert done["reason"] == "ImageDigest"
+
+
+ASKED = {
+    "Device": (["--device-id", str(uuid.UUID(int=9))], ota.Requires(device=uuid.UUID(int=8))),
+    "Expired": (["--clock"], ota.Requires(use_before=1_700_000_000)),
+    "Version": (["--installed", "1.2.0"], ota.Requires(version=(">=1.3.0",))),
+    "Battery": (["--charge", "10", "--battery", "20"], ota.Requires()),
+}
+
+
+@LANGUAGES
+@pytest.mark.parametrize("reason", ASKED)
+async def test_what_a_device_is_told_decides(
+    language: str, reason: str, mosquitto: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    flags, requires = ASKED[reason]
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", requires=requires)
+    where = f"127.0.0.1:{mosquitto}"
+    await send(ota.Model.A, envelope, IMAGE, ota.verify(envelope, [fleet.key.public]), fleet.class_name, "waft", where, None)
+    done = await update(language, fleet, tmp_path, "--broker", where, "--until", "refused", *flags, code=3)
+    assert done["reason"] == reason
+
+
+@LANGUAGES
+async def test_an_update_keeps_to_all_that_a_device_is_told(
+    language: str, mosquitto: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    requires = ota.Requires(device=uuid.UUID(int=9), use_before=1 << 33, battery=15, version=("<2",))
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", requires=requires)
+    where = f"127.0.0.1:{mosquitto}"
+    await send(ota.Model.A, envelope, IMAGE, ota.verify(envelope, [fleet.key.public]), fleet.class_name, "waft", where, None)
+    told = ("--clock", "--window", "00:00-00:00", "--battery", "10", "--charge", "20", "--installed", "1.2.0", "--step", "9")
+    flags = (*told, "--device-id", str(uuid.UUID(int=9)), "--jitter", "0", "--attempts", "2", "--trial", "60", "--rotation")
+    check(await update(language, fleet, tmp_path, "--broker", where, *flags), tmp_path, "a")
+
+
+@LANGUAGES
+@pytest.mark.parametrize("verdict", ["fail", "crash"])
+async def test_an_image_that_fails_its_trial_gives_way_to_the_one_before(
+    language: str, verdict: str, mosquitto: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    envelope = fleet.sign(IMAGE, 2, "1.2.0")
+    where = f"127.0.0.1:{mosquitto}"
+    await send(ota.Model.A, envelope, IMAGE, ota.verify(envelope, [fleet.key.public]), fleet.class_name, "waft", where, None)
+    done = await update(language, fleet, tmp_path, "--broker", where, "--self-test", verdict, "--attempts", "2", code=4)
+    assert (done["state"], done["reason"]) == ("reverted", "Trial")
+    flash = (tmp_path / "flash").read_bytes()
+    assert ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE]).slot == 0
 
 
 async def test_the_demonstration_is_as_it_must_be(tmp_path: Path) -> None:

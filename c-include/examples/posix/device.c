@@ -136,6 +136,15 @@ static void transmit(uint32_t peer, const uint8_t *bytes, size_t len) {
 
 /* ---- the agent's requests ---- */
 
+/* Here a product finds out whether it still does what it is for. */
+static void self_test(void) {
+    switch (options.self_test) {
+    case SELF_TEST_PASS: must(waft_agent_confirm(&agent, now()), "confirm"); break;
+    case SELF_TEST_FAIL: must(waft_agent_reject(&agent, now()), "reject"); break;
+    case SELF_TEST_CRASH: reboot_now = 1; break;
+    }
+}
+
 static void state(uint8_t value) {
     static const char *const names[] = {"idle",      "announced", "verified", "deferred", "fetching",  "fetched",
                                         "validated", "ready",     "trial",    "confirmed", "reverted", "failed"};
@@ -146,7 +155,7 @@ static void state(uint8_t value) {
         told.manifest = manifest;
     }
     switch (value) {
-    case WAFT_STATE_TRIAL: must(waft_agent_confirm(&agent, now()), "confirm"); break; /* here a product tests itself */
+    case WAFT_STATE_TRIAL: self_test(); break;
     case WAFT_STATE_CONFIRMED:
         told.state = name;
         exit_code = EXIT_CONFIRMED;
@@ -185,7 +194,9 @@ static void act(const waft_update_event_t *event) {
     case WAFT_UPDATE_EVENT_REPORT:
         if (event->reason != 0) {
             told.reason = waft_error_name(event->reason);
-            told.state = "refused";
+            if (event->state != WAFT_STATE_REVERTED) {
+                told.state = "refused";
+            }
             if (options.until_refused) {
                 exit_code = EXIT_REFUSED;
             }
@@ -356,8 +367,25 @@ static void boot(void) {
     config.update.erase_size = ERASE;
     config.update.write_size = 4;
     config.update.running = decision.slot;
+    config.update.rotation = options.rotation;
+    memcpy(config.update.device_id, options.device_id, sizeof options.device_id);
+    config.update.jitter = options.jitter;
+    config.update.window_start = options.window_start;
+    config.update.window_len = options.window_len;
+    config.update.battery = options.battery;
+    config.update.step = options.step;
+    config.update.attempts = options.attempts;
+    config.update.trial = options.trial;
+    if (options.installed != NULL) {
+        config.version = str(options.installed);
+    }
     must(waft_agent_init(&agent, sizeof agent, &config, memory, sizeof memory), "init");
     must(waft_agent_start(&agent, now()), "start");
+    /* What the device knows of itself; a product tells it again when its clock is set and as its battery drains. */
+    waft_update_facts_t facts = {.time = options.clock ? (uint64_t)time(NULL) : 0, .battery = options.charge};
+    memcpy(facts.version, options.version, sizeof options.version);
+    facts.version_len = options.version_len;
+    must(waft_agent_tell(&agent, now(), &facts), "tell");
 }
 
 /* Adds this boot to what the last line tells. */

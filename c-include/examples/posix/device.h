@@ -22,6 +22,18 @@ struct options {
     uint64_t seed;
     int until_refused;
     uint64_t seconds; /* 0: for as long as it takes */
+    enum { SELF_TEST_PASS, SELF_TEST_FAIL, SELF_TEST_CRASH } self_test; /* what a new image finds out about itself */
+    /* What the update's part of the agent is told beside: see waft_update_config_t. */
+    uint8_t rotation, attempts, device_id[16];
+    uint32_t jitter, trial; /* milliseconds */
+    uint32_t window_start, window_len, battery;
+    uint64_t step;
+    /* What the device knows of itself. */
+    int clock; /* this computer's clock can be believed */
+    uint32_t charge;
+    const char *installed;
+    int32_t version[6];
+    uint32_t version_len;
 };
 
 /* Reads the command line; says what is wrong with it and exits with EXIT_USAGE. */

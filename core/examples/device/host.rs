@@ -1,6 +1,6 @@
 //! What answers the agent's requests, and what the device prints.
 
-use std::error::Error;
+use std::{error::Error, time::SystemTime};
 
 use waft::{
     Duration, Instant, Peer,
@@ -8,6 +8,7 @@ use waft::{
     ota::{
         self,
         event::{Event as Update, State},
+        manifest::Facts,
         policy::{Model, Policy},
     },
 };
@@ -15,7 +16,7 @@ use waft::{
 use crate::{
     End,
     flash::{ERASE, Flash},
-    options::{Options, Until},
+    options::{Options, SelfTest, Until},
 };
 
 /// A connection to be made or unmade.
@@ -58,7 +59,7 @@ impl Options {
             root: &self.root,
             class: &self.class_name,
             device: &self.name,
-            version: "",
+            version: &self.installed,
             broker: self.broker.as_ref().map(|(host, port)| Address { host, port: *port }),
             username: None,
             password: None,
@@ -71,7 +72,28 @@ impl Options {
             stall: Duration::from_secs(3),
             retry: Duration::from_millis(500),
             seed: self.seed,
-            update: ota::update::Config::new(self.vendor, self.class, &self.keys, running, [self.slot_size, ERASE, 4]),
+            update: ota::update::Config {
+                rotation: self.rotation,
+                device: self.device_id,
+                jitter: self.jitter,
+                window: self.window,
+                battery: self.battery,
+                step: self.step,
+                attempts: self.attempts,
+                trial: self.trial,
+                ..ota::update::Config::new(self.vendor, self.class, &self.keys, running, [self.slot_size, ERASE, 4])
+            },
+        }
+    }
+
+    /// What the device knows of itself and of the time.
+    pub fn facts(&self) -> Facts {
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().filter(|_| self.clock);
+        Facts {
+            time: clock.map(|time| time.as_secs()),
+            battery: self.charge,
+            version: self.installed.parse().ok(),
+            device: None,
         }
     }
 }
@@ -110,7 +132,9 @@ impl Host<'_> {
             Event::Update(Update::Report(report)) => {
                 if let Some(reason) = report.reason {
                     self.tally.reason = Some(reason.name());
-                    self.tally.state = "refused";
+                    if report.state != State::Reverted {
+                        self.tally.state = "refused";
+                    }
                     if self.options.until == Until::Refused {
                         self.tally.code = Some(3);
                     }
@@ -129,7 +153,12 @@ impl Host<'_> {
             self.tally.image = manifest.image.size;
         }
         match state {
-            State::Trial => agent.confirm(now)?,
+            // Here a product finds out whether it still does what it is for.
+            State::Trial => match self.options.self_test {
+                SelfTest::Pass => agent.confirm(now)?,
+                SelfTest::Fail => agent.reject(now)?,
+                SelfTest::Crash => self.end = Some(End::Reboot),
+            },
             State::Confirmed => {
                 self.tally.state = "confirmed";
                 self.tally.code = Some(0);

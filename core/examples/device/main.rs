@@ -90,6 +90,7 @@ impl<'a> Boot<'a> {
     /// Mutate, drain to `Timeout`, wait for bytes or for the deadline, repeat.
     fn run(mut self) -> Result<End, Box<dyn Error>> {
         self.agent.start(self.now())?;
+        self.agent.tell(self.now(), &self.host.options.facts())?;
         loop {
             let deadline = self.drain()?;
             if self.offer_stream()? {

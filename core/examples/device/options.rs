@@ -2,12 +2,20 @@
 
 use std::{error::Error, path::PathBuf};
 
-use waft::ota::manifest::Key;
+use waft::{
+    Duration,
+    ota::{
+        manifest::{Key, Version},
+        update::Window,
+    },
+};
 
 pub const USAGE: &str = "\
 usage: device --name NAME --class-name NAME --vendor UUID --class UUID --key HEX --flash FILE
               [--root TOPIC] [--broker HOST:PORT] [--gateway coap://HOST:PORT] [--slot-size BYTES]
-              [--seed N] [--until confirmed|refused|SECONDS]
+              [--seed N] [--until confirmed|refused|SECONDS] [--self-test pass|fail|crash]
+              [--rotation] [--device-id UUID] [--jitter SECONDS] [--window HH:MM-HH:MM] [--battery MWH]
+              [--charge MWH] [--clock] [--installed VERSION] [--step N] [--attempts N] [--trial SECONDS]
 Takes signed updates over MQTT and CoAP; prints what happens as a JSON object a line.
 exit status: 0 confirmed, 2 usage, 3 refused, 4 failed";
 
@@ -16,6 +24,15 @@ pub enum Until {
     Confirmed,
     Refused,
     Seconds(u64),
+}
+
+/// What a new image finds out about itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SelfTest {
+    Pass,
+    Fail,
+    /// It reboots without a word.
+    Crash,
 }
 
 pub struct Options {
@@ -31,6 +48,22 @@ pub struct Options {
     pub gateway: Option<(String, u16)>,
     pub seed: u64,
     pub until: Until,
+    pub self_test: SelfTest,
+    /// Keys can be replaced by a release.
+    pub rotation: bool,
+    pub device_id: [u8; 16],
+    pub jitter: Duration,
+    pub window: Option<Window>,
+    /// The least charge to download and to reboot with, mWh, and what there is of it.
+    pub battery: u32,
+    pub charge: Option<u32>,
+    /// This computer's clock can be believed.
+    pub clock: bool,
+    /// The version that is installed.
+    pub installed: String,
+    pub step: u64,
+    pub attempts: u8,
+    pub trial: Duration,
 }
 
 impl Options {
@@ -49,6 +82,18 @@ impl Options {
             gateway: None,
             seed: u64::from(std::process::id()),
             until: Until::Confirmed,
+            self_test: SelfTest::Pass,
+            rotation: false,
+            device_id: [0; 16],
+            jitter: Duration::ZERO,
+            window: None,
+            battery: 0,
+            charge: None,
+            clock: false,
+            installed: String::new(),
+            step: 1 << 32,
+            attempts: 3,
+            trial: Duration::from_secs(600),
         };
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
@@ -72,6 +117,28 @@ impl Options {
                         seconds => Until::Seconds(seconds.parse().map_err(|_| "--until: not a number of seconds")?),
                     };
                 }
+                Long("self-test") => {
+                    o.self_test = match parser.value()?.string()?.as_str() {
+                        "pass" => SelfTest::Pass,
+                        "fail" => SelfTest::Fail,
+                        "crash" => SelfTest::Crash,
+                        other => return Err(format!("--self-test: pass, fail or crash, not {other}").into()),
+                    };
+                }
+                Long("rotation") => o.rotation = true,
+                Long("device-id") => o.device_id = hex(&parser.value()?.string()?.replace('-', ""))?,
+                Long("jitter") => o.jitter = Duration::from_secs(parser.value()?.parse()?),
+                Long("window") => o.window = Some(window(&parser.value()?.string()?)?),
+                Long("battery") => o.battery = parser.value()?.parse()?,
+                Long("charge") => o.charge = Some(parser.value()?.parse()?),
+                Long("clock") => o.clock = true,
+                Long("installed") => {
+                    o.installed = parser.value()?.string()?;
+                    o.installed.parse::<Version>().map_err(|_| "--installed: not a version")?;
+                }
+                Long("step") => o.step = parser.value()?.parse()?,
+                Long("attempts") => o.attempts = parser.value()?.parse()?,
+                Long("trial") => o.trial = Duration::from_secs(parser.value()?.parse()?),
                 Long("help") | Short('h') => {
                     println!("{USAGE}");
                     std::process::exit(0);
@@ -104,6 +171,18 @@ fn hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
         *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())?;
     }
     Ok(bytes)
+}
+
+/// `02:00-04:30`, UTC, also over midnight.
+fn window(text: &str) -> Result<Window, String> {
+    let second = |time: &str| {
+        let (hours, minutes) = time.split_once(':')?;
+        let (hours, minutes) = (hours.parse::<u32>().ok()?, minutes.parse::<u32>().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60)
+    };
+    let times = text.split_once('-').and_then(|(from, to)| Some((second(from)?, second(to)?)));
+    let (start, end) = times.ok_or_else(|| format!("{text:?} is not HH:MM-HH:MM"))?;
+    Ok(Window { start, len: (end + 86_400 - start - 1) % 86_400 + 1 })
 }
 
 /// `host`, `host:port` or `[address]:port`, after an optional scheme.

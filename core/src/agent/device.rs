@@ -230,6 +230,14 @@ impl<'a> Agent<'a> {
         self.update.cancel(self.clock.advance(now)).map_err(no_peer)
     }
 
+    /// What the device knows of itself and of the time: see [`Update::tell`].
+    ///
+    /// # Errors
+    /// As [`Update::tell`].
+    pub fn tell(&mut self, now: Instant, known: &ota::manifest::Facts) -> Result<(), Error<Violation>> {
+        self.update.tell(self.clock.advance(now), known).map_err(no_peer)
+    }
+
     // ---- what the host answers ---------------------------------------------------------------------------------
 
     /// The link asked for is open; `peer` names it from now on. Where it is not needed any more, [`Event::Close`] follows.

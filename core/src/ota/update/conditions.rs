@@ -4,9 +4,9 @@
 //! for the times that the manifest names and for the battery; the reboot waits for the battery. What is waited for by the
 //! clock has a timer; what the host alone knows is looked at again when it [tells](Update::tell).
 
-use super::{Deadline, Facts, Refusal, Update};
+use super::{Deadline, Facts, Phase, Refusal, Update};
 use crate::crc::crc32;
-use crate::error::Error;
+use crate::error::{Error, Misuse};
 use crate::ota::manifest;
 use crate::ota::report::State;
 use crate::{Duration, Instant};
@@ -65,15 +65,26 @@ impl Update<'_> {
     /// Tell one that comes from where nobody can lie, or none: without a time neither use-before nor windows are kept.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`](crate::Misuse::WrongState), [`Capacity::Busy`](crate::Capacity::Busy): the journal has not been read.
+    /// [`Misuse::WrongState`](crate::Misuse::WrongState): it has not been started.
     pub fn tell(&mut self, now: Instant, known: &manifest::Facts) -> Result<(), Error<Refusal>> {
-        self.running(now)?;
+        self.clock.advance(now);
+        if self.phase == Phase::New {
+            return Err(Misuse::WrongState.into());
+        }
         self.known = *known;
         self.told_at = self.clock.now();
-        let time = known.time.map_or(0, |time| u32::try_from(time).unwrap_or(u32::MAX));
-        self.entry.time = self.entry.time.max(time);
-        self.look_again();
+        // While the journal is being read, that waits for its end.
+        if self.phase == Phase::Running {
+            self.believe();
+            self.look_again();
+        }
         Ok(())
+    }
+
+    /// Believes the time that was told last.
+    pub(super) fn believe(&mut self) {
+        let time = self.known.time.map_or(0, |time| u32::try_from(time).unwrap_or(u32::MAX));
+        self.entry.time = self.entry.time.max(time);
     }
 
     /// What is known, and the time that is believed.

@@ -528,6 +528,7 @@ impl Update<'_> {
     fn started(&mut self) {
         self.phase = Phase::Running;
         self.tries = 0;
+        self.believe();
         self.replay();
     }
 

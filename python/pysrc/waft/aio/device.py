@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,30 @@ class DeviceConfig:
     seed: int = 0
     stall_ms: int = 3_000
     retry_ms: int = 500
+    rotation: bool = False
+    """Keys can be replaced by a release that brings a table of them."""
+    device_id: uuid.UUID | None = None
+    """For manifests that are for one device only, and for its turn in a fleet."""
+    jitter_ms: int = 0
+    """A download begins so much later at most, by a share that ``device_id`` and the manifest give."""
+    window: tuple[int, int] | None = None
+    """When downloads are made: the second of the day, UTC, when they may begin, and for how many seconds. It takes ``clock``."""
+    battery: int = 0
+    """The least charge to download and to reboot with, mWh, where ``charge`` says what there is."""
+    step: int = 1 << 32
+    """How far above that of the last confirmed release a sequence number may lie."""
+    attempts: int = 3
+    """How often a new image is booted before the bootloader goes back."""
+    trial_ms: int = 600_000
+    """How long a new image may run without being confirmed."""
+    version: str | None = None
+    """The version that is installed: manifests may ask for it."""
+    charge: int | None = None
+    """The charge of its battery, mWh."""
+    clock: bool = False
+    """It has a clock that can be believed: this computer's."""
+    self_test: str = "pass"
+    """What a new image finds out about itself: ``"pass"``, ``"fail"``, or ``"crash"``: it reboots without a word."""
     flash_delay: float = 0.0
     """Seconds that each write to a slot takes, half of it with only half of the bytes written: as slow flash does."""
 
@@ -146,6 +171,15 @@ class Boot(Driver):
             slot_size=config.slot_size,
             erase_size=ERASE,
             write_size=4,
+            rotation=config.rotation,
+            device_id=None if config.device_id is None else config.device_id.bytes,
+            jitter=config.jitter_ms * 1_000,
+            window=config.window,
+            battery=config.battery,
+            step=config.step,
+            attempts=config.attempts,
+            trial=config.trial_ms * 1_000,
+            version=config.version or "",
             stall=config.stall_ms * 1_000,
             retry=config.retry_ms * 1_000,
             seed=seed,
@@ -168,6 +202,9 @@ class Boot(Driver):
     def start(self) -> None:
         """Power on."""
         self.agent.start(self.now())
+        config = self._config
+        clock = int(time.time()) if config.clock else None
+        self.agent.tell(self.now(), time=clock, battery=config.charge, version=config.version)
         self.turn()
 
     def turn(self) -> None:
@@ -301,13 +338,25 @@ class Boot(Driver):
         self._tell(told)
         match state:
             case ota.State.TRIAL:
-                # The self-test of this device is that it got here.
-                self.agent.confirm(self.now())
+                self._self_test()
             case ota.State.CONFIRMED | ota.State.REVERTED | ota.State.FAILED:
                 self._outcome.state = state.value
                 self._after(2.0)
             case _:
                 pass
+
+    def _self_test(self) -> None:
+        """Here a product finds out whether it still does what it is for."""
+        match self._config.self_test:
+            case "pass":
+                self.agent.confirm(self.now())
+            case "fail":
+                self.agent.reject(self.now())
+            case _:
+                # It crashes: nothing is told, and power comes again.
+                self.rebooting = True
+                if not self.ended.done():
+                    self.ended.set_result(True)
 
     def _report(self, state: ota.State, reason: str | None) -> None:
         if reason is not None:

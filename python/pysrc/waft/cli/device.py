@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,18 @@ def device(
     password: Annotated[str | None, typer.Option(help="MQTT password.", envvar="WAFT_PASSWORD")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Where its randomness starts; the process id by default.")] = None,
     until: Annotated[str, typer.Option(help="confirmed, refused, or a number of seconds.")] = "confirmed",
+    rotation: Annotated[bool, typer.Option("--rotation", help="Take releases that replace the keys.")] = False,
+    device_id: Annotated[str | None, typer.Option(help="UUID of the device, for its own manifests and its turn in a fleet.")] = None,
+    jitter: Annotated[float, typer.Option(min=0, help="Seconds that a download may begin later, by the device's UUID.")] = 0.0,
+    window: Annotated[str | None, typer.Option(help="Time of the day for downloads, UTC: HH:MM-HH:MM; takes --clock.")] = None,
+    battery: Annotated[int, typer.Option(min=0, help="Least charge to download and to reboot with, mWh.")] = 0,
+    charge: Annotated[int | None, typer.Option(min=0, help="Charge of its battery, mWh.")] = None,
+    clock: Annotated[bool, typer.Option("--clock", help="It has a clock that can be believed: this computer's.")] = False,
+    installed: Annotated[str | None, typer.Option(help="Version that is installed, for manifests that ask for it.")] = None,
+    step: Annotated[int, typer.Option(min=1, help="How far a sequence number may lie above the last confirmed one.")] = 1 << 32,
+    attempts: Annotated[int, typer.Option(min=1, max=255, help="How often a new image is booted before it goes back.")] = 3,
+    trial: Annotated[float, typer.Option(min=0.001, help="Seconds that a new image may run without being confirmed.")] = 600.0,
+    self_test: Annotated[str, typer.Option(help="What a new image does: pass, fail, or crash.")] = "pass",
     flash_delay: Annotated[float, typer.Option(min=0, help="Milliseconds that each write to a slot takes.")] = 0.0,
     bar: Annotated[bool, typer.Option("--bar", help="Draw a progress bar instead of printing JSON lines.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines; the default, as in the Rust and C devices.")] = False,
@@ -47,6 +61,8 @@ def device(
         usage(f"--slot-size must be a multiple of {ERASE}, not {slot_size}")
     if broker is None and gateway is None:
         usage("say where updates come from: --broker HOST:PORT, --gateway coap://HOST:PORT, or both")
+    if self_test not in ("pass", "fail", "crash"):
+        usage(f"--self-test must be pass, fail or crash, not {self_test!r}")
     topic_level(name, "device's name")
     topic_level(class_name, "class name")
     vendor_uuid = vendor_id(vendor)
@@ -64,6 +80,18 @@ def device(
         username=username,
         password=None if password is None else password.encode(),
         seed=os.getpid() if seed is None else seed,
+        rotation=rotation,
+        device_id=None if device_id is None else uuid_of(device_id),
+        jitter_ms=round(jitter * 1000),
+        window=None if window is None else window_of(window),
+        battery=battery,
+        step=step,
+        attempts=attempts,
+        trial_ms=round(trial * 1000),
+        version=installed,
+        charge=charge,
+        clock=clock,
+        self_test=self_test,
         flash_delay=flash_delay / 1000,
     )
     with transfer_bar(quiet=not bar) as progress:
@@ -91,6 +119,23 @@ def device(
         except ValueError as e:
             usage(str(e))
     finish(outcome, bar)
+
+
+def uuid_of(text: str) -> uuid.UUID:
+    """A device's UUID."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        usage(f"--device-id must be a UUID, not {text!r}")
+
+
+def window_of(text: str) -> tuple[int, int]:
+    """The second of the day when a window opens, and for how many seconds: ``02:00-04:30``, also over midnight."""
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", text)
+    if match is None:
+        usage(f"--window must be HH:MM-HH:MM, not {text!r}")
+    begin, end = (int(match[n]) * 3600 + int(match[n + 1]) * 60 for n in (1, 3))
+    return begin, (end - begin) % 86_400 or 86_400
 
 
 def finish(outcome: Outcome, bar: bool) -> None:
