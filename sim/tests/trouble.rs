@@ -73,6 +73,17 @@ fn flash_that_answers_late_and_fails_now_and_then_delays_an_update_and_no_more()
 }
 
 #[test]
+fn flash_that_answers_late_has_each_byte_sent_once() {
+    for model in MODELS {
+        let image = image(60_001);
+        let (mut net, node, ..) = fleet(1, Link::lossy(0.0), model, &image, |d| d.flash_takes = Duration::from_millis(40));
+        assert_updated(&mut net, node, &image, model);
+        let received = net.traffic(node).received;
+        assert!(received < 70_000, "{received} bytes by model {model:?} for an image of 60,001");
+    }
+}
+
+#[test]
 fn a_slow_link_carries_each_chunk_once() {
     let image = image(50_000);
     let slow = Link { rate: 20_000, delay: Duration::from_millis(300), ..Link::default() };

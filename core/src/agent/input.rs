@@ -89,11 +89,15 @@ impl Agent<'_> {
         let left = usize::try_from(self.mqtt.payload_left()).unwrap_or(usize::MAX);
         let bytes = input.bytes.get(..left).unwrap_or(input.bytes);
         let mut handled = Handled::quiet(bytes.len());
-        if let Incoming::Chunk { n, at } = self.incoming
-            && self.update.wanted().is_none_or(|wanted| at > wanted.offset)
-        {
-            // Finished, deferred, given up or set back since the chunk began.
-            self.drain_chunk(n);
+        if let Incoming::Chunk { n, at } = self.incoming {
+            if self.busy {
+                // What went to flash last is not there yet; the rest waits.
+                return Ok(Handled::quiet(0));
+            }
+            if self.update.wanted().is_none_or(|wanted| at > wanted.offset) {
+                // Finished, deferred, given up or set back since the chunk began.
+                self.drain_chunk(n);
+            }
         }
         match self.incoming {
             Incoming::Drain => {}
