@@ -23,7 +23,7 @@ def show(tmp_path: Path) -> Demo:
     return demo
 
 
-def judge(show: Demo, code: int = 0, refused: str | None = None, **fields: object) -> str:
+def judge(show: Demo, code: int = 0, refused: str | None = None, reverted: str | None = None, **fields: object) -> str:
     """What the judge says of a line that is right but for these fields."""
     right: dict[str, object] = dict(
         model="a", wire=len(IMAGE) + 900, image=len(IMAGE), state="confirmed", version="1.2.0", reason=None
@@ -31,12 +31,13 @@ def judge(show: Demo, code: int = 0, refused: str | None = None, **fields: objec
     row = Row("d", "python", **{**right, **fields})  # type: ignore[arg-type]
     process = Process("d", lambda name, have, total: None)
     process.code = code
-    return show._judge(Part("d", "python", "lamp", ota.Model.A), process, row, refused)
+    return show._judge(Part("d", "python", "lamp", ota.Model.A), process, row, refused, reverted)
 
 
 def test_a_line_that_is_right_passes(show: Demo) -> None:
     assert judge(show) == ""
     assert judge(show, 3, "Rollback", state="refused", reason="Rollback") == ""
+    assert judge(show, 4, None, "1.3.0", state="reverted", reason="Trial", version="1.3.0") == ""
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,10 @@ def test_a_line_that_is_right_passes(show: Demo) -> None:
         dict(image=7),
         dict(wire=len(IMAGE) - 1),
         dict(reason="Malformed"),
+        dict(reverted="1.3.0", state="reverted", reason="Trial", version="1.3.0"),
+        dict(reverted="1.3.0", code=4, state="failed", reason="Trial", version="1.3.0"),
+        dict(reverted="1.3.0", code=4, state="reverted", reason="Storage", version="1.3.0"),
+        dict(reverted="1.3.0", code=4, state="reverted", reason="Trial", version="1.2.0"),
         dict(refused="Rollback", state="refused", reason="Rollback"),
         dict(refused="Rollback", code=3, state="refused", reason="Class"),
     ],
@@ -60,6 +65,7 @@ def test_a_line_that_is_wrong_does_not(show: Demo, wrong: dict[str, object]) -> 
 def test_a_flash_without_the_image_does_not_pass(show: Demo, tmp_path: Path) -> None:
     (tmp_path / "d.flash").write_bytes(b"\xff" * (2 * ERASE + 2 * show.slot))
     assert "flash" in judge(show)
+    assert "does not boot" in judge(show, 4, None, "1.3.0", state="reverted", reason="Trial", version="1.3.0")
 
 
 async def test_a_window_saves_two_round_trips_of_three_at_least(show: Demo) -> None:

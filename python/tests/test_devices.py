@@ -213,8 +213,12 @@ async def test_the_demonstration_is_as_it_must_be(tmp_path: Path) -> None:
     rows = {row["device"]: row for row in result["rows"]}
     assert {row["language"] for row in rows.values()} == {"python", "rust", "c"}
     assert rows["killed twice"]["resumed_at"] > 0
-    assert [rows[name]["reason"] for name in ("tampered", "older release", "other class")] == [
+    assert [rows[name]["reason"] for name in ("tampered", "older release", "other class", "revoked key")] == [
         "ImageDigest",
         "Rollback",
         "Class",
+        "UnknownKey",
     ]
+    assert (rows["superseded"]["state"], rows["superseded"]["version"]) == ("confirmed", "1.4.0")
+    failed = rows["trial fails"]
+    assert (failed["state"], failed["reason"], failed["version"]) == ("reverted", "Trial", "1.2.0")

@@ -5,7 +5,8 @@
 3. All of them confirm; what the provider was asked for is counted. A part of the image goes over a long, lossy path twice, block
    after block and by the window that models B and C fetch with; round trips are counted.
 4. Refusals: a tampered image, an older release, a manifest for another class.
-5. A device is killed in mid-download and while it stores, and finishes without fetching what it had.
+5. A key is revoked; a newer release overtakes an older one; an image crashes in its trial and the old one is back.
+6. A device is killed in mid-download and while it stores, and finishes without fetching what it had.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from . import _native, coap, ota
+from .aio.broker import BrokerServer, serve_broker
 from .aio.coap import CoapClient
 from .aio.flash import ERASE
 from .aio.gateway import GatewayServer, serve_gateway
-from .aio.broker import BrokerServer, serve_broker
+from .aio.mqtt import MqttClient
 from .cli._common import Exit, Fail
 from .cli.publish import send
 from .provider import ProviderServer, add_class
@@ -224,6 +226,10 @@ class Part:
     broker: bool = False
     gateway: bool = False
     flags: list[str] = field(default_factory=list)
+    version: str = "1.2.0"
+    """What it must end with."""
+    image: bytes | None = None
+    """The image of that version; None: the demonstration's."""
 
 
 class Demo:
@@ -246,6 +252,8 @@ class Demo:
         self.timeout = timeout
         self.slot = -(-(len(image) + 64) // ERASE) * ERASE
         self.key = ota.SecretKey.generate()
+        #: Another image, of the same size.
+        self.newer = image[1:] + image[:1]
         self.provider_folder = folder / "provider"
         self.provider_folder.mkdir(exist_ok=True)
         self.programs = {
@@ -293,6 +301,9 @@ class Demo:
         await self._deliver()
         await self._window()
         await self._refuse()
+        await self._revoke()
+        await self._supersede()
+        await self._revert()
         await self._kill()
 
     def say(self, text: str) -> None:
@@ -421,14 +432,62 @@ class Demo:
         part = Part("foreign", "python", "foreign", ota.Model.A, broker=True, flags=["--until", "refused"])
         await self.finish(part, await self.launch(part), refused="Class", label="other class")
 
+    async def _revoke(self) -> None:
+        self.say("a second key signs a release; a table of keys revokes it; what it signs from then on is refused")
+        other = ota.SecretKey.generate()
+        flags = ["--key", other.public.hex(), "--rotation"]
+        language = "c" if self.programs["c"] else "python"
+        part = Part("revoked", language, "revoked", ota.Model.A, broker=True, flags=flags, version="1.1.0")
+        await self.publish("revoked", ota.Model.A, 1, "1.1.0", key=other)
+        row = await self.finish(part, await self.launch(part), shown=False)
+        if not row.good:
+            return
+        table = ota.KeyTable((ota.Key(self.key.public),), epoch=1)
+        envelope = table.sign(self.key, vendor=self.VENDOR, class_id=self.class_id("revoked"), sequence=2)
+        self.broker.publish("waft/revoked/manifest", envelope, 1, True)
+        process = await self.launch(part)
+        done = await process.finish(self.timeout)
+        kept = self.flash(part)[2 * ERASE + 2 * self.slot :][: len(table.to_bytes())]
+        await self.publish("revoked", ota.Model.A, 3, "1.3.0", key=other)
+        part.flags += ["--until", "refused"]
+        row = await self.finish(part, await self.launch(part), refused="UnknownKey", label="revoked key")
+        if row.good and (process.code != 0 or done is None or done.get("state") != "confirmed" or kept != table.to_bytes()):
+            row.wrong = f"the table of keys must be confirmed and kept in flash, not {done}"
+
+    async def _supersede(self) -> None:
+        self.say("a newer release arrives while an older one is being fetched")
+        await self.publish("overtaken", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
+        part = Part("superseded", "python", "overtaken", ota.Model.A, broker=True, version="1.4.0", image=self.newer)
+        process = await self.launch(part, self.slow())
+        told = await process.until(lambda e: e.get("event") == "progress" and e["have"] * 3 >= len(self.image), self.timeout)
+        await self.publish("overtaken", ota.Model.A, 4, "1.4.0", severity=ota.Severity.HIGH, image=self.newer)
+        row = await self.finish(part, process)
+        states = [e.get("state") for e in process.events if e.get("event") == "state"]
+        if row.good and (told is None or states.count("announced") != 2 or states.count("fetched") != 1):
+            row.wrong = f"the older release must be given up in mid-download, not go through {states}"
+
+    async def _revert(self) -> None:
+        self.say("an image crashes in its trial, however often it is booted: the one before it is back")
+        language = "rust" if self.programs["rust"] else "python"
+        part = Part("trial", language, "trial", ota.Model.A, broker=True)
+        await self.publish("trial", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
+        row = await self.finish(part, await self.launch(part), shown=False)
+        if not row.good:
+            return
+        await self.publish("trial", ota.Model.A, 3, "1.3.0", severity=ota.Severity.HIGH, image=self.newer)
+        part.flags += ["--self-test", "crash"]
+        process = await self.launch(part)
+        row = await self.finish(part, process, reverted="1.3.0", label="trial fails")
+        report = await self.report(part)
+        if row.good and (report.state is not ota.State.REVERTED or report.reason != "Trial" or report.sequence != 3):
+            row.wrong = f"what it reports must be that 1.3.0 was reverted, not {report}"
+
     async def _kill(self) -> None:
         self.say("a device is killed in mid-download, and again while it stores")
         await self.publish("killed", ota.Model.A, 2, "1.2.0", ota.UpdateType.SECURITY, ota.Severity.HIGH)
         part = Part("killed", "python", "killed", ota.Model.A, broker=True)
         size = len(self.image)
-        blocks = max(1, size // ERASE)
-        # As slow as it takes to be caught in the act, and no slower than 4 s in all.
-        slow = ["--flash-delay", f"{min(20.0, 4000 / (4 * blocks)):.3f}"]
+        slow = self.slow()
         first = await self.launch(part, slow)
         told = await first.until(lambda e: e.get("event") == "progress" and e["have"] * 3 >= size, self.timeout)
         await first.end(signal.SIGKILL)
@@ -453,6 +512,11 @@ class Demo:
         if row.good and row.wire > rest * (1 + MOST_OVERHEAD) + FIXED_OVERHEAD:
             row.wrong = f"{row.wire:,} bytes on the wire for the {rest:,} that were missing"
 
+    def slow(self) -> list[str]:
+        """Flash as slow as it takes for a device to be caught in the act, and no slower than 4 s in all."""
+        blocks = max(1, len(self.image) // ERASE)
+        return ["--flash-delay", f"{min(20.0, 4000 / (4 * blocks)):.3f}"]
+
     # ---- its tools -------------------------------------------------------------------------------------------------
 
     def class_id(self, name: str) -> uuid.UUID:
@@ -471,6 +535,7 @@ class Demo:
         image: bytes | None = None,
         delivered: bytes | None = None,
         signed_for: str | None = None,
+        key: ota.SecretKey | None = None,
     ) -> None:
         """Signs and publishes a release, as ``waft sign`` and ``waft publish`` do."""
         image = self.image if image is None else image
@@ -487,9 +552,10 @@ class Demo:
             severity=severity,
             uri=uri,
         )
-        envelope = release.sign(self.key)
+        key = key or self.key
+        envelope = release.sign(key)
         (self.folder / f"{class_name}-{version}.suit").write_bytes(envelope)
-        manifest = ota.verify(envelope, [self.key.public])
+        manifest = ota.verify(envelope, [key.public])
         await send(
             model,
             envelope,
@@ -502,6 +568,16 @@ class Demo:
         )
         if model is not ota.Model.A:
             await self.gateway.poll()
+
+    async def report(self, part: Part) -> ota.Report:
+        """The last report of a device, which the broker retains."""
+        async with await MqttClient.connect("127.0.0.1", self.broker.port) as client:
+            await client.subscribe(f"waft/{part.class_name}/{part.name}/report")
+            return ota.read_report((await client.next_message(self.timeout)).payload)[0]
+
+    def flash(self, part: Part) -> bytes:
+        """What is in a device's flash."""
+        return (self.folder / f"{part.name}.flash").read_bytes()
 
     def bar(self, name: str, have: int, total: int) -> None:
         """Moves a device's progress bar."""
@@ -530,12 +606,26 @@ class Demo:
         return process
 
     async def finish(
-        self, part: Part, process: Process, *, refused: str | None = None, label: str | None = None
+        self,
+        part: Part,
+        process: Process,
+        *,
+        refused: str | None = None,
+        reverted: str | None = None,
+        label: str | None = None,
+        shown: bool = True,
     ) -> Row:
-        """Waits for a device's end and judges its last line."""
+        """Waits for a device's end and judges its last line. One that is not ``shown`` is, where it is not as it must be."""
+        row = await self._finished(part, process, refused, reverted, label)
+        if shown or not row.good:
+            self.rows.append(row)
+        return row
+
+    async def _finished(
+        self, part: Part, process: Process, refused: str | None, reverted: str | None, label: str | None
+    ) -> Row:
         done = await process.finish(self.timeout)
         row = Row(label or part.name, part.language)
-        self.rows.append(row)
         if done is None:
             row.state = "no answer"
             row.wrong = "it did not finish: " + "; ".join(process.noise or ["nothing was printed"])
@@ -551,11 +641,24 @@ class Demo:
         row.reason = done.get("reason")
         if part.name in self.tasks:
             self.progress.update(self.tasks[part.name], note=row.state)
-        row.wrong = self._judge(part, process, row, refused)
+        row.wrong = self._judge(part, process, row, refused, reverted)
+        if reverted is not None and row.good:
+            row.version = part.version  # what runs
         return row
 
-    def _judge(self, part: Part, process: Process, row: Row, refused: str | None) -> str:
+    def _judge(
+        self, part: Part, process: Process, row: Row, refused: str | None = None, reverted: str | None = None
+    ) -> str:
         """What is wrong with a line; nothing, if it is as it must be."""
+        image = self.image if part.image is None else part.image
+        if reverted is not None:
+            if process.code != 4 or (row.state, row.reason, row.version) != ("reverted", "Trial", reverted):
+                return f"{reverted} must be reverted with exit code 4, not {row.state} ({row.reason}), code {process.code}"
+            flash = self.flash(part)
+            decision = ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE])
+            if decision.trial or flash[2 * ERASE + decision.slot * self.slot :][: len(image)] != image:
+                return f"it does not boot {part.version}"
+            return ""
         if refused is not None:
             if process.code != 3 or row.reason != refused:
                 return f"it must be refused as {refused} with exit code 3, not {row.state} ({row.reason}), code {process.code}"
@@ -566,12 +669,12 @@ class Demo:
             return f"it was confirmed, but reported {row.reason} on the way"
         if row.model != part.model.value:
             return f"it must come by model {part.model.upper()}, not {row.model}"
-        if row.version != "1.2.0" or row.image != len(self.image):
-            return f"it must be version 1.2.0 of {len(self.image):,} bytes"
+        if row.version != part.version or row.image != len(image):
+            return f"it must be version {part.version} of {len(image):,} bytes"
         if row.wire < row.image - row.resumed_at:
             return "fewer bytes on the wire than the image has: the count is wrong"
-        flash = (self.folder / f"{part.name}.flash").read_bytes()
-        slots = [flash[2 * ERASE + n * self.slot :][: len(self.image)] for n in (0, 1)]
-        if self.image not in slots:
+        flash = self.flash(part)
+        slots = [flash[2 * ERASE + n * self.slot :][: len(image)] for n in (0, 1)]
+        if image not in slots:
             return "its flash does not hold the image"
         return ""

@@ -20,6 +20,8 @@ impl Update<'_> {
                 self.told = Some(state);
                 Event::State(state)
             }
+            // What was tried and reverted is offered again: nothing has changed, least of all that.
+            Notice::Refused(Refusal::Trial) => Event::Report(self.report(State::Reverted, Some(Refusal::Trial))),
             Notice::Refused(refusal) => Event::Report(self.report(State::Failed, Some(refusal))),
         })
     }

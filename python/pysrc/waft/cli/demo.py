@@ -28,8 +28,9 @@ def demo(
 ) -> None:
     """Sign an update and deliver it by models A, B and C to devices in Python, Rust and C.
 
-    Then: a tampered image, an older release and a foreign class are refused, and a device that is killed twice finishes
-    without fetching what it had. Exit code 0 only if every line of the table is as it must be.
+    Then: a tampered image, an older release, a foreign class and a revoked key are refused, a newer release overtakes an older
+    one, an image that crashes in its trial gives way to the one before it, and a device that is killed twice finishes without
+    fetching what it had. Exit code 0 only if every line of the table is as it must be.
     """
     from ..demo import Demo, default_image, table
 
