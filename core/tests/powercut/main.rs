@@ -179,7 +179,7 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 1, 256), Arrival::Blocks(16), Life::Confirmed, one),
         (geometry(256, 16, 1024), Arrival::Window(64), Life::All, chunked(256, one)),
         (geometry(256, 8, 1024), Arrival::Chunks(256), Life::Reverted, chunked(512, one)),
-        (geometry(256, 8, 512), Arrival::Blocks(64), Life::Rotated, one),
+        (geometry(256, 8, 512), Arrival::Blocks(64), Life::Rotated, depth(1, [12, 0, 0], [1; 3])),
         (geometry(256, 8, 512), Arrival::Blocks(64), Life::Flipped, one),
         (geometry(256, 8, 1024), Arrival::Blocks(64), Life::Flipped, chunked(256, one)),
     ]);
@@ -239,6 +239,9 @@ fn every_cut_every_pair_and_many_triples() {
     }
     for arrival in arrivals {
         cases.push((geometry(384, 8, 768), arrival, Life::All, depth(3, [3, 3, 3], [1, 7, 50])));
+    }
+    if let Some(cuts) = std::env::var("WAFT_POWERCUT_CUTS").ok().and_then(|cuts| cuts.parse().ok()) {
+        cases.retain(|(.., depth)| depth.cuts == cuts);
     }
     let began = std::time::Instant::now();
     let (stats, failures) = run(&cases);
