@@ -5,6 +5,8 @@
 //! (i8, 0 for none), two zeros, the number of bytes that the device sent (u32) and their checksum (u32, FNV-1a; a
 //! datagram's length, u16, goes before it). Then come records: when (u64, µs), on which peer (u32), what (u8: 0 a stream
 //! opened, 1 a stream closed, 2 bytes), how many bytes (u16), the bytes. The server is datagram peer 0.
+//!
+//! Beside them: a small and a large image, each with its signed envelope, for tests/arm/update.c.
 
 use bytes::Bytes;
 use std::{error::Error, fs, path::Path};
@@ -29,6 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = Path::new(&directory);
     fs::create_dir_all(directory)?;
     fs::write(directory.join("key.bin"), key().key().public)?;
+    for (name, len) in [("small", 16 * 1024), ("large", 64 * 1024)] {
+        let image = image(len);
+        fs::write(directory.join(format!("{name}.envelope")), manifest(&image, 1, &reference(&image), Severity::High))?;
+        fs::write(directory.join(format!("{name}.image")), image)?;
+    }
     for (model, session) in [("a", session_a as fn(&[u8], &[u8]) -> _), ("c", session_c)] {
         let good = image(IMAGE);
         let envelope = manifest(&good, 1, &reference(&good), Severity::High);

@@ -18,6 +18,7 @@
 //! epoch (four bytes). Numbers are in network byte order. In flash ([`LEN`] bytes) it is followed by bytes of 0 and, at
 //! the end, the CRC-32 of what is before that.
 
+use super::cose::key_id;
 use super::manifest::{Component, Key};
 use super::refusal::Refusal;
 use crate::crc::crc32;
@@ -78,6 +79,8 @@ pub struct KeyTable {
 }
 
 impl KeyTable {
+    const EMPTY: Self = Self { keys: [NONE; MAX_KEYS], len: 0, epoch: 0 };
+
     /// The table that a device leaves the factory with: epoch 0. `None` where there are none or more than
     /// [`MAX_KEYS`], or one twice.
     #[must_use]
@@ -88,7 +91,7 @@ impl KeyTable {
     /// A table with that epoch, of these keys in any order. `None` as for [`factory`](Self::factory).
     #[must_use]
     pub fn of(epoch: u32, keys: &[Key]) -> Option<Self> {
-        let mut table = Self { keys: [NONE; MAX_KEYS], len: u8::try_from(keys.len()).ok()?, epoch };
+        let mut table = Self { len: u8::try_from(keys.len()).ok()?, epoch, ..Self::EMPTY };
         if keys.is_empty() {
             return None;
         }
@@ -127,28 +130,30 @@ impl KeyTable {
     /// [`Refusal::KeyTable`]: it is none.
     pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
         let mut reader = Reader::new(payload);
-        match Self::read(&mut reader) {
-            Some(table) if reader.is_empty() => Ok(table),
+        let mut table = Self::EMPTY;
+        match table.read(&mut reader) {
+            Some(()) if reader.is_empty() => Ok(table),
             _ => Err(Refusal::KeyTable),
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Becomes the table that is read; where `None`, it is none.
+    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let [FORMAT, count, 0, 0] = reader.array()? else { return None };
-        let epoch = reader.u32()?;
-        let mut table = Self { keys: [NONE; MAX_KEYS], len: count, epoch };
-        let mut before: Option<[u8; 32]> = None;
-        for place in table.keys.get_mut(..usize::from(count))? {
-            let public = reader.array()?;
-            let scope = Scope(reader.u8()?);
-            let since = reader.u32()?;
-            if scope.0 == 0 || since > epoch || before.is_some_and(|before| before >= public) {
+        self.len = count;
+        self.epoch = reader.u32()?;
+        let mut before = &[0; 32];
+        for (n, place) in self.keys.get_mut(..usize::from(count))?.iter_mut().enumerate() {
+            place.public = reader.array()?;
+            place.scope = Scope(reader.u8()?);
+            place.epoch = reader.u32()?;
+            if place.scope.0 == 0 || place.epoch > self.epoch || (n != 0 && *before >= place.public) {
                 return None;
             }
-            *place = Key { scope, epoch: since, ..Key::new(public) };
-            before = Some(public);
+            place.id = key_id(&place.public);
+            before = &place.public;
         }
-        (count != 0).then_some(table)
+        (count != 0).then_some(())
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
@@ -189,7 +194,8 @@ impl KeyTable {
     pub fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
         let (body, crc) = bytes.split_first_chunk::<BODY>()?;
         let mut reader = Reader::new(body);
-        let table = Self::read(&mut reader)?;
+        let mut table = Self::EMPTY;
+        table.read(&mut reader)?;
         (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then_some(table)
     }
 

@@ -38,11 +38,13 @@ mod sequence;
 mod survey;
 mod version;
 
+use super::cbor::Fault;
 use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
 use super::policy::{Severity, UpdateType};
 use super::refusal::Refusal;
 pub use envelope::Envelope;
+use envelope::Layout;
 pub use inspect::{Visit, inspect, verify_envelope};
 pub use requires::{Facts, Requires, Wait};
 pub use sequence::Section;
@@ -119,6 +121,12 @@ pub trait Codec {
     /// The rule that it breaks.
     fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal>;
 
+    /// Of such an envelope the digest of its manifest, and the version that it states: what reports tell. It takes less stack
+    /// than [`read`](Self::read).
+    fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
+        self.read(envelope, None).ok().map(|manifest| (manifest.digest, manifest.version))
+    }
+
     /// The payload number `n` of such an envelope, in the order in which they are to be fetched; `None` behind the last.
     /// The list of chunk digests comes before its image.
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>>;
@@ -141,6 +149,13 @@ impl Codec for Suit {
 
     fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
         parse_unverified(envelope, slot)
+    }
+
+    fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
+        let fault = Fault::new();
+        let mut layout = Layout::new(&fault);
+        layout.read(envelope, &mut ()).ok()?;
+        Some((*layout.digest, layout.version()))
     }
 
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
@@ -226,7 +241,7 @@ pub fn verify_for_slot<'a>(
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     let key = super::cose::authenticate(envelope, keys, verifier)?;
-    parse(envelope, slot, Some(key), None)
+    parse(envelope, slot, Some(key))
 }
 
 /// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
@@ -235,13 +250,11 @@ pub fn verify_for_slot<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    parse(envelope, slot, None, None)
+    parse(envelope, slot, None)
 }
 
 /// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].
 #[must_use]
 pub fn payload(envelope: &[u8], slot: Option<u32>, n: usize) -> Option<Payload<'_>> {
-    let mut payload = None;
-    parse(envelope, slot, None, Some((n, &mut payload))).ok()?;
-    payload
+    survey::payload(envelope, slot, n)
 }

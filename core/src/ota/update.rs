@@ -167,6 +167,22 @@ struct Facts {
     use_before: Option<u64>,
 }
 
+impl Facts {
+    const NONE: Self = Self {
+        sequence: 0,
+        digest: [0; 32],
+        image: manifest::Image::NONE,
+        authorization: false,
+        chunks: None,
+        integrated: false,
+        keys: false,
+        enclosed: false,
+        battery: 0,
+        wait: None,
+        use_before: None,
+    };
+}
+
 /// The payloads of an envelope that was verified before.
 fn payloads<'e>(codec: &dyn Codec, envelope: &'e [u8], slot: Option<u32>) -> impl Iterator<Item = Payload<'e>> {
     (0..PAYLOADS).map_while(move |n| codec.payload(envelope, slot, n))
@@ -411,12 +427,13 @@ impl<'a> Update<'a> {
         if envelope.len() > self.manifest.len() {
             return Err(Capacity::Manifest.into());
         }
-        match self.examine(envelope) {
-            Ok(Some(facts)) => {
+        let mut facts = Facts::NONE;
+        match self.examine(envelope, &mut facts) {
+            Ok(true) => {
                 self.keep(envelope);
-                self.accept(facts);
+                self.accept(&facts);
             }
-            Ok(None) => {}
+            Ok(false) => {}
             Err(refusal) => {
                 self.notices.push(Notice::Refused(refusal));
                 return Err(Error::Peer(refusal));
@@ -679,7 +696,8 @@ impl<'a> Update<'a> {
             if self.due || self.verdict.is_some() {
                 return self.record(out);
             }
-            if let Some((_, rotation)) = self.rotating.filter(|_| self.state == State::Verified) {
+            if let (Some((_, rotation)), State::Verified) = (&self.rotating, self.state) {
+                let rotation = *rotation;
                 return self.rotate(rotation, out);
             }
             if let Some(event) = self.step() {

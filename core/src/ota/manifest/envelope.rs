@@ -31,7 +31,14 @@ const SEVERABLE: [i32; 3] = [16, 20, 23];
 /// Where the parts of an envelope lie.
 #[derive(Debug)]
 pub(super) struct Layout<'a, 'f> {
-    pub(super) envelope: Envelope<'a>,
+    pub(super) digest: &'a [u8; 32],
+    pub(super) key_id: Option<&'a [u8; 8]>,
+    pub(super) sequence: u64,
+    pub(super) reference_uri: Option<&'a str>,
+    /// suit-set-version, encoded; empty where there is none.
+    version: &'a [u8],
+    /// The component identifiers, encoded one after another.
+    ids: &'a [u8],
     /// How many components there are.
     pub(super) components: usize,
     /// The command sequences, by [`Section::index`]; empty where there is none.
@@ -47,20 +54,41 @@ pub(super) struct Layout<'a, 'f> {
 impl<'a, 'f> Layout<'a, 'f> {
     /// That of an envelope that has not been read.
     pub(super) const fn new(fault: &'f Fault) -> Self {
-        let envelope = Envelope {
-            digest: [0; 32],
+        Self {
+            digest: &[0; 32],
             key_id: None,
             sequence: 0,
             reference_uri: None,
-            version: None,
-            components: &[],
-        };
-        let sections: [&[u8]; Section::ALL.len()] = [&[]; Section::ALL.len()];
-        let payloads = Reader::new(&[], fault);
-        Self { envelope, components: 0, sections, severed: false, payloads, payload_count: 0 }
+            version: &[],
+            ids: &[],
+            components: 0,
+            sections: [&[]; Section::ALL.len()],
+            severed: false,
+            payloads: Reader::new(&[], fault),
+            payload_count: 0,
+        }
     }
 
-    /// Reads an envelope to its end, but for what is in the sequences.
+    /// What it says, whether or not the device profile can apply it.
+    pub(super) fn envelope(&self) -> Envelope<'a> {
+        Envelope {
+            digest: *self.digest,
+            key_id: self.key_id.copied(),
+            sequence: self.sequence,
+            reference_uri: self.reference_uri,
+            version: self.version(),
+            components: self.ids,
+        }
+    }
+
+    /// suit-set-version.
+    pub(super) fn version(&self) -> Option<Version> {
+        (!self.version.is_empty()).then(|| Version::read(&mut Reader::new(self.version, self.fault())))
+    }
+
+    /// Reads an envelope to its end, but for what is in the sequences. (Not inlined: its part of the stack is free again when
+    /// the sequences are gone through.)
+    #[inline(never)]
     pub(super) fn read(&mut self, envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
         let fault = self.fault();
         let mut reader = Reader::new(envelope, fault);
@@ -73,8 +101,8 @@ impl<'a, 'f> Layout<'a, 'f> {
         if Sha256::of(reader.since(&start)) != *block.digest {
             return Err(Refusal::ManifestDigest);
         }
-        self.envelope.digest = *block.digest;
-        self.envelope.key_id = block.kid.copied();
+        self.digest = block.digest;
+        self.key_id = block.kid;
 
         let mut severed = [None; SEVERABLE.len()];
         self.read_manifest(manifest, &mut severed, visit);
@@ -116,15 +144,16 @@ impl<'a, 'f> Layout<'a, 'f> {
         let version = reader.uint();
         fault.unless(version == 1, Refusal::ManifestVersion);
         members.required(&mut reader, 2, Refusal::MissingMember);
-        self.envelope.sequence = reader.uint();
+        self.sequence = reader.uint();
         members.required(&mut reader, 3, Refusal::MissingMember);
         self.read_common(reader.nested());
         while let Some(key) = members.key(&mut reader) {
             match key {
-                4 => self.envelope.reference_uri = Some(reader.text()),
+                4 => self.reference_uri = Some(reader.text()),
                 6 => {
                     let mut version = reader.nested();
-                    self.envelope.version = Some(Version::read(&mut version));
+                    self.version = version.rest();
+                    Version::read(&mut version);
                     version.end();
                 }
                 _ if reader.is_bytes() => {
@@ -152,7 +181,7 @@ impl<'a, 'f> Layout<'a, 'f> {
         for _ in 0..self.components {
             read_component(&mut reader);
         }
-        self.envelope.components = reader.since(&start);
+        self.ids = reader.since(&start);
         if members.left() != 0 {
             members.required(&mut reader, 4, Refusal::UnknownMember);
             self.put(Section::Shared, reader.nested());
@@ -190,7 +219,7 @@ impl<'a, 'f> Layout<'a, 'f> {
 
     /// The encoded identifier of component `n`; empty where there is none of that number.
     pub(super) fn component(&self, n: usize) -> &'a [u8] {
-        let mut reader = Reader::new(self.envelope.components, self.fault());
+        let mut reader = Reader::new(self.ids, self.fault());
         for _ in 0..n.min(self.components) {
             read_component(&mut reader);
         }

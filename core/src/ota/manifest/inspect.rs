@@ -37,7 +37,7 @@ pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Env
     let all = (1_u32 << COMPONENTS).wrapping_sub(1).checked_shr(unused(layout.payload_count)).unwrap_or(0);
     fault.unless(layout.payload_count <= COMPONENTS && referred.named & referred.described == all, Refusal::Payload);
     fault.check()?;
-    Ok(layout.envelope)
+    Ok(layout.envelope())
 }
 
 /// Of as many integrated payloads as there may be, how many there are not.

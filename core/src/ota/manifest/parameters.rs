@@ -33,6 +33,11 @@ impl<'a, 'f> Parameters<'a, 'f> {
         Self { fault, values: [&[]; KEYS.len()] }
     }
 
+    /// None is set any more.
+    pub(super) fn clear(&mut self) {
+        self.values = [&[]; KEYS.len()];
+    }
+
     /// Reads the argument of override-parameters (§8.4.10.3); what is in it is set where it is `live`.
     pub(super) fn read(
         &mut self,

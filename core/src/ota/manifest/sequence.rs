@@ -126,7 +126,7 @@ pub(super) struct Processor<'a, 'f> {
     /// Whether sequences have their effect; else they are only checked.
     live: bool,
     slot: Option<u32>,
-    components: usize,
+    pub(super) components: usize,
     /// The component of this pass.
     current: usize,
     role: Option<Component>,
@@ -138,8 +138,12 @@ pub(super) struct Processor<'a, 'f> {
     pub(super) sources: u32,
     pub(super) vendor: Option<&'a [u8; 16]>,
     pub(super) class: Option<&'a [u8; 16]>,
-    pub(super) requires: Requires,
-    /// Of that, what is kept as it is encoded: versions, and what to wait for. Empty where there is none.
+    /// What the device has to decide: see [`requires`](Self::requires).
+    use_before: Option<u64>,
+    battery: Option<u32>,
+    authorization: bool,
+    device: Option<&'a [u8; 16]>,
+    /// As they are encoded: versions, and what to wait for. Empty where there is none.
     versions: [&'a [u8]; 2],
     wait: &'a [u8],
 }
@@ -160,7 +164,10 @@ impl<'a, 'f> Processor<'a, 'f> {
             sources: 0,
             vendor: None,
             class: None,
-            requires: Requires::default(),
+            use_before: None,
+            battery: None,
+            authorization: false,
+            device: None,
             versions: [&[]; 2],
             wait: &[],
         }
@@ -168,16 +175,19 @@ impl<'a, 'f> Processor<'a, 'f> {
 
     /// What the device has to decide.
     pub(super) fn requires(&self) -> Requires {
-        let mut requires = self.requires;
-        for (place, encoded) in requires.version.iter_mut().zip(self.versions) {
-            *place = (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, self.fault)));
+        let Self { fault, use_before, battery, authorization, .. } = *self;
+        let [first, second] = self.versions.map(|encoded| {
+            (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, fault)))
+        });
+        let wait = (!self.wait.is_empty()).then(|| Wait::read(&mut Reader::new(self.wait, fault)));
+        Requires {
+            use_before,
+            battery,
+            authorization: authorization || wait.is_some_and(|(_, authorization)| authorization),
+            version: [first, second],
+            device: self.device.copied(),
+            wait: wait.map(|(wait, _)| wait),
         }
-        if !self.wait.is_empty() {
-            let (wait, authorization) = Wait::read(&mut Reader::new(self.wait, self.fault));
-            requires.wait = Some(wait);
-            requires.authorization |= authorization;
-        }
-        requires
     }
 
     /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
@@ -191,7 +201,7 @@ impl<'a, 'f> Processor<'a, 'f> {
             if sequence.is_empty() {
                 continue;
             }
-            self.parameters = Parameters::new(self.fault);
+            self.parameters.clear();
             // §8.4.5: it comes before each of the others.
             if self.live && section != Section::Shared {
                 self.run(Section::Shared, layout.section(Section::Shared), visit);
@@ -336,28 +346,27 @@ impl<'a, 'f> Processor<'a, 'f> {
         }
         // What is only noted cannot decide between alternatives.
         fault.unless(!conditional, Refusal::Condition);
-        let requires = &mut self.requires;
         match code {
             3 => match parameters.digest() {
                 Some(digest) => self.image_match(digest, section),
                 None => return false,
             },
             4 => match parameters.use_before() {
-                Some(time) => requires.use_before = Some(requires.use_before.map_or(time, |other| other.min(time))),
+                Some(time) => self.use_before = Some(self.use_before.map_or(time, |other| other.min(time))),
                 None => return false,
             },
-            24 => match (parameters.device(), requires.device) {
-                (Some(device), None) => requires.device = Some(*device),
-                (Some(device), Some(other)) => return *device == other,
+            24 => match (parameters.device(), self.device) {
+                (Some(device), Some(other)) => return device == other,
                 (None, _) => return false,
+                (device, None) => self.device = device,
             },
             26 => match parameters.battery() {
                 // `None` is below any.
-                battery @ Some(_) => requires.battery = requires.battery.max(battery),
+                battery @ Some(_) => self.battery = self.battery.max(battery),
                 None => return false,
             },
             27 => match parameters.severity() {
-                Some(_) => requires.authorization = true,
+                Some(_) => self.authorization = true,
                 None => return false,
             },
             28 => match parameters.version() {

@@ -103,6 +103,7 @@ impl Update<'_> {
     }
 
     /// Whether what a manifest asks for holds, now or when it will be waited for.
+    #[inline(never)]
     pub(super) fn check(&self, requires: &manifest::Requires) -> Result<(), Refusal> {
         let known = self.known();
         // A battery that is known is waited for; so are times.

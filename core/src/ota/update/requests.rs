@@ -5,7 +5,7 @@ use super::payloads;
 use super::{Area, Event, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys};
 use crate::machine::Output;
 use crate::ota::journal::Record;
-use crate::ota::manifest::Component;
+use crate::ota::manifest::{Component, Version};
 use crate::ota::refusal::Refusal;
 use crate::wire::copy;
 
@@ -27,8 +27,15 @@ impl Update<'_> {
     }
 
     pub(super) fn report(&self, state: State, reason: Option<Refusal>) -> Report {
-        let version = self.manifest().filter(|m| m.digest == self.entry.digest).and_then(|m| m.version);
-        Report { state, reason, version, sequence: self.entry.sequence, digest: self.entry.digest }
+        Report { state, reason, version: self.version(), sequence: self.entry.sequence, digest: self.entry.digest }
+    }
+
+    /// The version of the release that the entry is about, where its manifest is at hand.
+    #[inline(never)]
+    fn version(&self) -> Option<Version> {
+        let envelope = self.manifest.get(..self.manifest_len)?;
+        let (digest, version) = self.config.codec.stated(envelope)?;
+        version.filter(|_| digest == self.entry.digest)
     }
 
     /// Erases the journal page or writes the record, whichever comes next.
@@ -194,7 +201,7 @@ impl Update<'_> {
             }
             State::Confirmed | State::Failed => {
                 let facts = self.pending.take()?;
-                self.accept(facts);
+                self.accept(&facts);
             }
             _ => {}
         }

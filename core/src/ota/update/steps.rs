@@ -3,7 +3,7 @@
 use super::image::{Image, ceil};
 use super::{
     Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Rotation, Trigger, Update, journal,
-    payloads, table,
+    PAYLOADS, payloads, table,
 };
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
@@ -36,59 +36,71 @@ impl Update<'_> {
 
     // A manifest
 
-    /// Whether the manifest is to be taken: what is to be known of it, or `None` where there is nothing new to do.
-    pub(super) fn examine(&mut self, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
-        let Config { verifier, codec, vendor, class, slot_size, .. } = self.config;
-        let slot = Some(self.entry.target().into());
-        let m = codec.verify(envelope, self.keys(), verifier, slot)?;
-        if m.vendor != vendor {
+    /// Whether the manifest is to be taken, with what is to be known of it; `false` where there is nothing new to do.
+    pub(super) fn examine(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<bool, Refusal> {
+        let signer = self.verified(envelope, facts)?;
+        self.contents(envelope, facts, signer)?;
+        self.weigh(facts, envelope)
+    }
+
+    /// What is to be known of the manifest, if it may be believed and is for this device; and who signed it. (Not inlined,
+    /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
+    #[inline(never)]
+    fn verified(&self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
+        let Config { verifier, codec, vendor, class, .. } = &self.config;
+        let found = codec.verify(envelope, self.keys(), *verifier, Some(self.entry.target().into()));
+        let m = found.as_ref().map_err(|refusal| *refusal)?;
+        if m.vendor != *vendor {
             return Err(Refusal::Vendor);
         }
-        if m.class != class {
+        if m.class != *class {
             return Err(Refusal::Class);
         }
         self.check(&m.requires)?;
         if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
             return Err(Refusal::FastForward);
         }
-        let mut facts = Facts {
-            sequence: m.sequence,
-            digest: m.digest,
-            image: m.image,
-            authorization: m.requires.authorization,
-            chunks: None,
-            integrated: false,
-            keys: false,
-            enclosed: false,
-            battery: m.requires.battery.unwrap_or(0),
-            wait: m.requires.wait,
-            use_before: m.requires.use_before,
-        };
-        for payload in payloads(self.config.codec, envelope, slot) {
+        facts.sequence = m.sequence;
+        facts.digest = m.digest;
+        facts.image = m.image;
+        facts.authorization = m.requires.authorization;
+        facts.battery = m.requires.battery.unwrap_or(0);
+        facts.wait = m.requires.wait;
+        facts.use_before = m.requires.use_before;
+        Ok(m.signer)
+    }
+
+    /// Adds to the facts what its payloads say.
+    #[inline(never)]
+    fn contents(&self, envelope: &[u8], facts: &mut Facts, signer: Option<[u8; 8]>) -> Result<(), Refusal> {
+        let slot = Some(self.entry.target().into());
+        for n in 0..PAYLOADS {
+            let found = self.config.codec.payload(envelope, slot, n);
+            let Some(payload) = &found else { break };
             match payload.component {
                 // What is in the envelope was checked with it.
                 Component::Image(0) if payload.content.is_some() => facts.enclosed = true,
                 Component::Image(0) => facts.chunks = payload.chunks.filter(|chunks| self.can_check(chunks, facts)),
                 Component::Chunks(0) => facts.integrated = payload.content.is_some(),
                 Component::Keys if self.config.rotation => {
-                    let signer = m.signer.ok_or(Refusal::UnknownKey)?;
+                    let signer = signer.ok_or(Refusal::UnknownKey)?;
                     // One that was applied already is welcome: the record of it may be missing.
-                    self.table_after(&payload, &signer)?;
+                    self.table_after(payload, &signer)?;
                     facts.keys = true;
                 }
                 _ => return Err(Refusal::Component),
             }
         }
-        if !facts.keys && (m.image.size == 0 || m.image.size > slot_size) {
+        if !facts.keys && (facts.image.size == 0 || facts.image.size > self.config.slot_size) {
             return Err(Refusal::Size);
         }
-        self.weigh(facts, envelope)
+        Ok(())
     }
 
     /// Compares it with what was confirmed and with what is going on.
-    fn weigh(&mut self, facts: Facts, envelope: &[u8]) -> Result<Option<Facts>, Refusal> {
-        let Facts { sequence, digest, .. } = facts;
-        let entry = self.entry;
+    fn weigh(&mut self, facts: &Facts, envelope: &[u8]) -> Result<bool, Refusal> {
+        let Facts { sequence, digest, .. } = *facts;
+        let entry = &self.entry;
         if sequence <= entry.floor {
             if sequence != entry.floor || journal::name(&digest) != entry.confirmed {
                 return Err(Refusal::Rollback);
@@ -97,18 +109,19 @@ impl Update<'_> {
             if self.running_is_active() && self.go(Trigger::Known).is_ok() {
                 self.reason = None;
             }
-            return Ok(None);
+            return Ok(false);
         }
-        let (going_on, with) = match (self.pending.or(self.rotating.map(|(facts, _)| facts)), self.state) {
-            (Some(_), _) if digest == entry.digest => return Ok(None),
+        let waits = self.pending.as_ref().or(self.rotating.as_ref().map(|(facts, _)| facts));
+        let (going_on, with) = match (waits, self.state) {
+            (Some(_), _) if digest == entry.digest => return Ok(false),
             (Some(pending), _) => (pending.sequence, pending.digest),
-            (None, State::Idle | State::Confirmed | State::Failed) => return Ok(Some(facts)),
+            (None, State::Idle | State::Confirmed | State::Failed) => return Ok(true),
             (None, State::Reverted) if digest == entry.digest => return Err(Refusal::Trial),
-            (None, State::Reverted) => return Ok(Some(facts)),
+            (None, State::Reverted) => return Ok(true),
             (None, _) => (entry.sequence, entry.digest),
         };
         if sequence > going_on {
-            return Ok(Some(facts));
+            return Ok(true);
         }
         if digest != with {
             return Err(Refusal::Rollback);
@@ -118,12 +131,13 @@ impl Update<'_> {
             self.keep(envelope);
         }
         self.fetch = self.state == State::Fetching;
-        Ok(None)
+        Ok(false)
     }
 
     // A key table
 
     /// The table that such a payload puts in the place of the one in use.
+    #[inline(never)]
     fn table_after(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<KeyTable, Refusal> {
         let table = match self.table {
             Some((table, _)) => table,
@@ -178,11 +192,12 @@ impl Update<'_> {
     }
 
     /// Takes it up, or lets it wait where the inactive slot holds an image that runs, will run, or may have to run again.
-    pub(super) fn accept(&mut self, facts: Facts) {
+    #[inline(never)]
+    pub(super) fn accept(&mut self, facts: &Facts) {
         // A record of a key table that is on its way says that its release is done with.
         let busy = self.reboot != Reboot::No || self.verdict.is_some();
         if busy || !self.running_is_active() || self.go(Trigger::Announce).is_err() {
-            self.pending = Some(facts);
+            self.pending = Some(*facts);
             return;
         }
         self.pending = None;
@@ -192,7 +207,7 @@ impl Update<'_> {
         if facts.keys {
             // Where it is in use already, that is what remains to be recorded.
             let done = self.new_table().is_some_and(|new| self.table.is_some_and(|(table, _)| table == new));
-            self.rotating = Some((facts, if done { Rotation::Record } else { Rotation::Erase }));
+            self.rotating = Some((*facts, if done { Rotation::Record } else { Rotation::Erase }));
             return;
         }
         let Config { erase_size, .. } = self.config;
@@ -202,7 +217,7 @@ impl Update<'_> {
         self.least = facts.battery;
         self.wait = facts.wait;
         self.use_before = facts.use_before;
-        self.turn = self.turn(&facts);
+        self.turn = self.turn(facts);
         self.chunks = facts.chunks;
         self.integrated = facts.integrated;
         self.enclosed = facts.enclosed;
@@ -213,7 +228,7 @@ impl Update<'_> {
             && entry.offset.checked_rem(erase_size) == Some(0);
         if !resumes {
             let hash = Sha256::new().save().unwrap_or_default();
-            let Facts { sequence, digest, .. } = facts;
+            let Facts { sequence, digest, .. } = *facts;
             self.entry = Record { kind: Kind::Fetching, left: 0, sequence, offset: 0, digest, hash, ..*entry };
             self.due = true;
         }
@@ -232,7 +247,7 @@ impl Update<'_> {
 
     /// Whether what arrives can be checked by these chunks: each is so many erase blocks, or so many are one, and the
     /// list has room behind the image. Where not, the digest of the whole image has to do.
-    fn can_check(&self, chunks: &ChunkDigests, facts: Facts) -> bool {
+    fn can_check(&self, chunks: &ChunkDigests, facts: &Facts) -> bool {
         let Config { erase_size, slot_size, write_size, .. } = self.config;
         let (chunk, size) = (chunks.chunk(), facts.image.size);
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
