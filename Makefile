@@ -37,12 +37,12 @@ test: setup lint test-rust test-features conformance-check header-check test-c t
 
 .PHONY: figures
 figures: setup firmware ## measure; prints a table and writes target/figures.json
-	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
+	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf $(TARGET)/bare/update.elf
 	@$(PY) scripts/figures.py --out $(TARGET)/figures.json
 
 .PHONY: readme
 readme: setup firmware ## measure, and write the README's figures
-	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf
+	@$(MAKE) --no-print-directory -s -C tests/arm TARGET=$(TARGET) $(TARGET)/bare/all.elf $(TARGET)/bare/replay.elf $(TARGET)/bare/update.elf
 	@$(PY) scripts/figures.py --out $(TARGET)/figures.json --readme
 
 .PHONY: size

@@ -160,13 +160,13 @@ def measure() -> dict[str, dict]:
     for name, pattern in CAPABILITIES.items():
         size = sum(size for size, _ in linked(name, pattern))
         add(f"size.{name}.bytes", size, "bytes", f"scripts/figures.py --explain {name}")
-    update_figures.measure(add, linked("update", CAPABILITIES["update"]))
+    update_figures.measure(add, linked("update", CAPABILITIES["update"]), TARGET)
     for name, size in storage().items():
         add(f"ram.{name}.bytes", size, "bytes", "make figures")
 
     make = ["make", "-s", "-C", ROOT / "tests/arm", f"TARGET={TARGET}"]
     replay = run(*make, "check-replay")
-    add("stack.update.bytes", int(re.search(r"^stack (\d+)$", replay, re.MULTILINE)[1]), "bytes", "make test-arm")
+    add("stack.agent.bytes", int(re.search(r"^stack (\d+)$", replay, re.MULTILINE)[1]), "bytes, in a whole update", "make test-arm")
     panics = subprocess.run([sys.executable, ROOT / "tests/arm/panics.py", BARE / "replay.elf"],
                             capture_output=True, text=True).stdout  # fmt: skip
     add("panics.firmware.symbols", int(re.search(r"^(\d+) symbols", panics, re.MULTILINE)[1]), "symbols",
@@ -221,8 +221,10 @@ def in_words(figures: dict[str, dict]) -> str:
     ):
         ram = value(f"ram.{name.removesuffix('_with_crypto')}.bytes")
         lines.append(f"| {what} | {value(f'size.{name}.bytes')} | {ram} |")
-    lines += ["", f"The stack of a whole update is {value('stack.update.bytes')} bytes deep, most of it Ed25519's; symbols of "
-              f"panicking in the image: {value('panics.firmware.symbols')}.", "",
+    lines += ["", f"The stack of a whole update is {value('stack.update.bytes')} bytes deep, {value('stack.update_without_crypto.bytes')} where "
+              f"signatures are checked elsewhere, {value('stack.agent.bytes')} in the agent. For each byte of an image an update takes "
+              f"{value('update.pipeline.ratio_to_hash')} times the instructions of hashing it twice. Symbols of panicking in the image: "
+              f"{value('panics.firmware.symbols')}.", "",
               "| x86 instructions | waft | others |", "| --- | ---: | --- |"]  # fmt: skip
     for name, figure in figures.items():
         if name.endswith(".ir"):

@@ -1,4 +1,4 @@
-"""Figures of the update: code without the cryptography, threats, the bounded power-cut proof, what a kill costs."""
+"""Figures of the update: code without the cryptography, stack, instructions, threats, the bounded power-cut proof, what a kill costs."""
 
 import os
 import re
@@ -15,12 +15,26 @@ def test(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, env=os.environ, check=True, capture_output=True, text=True).stdout
 
 
-def measure(add: Callable[..., None], parts: list[tuple[int, str]]) -> None:
+def image(target: Path) -> dict[str, int]:
+    """What the image of tests/arm/update.c says of itself."""
+    command = ["make", "-s", "-C", str(ROOT / "tests/arm"), f"TARGET={target}", "check-update"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", told, re.MULTILINE)}
+
+
+def measure(add: Callable[..., None], parts: list[tuple[int, str]], target: Path) -> None:
     """Adds them; `parts` are the sections that the update links, with their sizes."""
     total = sum(size for size, _ in parts)
     crypto = sum(size for size, section in parts if CRYPTO.search(section))
     add("size.update_with_crypto.bytes", total, "bytes", "scripts/figures.py --explain update")
     add("size.update.bytes", total - crypto, "bytes without Ed25519 and SHA-256", "scripts/figures.py --explain update")
+
+    told = image(target)
+    how = "make -C tests/arm check-update"
+    add("stack.update.bytes", told["stack"], "bytes", how)
+    add("stack.update_without_crypto.bytes", told["stack_without_crypto"], "bytes, signatures not looked at", how)
+    add("update.pipeline.ratio_to_hash", round(told["update"] / told["hash"], 3), "of the instructions of hashing the image twice", how)
+    add("update.verify.instructions", told["verify"], "Cortex-M4 instructions of one Ed25519 signature", how)
 
     page = (ROOT / "core/src/ota/THREATS.md").read_text()
     rows = [line for line in page.splitlines() if re.match(r"\| (?!---|threat |attack )", line)]

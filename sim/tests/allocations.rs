@@ -8,11 +8,18 @@ use waft::{
     coap::option::format,
     gateway::{self, Gateway},
     mqtt::broker::{Broker, BrokerConfig},
-    ota::{event::State, policy::Severity},
+    ota::{
+        author::Release,
+        digest::Sha256,
+        event::State,
+        manifest::Image,
+        policy::Severity,
+        update::{self, Area, Config, Update},
+    },
 };
 use waft_sim::{
     App, Context, Link, Network,
-    fleet::{Device, Listener, Peers, Provider, image, key, manifest, publish, reference},
+    fleet::{CLASS, Device, Listener, Peers, Provider, VENDOR, image, key, manifest, publish, reference, release},
 };
 
 #[global_allocator]
@@ -85,4 +92,76 @@ fn an_agent_over_lent_memory_takes_no_heap() {
         assert!(confirmed.unwrap());
     }
     assert_eq!(violation_count(), 0);
+}
+
+/// The byte at that place of any image.
+fn byte(at: u64) -> u8 {
+    (at ^ (at >> 8) ^ (at >> 16)) as u8
+}
+
+/// Takes an update of so many bytes to its reboot, in memory that is lent; gives how many bytes of that there are.
+fn update(size: u32) -> usize {
+    const BLOCK: usize = 4096;
+    let block = |at: u32| -> [u8; BLOCK] { std::array::from_fn(|n| byte(u64::from(at) + n as u64)) };
+    let mut hash = Sha256::new();
+    for at in (0..size).step_by(BLOCK) {
+        hash.update(&block(at)[..BLOCK.min((size - at) as usize)]);
+    }
+    let release = Release {
+        image: Image { digest: hash.finish(), size },
+        ..release(&[], 1, "image", Severity::Low)
+    };
+    let envelope = release.sign(&key()).unwrap();
+    let keys = [key().key()];
+    let geometry = [size.next_multiple_of(BLOCK as u32), BLOCK as u32, 8];
+    let mut config = Config::new(VENDOR, CLASS, &keys, 0, geometry);
+    config.load = BLOCK as u32;
+    let (mut manifest, mut out, mut journal) = ([0; 512], [0; 128], vec![0xFF; 2 * BLOCK]);
+    let memory = size_of::<Update<'_>>() + manifest.len() + out.len();
+    let mut update = Update::new(config, &mut manifest[..]);
+    let now = Instant::ZERO;
+    assert_no_alloc(|| {
+        update.start(now).unwrap();
+        loop {
+            while let Output::Event(event) = update.poll_output(now, &mut out) {
+                match event {
+                    update::Event::Load { area: Area::Journal, offset, len } => {
+                        update.loaded(now, &journal[offset as usize..][..len as usize]).unwrap();
+                    }
+                    update::Event::Load { offset, len, .. } => {
+                        update.loaded(now, &block(offset)[..len as usize]).unwrap();
+                    }
+                    update::Event::Erase { area, offset, .. } => {
+                        if area == Area::Journal {
+                            journal[offset as usize..][..BLOCK].fill(0xFF);
+                        }
+                        update.done(now).unwrap();
+                    }
+                    update::Event::Record { offset, bytes } => {
+                        journal[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+                        update.done(now).unwrap();
+                    }
+                    update::Event::Activate { .. } => return assert_eq!(update.progress(), (size, size)),
+                    _ => {}
+                }
+            }
+            match update.wanted() {
+                None => update.announce(now, &envelope).unwrap(),
+                Some(wanted) => {
+                    let bytes = block(wanted.offset);
+                    let bytes = &bytes[..BLOCK.min((wanted.size - wanted.offset) as usize)];
+                    if update.data(now, wanted.offset, bytes).unwrap().event.is_some() {
+                        update.done(now).unwrap();
+                    }
+                }
+            }
+        }
+    });
+    assert_eq!(violation_count(), 0, "{size} bytes of image took heap");
+    memory
+}
+
+#[test]
+fn an_update_takes_as_much_memory_for_64_mib_as_for_4_kib() {
+    assert_eq!(update(4 * 1024), update(64 * 1024 * 1024));
 }
