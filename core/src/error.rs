@@ -9,7 +9,7 @@
 //! | -84 … -95 | CoAP: likewise | | |
 //! | -96 … -191 | update: the manifest or the image is refused | | report it |
 
-use core::{ffi::CStr, fmt};
+use core::{ffi::CStr, fmt, num::NonZeroU32};
 
 /// Why a machine did not do as it was told. `P` is what a peer of that machine can do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +169,30 @@ numbered! {
     }
 }
 
+/// An error by its number alone, as bindings to other languages hand it on: small, and with `Result<(), Fail>` in one register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fail(NonZeroU32);
+
+impl Fail {
+    /// The number: negative. (What is kept is how far below zero, which takes shorter instructions.)
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        0_i32.wrapping_sub_unsigned(self.0.get())
+    }
+}
+
+impl<C: Code> From<C> for Fail {
+    fn from(error: C) -> Self {
+        Self(NonZeroU32::new(error.code().unsigned_abs()).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+impl<P: Code> Code for Error<P> {
+    fn code(&self) -> i32 {
+        self.code()
+    }
+}
+
 impl<P: Code> Error<P> {
     /// The number: see the table at the top of [this module](self).
     pub fn code(&self) -> i32 {
@@ -221,6 +245,14 @@ mod tests {
         let error: Error<Misuse> = Capacity::Arena.into();
         assert_eq!(std::format!("{error}"), "no room to keep the packet for retransmission");
         assert_eq!(error.code(), -32);
+    }
+
+    #[test]
+    fn an_error_has_the_same_number_alone() {
+        for error in Capacity::ALL {
+            assert_eq!(Fail::from(*error).code(), error.code());
+        }
+        assert_eq!(size_of::<Result<(), Fail>>(), 4);
     }
 
     #[test]

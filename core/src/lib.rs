@@ -102,7 +102,7 @@ pub mod time;
 pub mod timer;
 pub mod wire;
 
-pub use error::{Capacity, Code, Error, Misuse};
+pub use error::{Capacity, Code, Error, Fail, Misuse};
 pub use machine::{Handled, Input, Machine, Output, Peer};
 pub use rng::Rng;
 pub use rx::RxBuffer;

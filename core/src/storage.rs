@@ -24,6 +24,22 @@ impl<T> Storage<'_, T> {
     }
 }
 
+#[cfg(feature = "mqtt")]
+impl<T> Storage<'_, T> {
+    /// Its first `len`, if there are more.
+    pub(crate) fn at_most(self, len: usize) -> Self {
+        match self {
+            Self::Borrowed(slice) if slice.len() > len => Self::Borrowed(slice.get_mut(..len).unwrap_or(&mut [])),
+            #[cfg(feature = "alloc")]
+            Self::Owned(mut vec) => {
+                vec.truncate(len);
+                Self::Owned(vec)
+            }
+            borrowed => borrowed,
+        }
+    }
+}
+
 #[cfg(feature = "alloc")]
 impl<T: Clone + Default> Storage<'static, T> {
     /// `len` default values on the heap.

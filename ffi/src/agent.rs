@@ -331,7 +331,7 @@ pub unsafe extern "C" fn waft_agent_opened(handle: *mut waft_agent_t, now: u64, 
     match self::link(link) {
         // SAFETY: C lends the handle.
         Ok(link) => unsafe { command(handle, now, |agent, now| agent.opened(now, link, Peer(peer))) },
-        Err(fail) => fail.0,
+        Err(fail) => fail.code(),
     }
 }
 
@@ -356,7 +356,7 @@ pub unsafe extern "C" fn waft_agent_loaded(handle: *mut waft_agent_t, now: u64, 
     unsafe {
         match bytes.lent() {
             Ok(bytes) => command(handle, now, |agent, now| agent.loaded(now, bytes)),
-            Err(fail) => Fail::from(fail).0,
+            Err(fail) => Fail::from(fail).code(),
         }
     }
 }

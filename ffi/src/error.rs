@@ -1,33 +1,12 @@
 //! Results, what they are called, and the version.
 
 use core::ffi::{CStr, c_char};
-use waft::{Capacity, Code, Error, Misuse, coap, mqtt, ota::refusal::Refusal};
-
-/// Why a call did not do as it was told: the number that C gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fail(pub(crate) i32);
-
-impl From<Misuse> for Fail {
-    fn from(e: Misuse) -> Self {
-        Self(e.code())
-    }
-}
-
-impl From<Capacity> for Fail {
-    fn from(e: Capacity) -> Self {
-        Self(e.code())
-    }
-}
-
-impl<P: Code> From<Error<P>> for Fail {
-    fn from(e: Error<P>) -> Self {
-        Self(e.code())
-    }
-}
+pub(crate) use waft::Fail;
+use waft::{Capacity, Misuse, coap, mqtt, ota::refusal::Refusal};
 
 /// What C gets of a call.
 pub(crate) fn result(done: Result<(), Fail>) -> i32 {
-    done.map_or_else(|fail| fail.0, |()| 0)
+    done.map_or_else(Fail::code, |()| 0)
 }
 
 /// The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where

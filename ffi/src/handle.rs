@@ -108,36 +108,52 @@ pub(crate) unsafe fn machine_ref<'h, O: Opaque>(handle: *const O) -> Result<&'h 
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that live, and do not change, for `'b`.
-pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Misuse> {
-    if len == 0 {
-        return Ok(&[]);
-    }
+pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Fail> {
     check(pointer, len)?;
+    // SAFETY: checked; the caller vouches for the rest.
+    Ok(unsafe { checked(pointer, len) })
+}
+
+/// What a pointer and a length lend that have been looked at.
+///
+/// # Safety
+/// As for [`lent`], and [`check`] has found nothing wrong.
+pub(crate) unsafe fn checked<'b, T>(pointer: *const T, len: usize) -> &'b [T] {
     // SAFETY: not NULL, aligned, of a length that an object can have; the caller vouches for the rest.
-    Ok(unsafe { slice::from_raw_parts(pointer, len) })
+    if len == 0 { &[] } else { unsafe { slice::from_raw_parts(pointer, len) } }
+}
+
+/// The one value that a pointer lends.
+///
+/// # Safety
+/// `pointer` is NULL or points to a value that lives, and does not change, for `'b`.
+pub(crate) unsafe fn lent_one<'b, T>(pointer: *const T) -> Result<&'b T, Fail> {
+    check(pointer, 1)?;
+    // SAFETY: not NULL and aligned; the caller vouches for the rest.
+    Ok(unsafe { &*pointer })
 }
 
 /// The same, to be written to.
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that nothing else uses for `'b`.
-pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Misuse> {
-    if len == 0 {
-        return Ok(&mut []);
-    }
+pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Fail> {
     check(pointer, len)?;
     // SAFETY: as for `lent`.
-    Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
+    Ok(if len == 0 { &mut [] } else { unsafe { slice::from_raw_parts_mut(pointer, len) } })
 }
 
+/// Whether a pointer and a length can lend something, as far as it shows.
 #[inline(never)]
-fn check<T>(pointer: *const T, len: usize) -> Result<(), Misuse> {
-    if pointer.is_null() {
-        return Err(Misuse::NullPointer);
+pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<(), Fail> {
+    if len == 0 {
+        return Ok(());
     }
-    let bytes = len.checked_mul(size_of::<T>()).and_then(|n| isize::try_from(n).ok());
-    if bytes.is_none() || !pointer.is_aligned() {
-        return Err(Misuse::OutOfRange);
+    if pointer.is_null() {
+        return Err(Misuse::NullPointer.into());
+    }
+    if len > isize::MAX.unsigned_abs() / size_of::<T>() || !pointer.is_aligned() {
+        return Err(Misuse::OutOfRange.into());
     }
     Ok(())
 }
@@ -149,6 +165,11 @@ impl<T> Out<T> {
     /// The place that `pointer` names.
     pub(crate) fn new(pointer: *mut T) -> Result<Self, Fail> {
         if pointer.is_null() { Err(Misuse::NullPointer.into()) } else { Ok(Self(pointer)) }
+    }
+
+    /// Where it is, which is not NULL.
+    pub(crate) const fn pointer(self) -> *mut T {
+        self.0
     }
 
     /// Writes the result.
@@ -214,9 +235,6 @@ mod tests {
     }
     const _: () = assert!(fits::<Words>());
 
-    const NULL: Fail = Fail(-10);
-    const BAD_HANDLE: Fail = Fail(-11);
-    const BAD_STORAGE: Fail = Fail(-12);
 
     #[test]
     fn a_handle_is_known_by_its_magic() {
@@ -224,10 +242,10 @@ mod tests {
         let handle = &raw mut words;
         // SAFETY: the pointers are to a live handle, or NULL.
         unsafe {
-            assert_eq!(machine(handle).unwrap_err(), BAD_HANDLE);
-            assert_eq!(machine::<Words>(ptr::null_mut()).unwrap_err(), NULL);
-            assert_eq!(init::<Words>(ptr::null_mut(), 32, 7).unwrap_err(), NULL);
-            assert_eq!(init(handle, 31, 7).unwrap_err(), BAD_STORAGE);
+            assert_eq!(machine(handle).unwrap_err().code(), -11);
+            assert_eq!(machine::<Words>(ptr::null_mut()).unwrap_err().code(), -10);
+            assert_eq!(init::<Words>(ptr::null_mut(), 32, 7).unwrap_err().code(), -10);
+            assert_eq!(init(handle, 31, 7).unwrap_err().code(), -12);
             init(handle, 32, 7).unwrap();
             *machine(handle).unwrap() += 1;
             assert_eq!(*machine_ref(handle).unwrap(), 8);
@@ -242,9 +260,9 @@ mod tests {
         let mut words = Words([0; 4]);
         let odd = (&raw mut words).wrapping_byte_add(2);
         // SAFETY: it is not read.
-        assert_eq!(unsafe { init(odd, 32, 7) }.unwrap_err(), BAD_STORAGE);
+        assert_eq!(unsafe { init(odd, 32, 7) }.unwrap_err().code(), -12);
         // SAFETY: likewise.
-        assert_eq!(unsafe { machine(odd) }.unwrap_err(), BAD_HANDLE);
+        assert_eq!(unsafe { machine(odd) }.unwrap_err().code(), -11);
     }
 
     #[test]
@@ -252,8 +270,8 @@ mod tests {
         // SAFETY: nothing is read through NULL.
         unsafe {
             assert!(lent::<u8>(ptr::null(), 0).unwrap().is_empty());
-            assert_eq!(lent::<u8>(ptr::null(), 1).unwrap_err(), Misuse::NullPointer);
-            assert_eq!(lent::<u8>(ptr::dangling(), usize::MAX).unwrap_err(), Misuse::OutOfRange);
+            assert_eq!(lent::<u8>(ptr::null(), 1).unwrap_err(), Misuse::NullPointer.into());
+            assert_eq!(lent::<u8>(ptr::dangling(), usize::MAX).unwrap_err(), Misuse::OutOfRange.into());
         }
     }
 
@@ -264,6 +282,6 @@ mod tests {
         let mut memory = unsafe { Memory::new(memory.as_mut_ptr().cast::<u8>().wrapping_add(1), 63) }.unwrap();
         let table = memory.table(3, |n| n as u64).unwrap();
         assert_eq!(table, [0, 1, 2]);
-        assert_eq!(memory.bytes(33).unwrap_err(), Fail(-37));
+        assert_eq!(memory.bytes(33).unwrap_err().code(), -37);
     }
 }

@@ -4,20 +4,21 @@
 pub mod packet;
 
 use crate::{
-    error::result,
-    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
+    error::{Fail, result},
+    handle::{Memory, Opaque, Out, check, checked, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
-        deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
+        instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
     },
 };
+use core::{mem::offset_of, ptr};
 use waft::{
     Input, Misuse, Peer,
     mqtt::{
         PacketId, QoS,
         client::{
             Client, Config, InFlight,
-            raw::{Kind, RawConnect, Told},
+            raw::{RawConnect, Told, What},
             session::{Journal, Record},
         },
     },
@@ -165,53 +166,50 @@ pub struct waft_mqtt_event_t {
     pub bytes: waft_bytes_t,
 }
 
-impl waft_mqtt_event_t {
-    const NONE: Self = Self {
-        kind: WAFT_MQTT_EVENT_NONE,
-        offset: 0,
-        len: 0,
-        id: 0,
-        qos: 0,
-        retain: 0,
-        dup: 0,
-        session_present: 0,
-        last: 0,
-        code: 0,
-        topic: waft_str_t::EMPTY,
-        bytes: waft_bytes_t::EMPTY,
-    };
+// What comes before the topic is what the client tells in numbers, member by member.
+const _: () = {
+    assert!(offset_of!(waft_mqtt_event_t, topic) >= size_of::<What>());
+    assert!(offset_of!(waft_mqtt_event_t, offset) == offset_of!(What, offset));
+    assert!(offset_of!(waft_mqtt_event_t, len) == offset_of!(What, len));
+    assert!(offset_of!(waft_mqtt_event_t, id) == offset_of!(What, id));
+    assert!(offset_of!(waft_mqtt_event_t, qos) == offset_of!(What, qos));
+    assert!(offset_of!(waft_mqtt_event_t, retain) == offset_of!(What, retain));
+    assert!(offset_of!(waft_mqtt_event_t, dup) == offset_of!(What, dup));
+    assert!(offset_of!(waft_mqtt_event_t, session_present) == offset_of!(What, session_present));
+    assert!(offset_of!(waft_mqtt_event_t, last) == offset_of!(What, last));
+    assert!(offset_of!(waft_mqtt_event_t, code) == offset_of!(What, code));
+};
 
-    fn of(told: &Told<'_>) -> Self {
-        let mut to = Self::NONE;
-        to.kind = told.kind as u32;
-        to.id = id_or_0(told.id);
-        to.len = told.len;
-        let code = told.code;
-        match told.kind {
-            Kind::Publish => {
-                to.qos = (code >> 1) & 3;
-                to.retain = code & 1;
-                to.dup = (code >> 3) & 1;
-                to.topic = waft_str_t { data: told.bytes.as_ptr().cast(), len: told.bytes.len() };
-            }
-            Kind::Connected => to.session_present = code,
-            Kind::Payload => to.last = code,
-            Kind::PayloadWanted => to.offset = told.offset,
-            _ => to.code = code,
-        }
-        if told.kind != Kind::Publish && !told.bytes.is_empty() {
-            to.bytes = waft_bytes_t::of(told.bytes);
-        }
-        to
+/// Writes what a client tells.
+///
+/// # Safety
+/// `event` is not NULL and good for a write.
+#[inline(never)]
+unsafe fn tell(event: *mut waft_mqtt_event_t, told: &Told<'_>) {
+    let some = |bytes: &[u8]| if bytes.is_empty() { waft_bytes_t::EMPTY } else { waft_bytes_t::of(bytes) };
+    let (topic, bytes) = (some(told.topic), some(told.bytes));
+    // SAFETY: the caller's; the event begins as `What` does.
+    unsafe {
+        event.cast::<What>().write(told.what);
+        ptr::addr_of_mut!((*event).topic).write(waft_str_t { data: topic.data.cast(), len: topic.len });
+        ptr::addr_of_mut!((*event).bytes).write(bytes);
     }
 }
 
-fn id_or_0(id: Option<PacketId>) -> u16 {
-    id.map_or(0, PacketId::get)
+/// The client of a handle, which takes in the time.
+///
+/// # Safety
+/// As for [`machine`].
+#[inline(never)]
+unsafe fn client<'h>(handle: *mut waft_mqtt_client_t, now: u64) -> Result<&'h mut Client<'static>, Fail> {
+    // SAFETY: the caller's.
+    let client = unsafe { machine(handle) }?;
+    client.tick(instant(now));
+    Ok(client)
 }
 
-fn qos(n: u8) -> Result<QoS, Misuse> {
-    QoS::from_u8(n).ok_or(Misuse::OutOfRange)
+fn qos(n: u8) -> Result<QoS, Fail> {
+    QoS::from_u8(n).ok_or(Misuse::OutOfRange.into())
 }
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
@@ -247,7 +245,7 @@ pub unsafe extern "C" fn waft_mqtt_client_init(
     result((|| {
         place(handle, size)?;
         // SAFETY: C lends a configuration, or NULL.
-        let config = unsafe { lent(config, 1) }?.first().ok_or(Misuse::NullPointer)?;
+        let config = unsafe { lent_one(config) }?;
         // SAFETY: C lends the memory for as long as the client is used.
         let mut memory = unsafe { Memory::new(memory, memory_len) }?;
         let table = memory.table(usize::from(config.in_flight), |_| InFlight::EMPTY)?;
@@ -281,25 +279,40 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
 ) -> i32 {
     result((|| {
         // SAFETY: C lends the handle and `connect` for this call.
-        let (client, c) = unsafe { (machine(handle)?, lent(connect, 1)?.first().ok_or(Misuse::NullPointer)?) };
-        let will = !c.will_topic.data.is_null();
+        let (client, c) = unsafe { (client(handle, now)?, lent_one(connect)?) };
+        // SAFETY: this is how `connect` begins.
+        let parts: &[waft_bytes_t; 5] = unsafe { &*ptr::from_ref(c).cast() };
+        let mut strings = [None; 5];
+        let mut is_there = true;
+        for (index, (string, part)) in strings.iter_mut().zip(parts).enumerate() {
+            // The client identifier always is; the will's payload, if its topic is.
+            if index != CLIENT_ID && index != WILL_PAYLOAD {
+                is_there = !part.data.is_null();
+            }
+            if is_there {
+                part.check()?;
+                // SAFETY: C lends what `connect` names, too.
+                *string = Some(unsafe { part.checked() });
+            }
+        }
         let mut flags = u8::from(c.clean_session != 0) << 1;
-        if will {
+        if !c.will_topic.data.is_null() {
             flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
         }
-        // SAFETY: C lends what `connect` names, too.
-        let strings = unsafe {
-            [
-                Some(c.client_id.as_bytes().lent()?),
-                c.will_topic.as_bytes().lent_if_any()?,
-                if will { Some(c.will_payload.lent()?) } else { None },
-                c.username.as_bytes().lent_if_any()?,
-                c.password.lent_if_any()?,
-            ]
-        };
-        Ok(client.connect_raw(instant(now), Peer(peer), &RawConnect { strings, flags, keep_alive: c.keep_alive })?)
+        client.connect_raw(Peer(peer), &RawConnect { strings, flags, keep_alive: c.keep_alive })
     })())
 }
+
+const CLIENT_ID: usize = 0;
+const WILL_PAYLOAD: usize = 2;
+const _: () = {
+    const WORDS: usize = size_of::<waft_bytes_t>();
+    assert!(size_of::<waft_str_t>() == WORDS && offset_of!(waft_mqtt_connect_t, client_id) == CLIENT_ID);
+    assert!(offset_of!(waft_mqtt_connect_t, will_topic) == WORDS);
+    assert!(offset_of!(waft_mqtt_connect_t, will_payload) == WILL_PAYLOAD * WORDS);
+    assert!(offset_of!(waft_mqtt_connect_t, username) == 3 * WORDS);
+    assert!(offset_of!(waft_mqtt_connect_t, password) == 4 * WORDS);
+};
 
 /// The stream is closed.
 #[unsafe(no_mangle)]
@@ -332,9 +345,10 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
     result((|| {
         // SAFETY: C lends the handle, the topic and the payload for this call, and the place of `id`.
         unsafe {
-            let (client, out) = (machine(handle)?, Out::new(id)?);
-            let (topic, payload) = (topic.as_bytes().lent()?, payload.lent()?);
-            out.set(id_or_0(client.publish_raw(instant(now), topic, payload, self::qos(qos)?, retain != 0)?));
+            let (client, out, topic) = (client(handle, now)?, Out::new(id)?, topic.as_bytes());
+            topic.check()?;
+            payload.check()?;
+            out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic.checked(), payload.checked())?);
         }
         Ok(())
     })())
@@ -355,9 +369,9 @@ pub unsafe extern "C" fn waft_mqtt_client_publish_streamed(
     result((|| {
         // SAFETY: as for `waft_mqtt_client_publish`.
         unsafe {
-            let (client, out) = (machine(handle)?, Out::new(id)?);
+            let (client, out) = (client(handle, now)?, Out::new(id)?);
             let topic = topic.as_bytes().lent()?;
-            out.set(id_or_0(client.publish_streamed_raw(instant(now), topic, len, self::qos(qos)?, retain != 0)?));
+            out.set(client.publish_streamed_raw(self::qos(qos)?, retain != 0, topic, len)?);
         }
         Ok(())
     })())
@@ -393,9 +407,15 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
     result((|| {
         // SAFETY: C lends the handle, the filters and their text for this call, and the place of `id`.
         unsafe {
-            let (client, out) = (machine(handle)?, Out::new(id)?);
-            let each = |filter: &waft_mqtt_filter_t| Ok((filter.filter.as_bytes().lent()?, qos(filter.qos)?));
-            out.set(client.subscribe_raw(instant(now), lent(filters, count)?.iter().map(each))?.get());
+            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
+            for filter in filters {
+                filter.filter.as_bytes().check()?;
+                qos(filter.qos)?;
+            }
+            let each = |filter: &waft_mqtt_filter_t| {
+                (filter.filter.as_bytes().checked(), qos(filter.qos).unwrap_or_default())
+            };
+            out.set(client.subscribe_raw(filters.iter().map(each))?);
         }
         Ok(())
     })())
@@ -413,9 +433,11 @@ pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
     result((|| {
         // SAFETY: as for `waft_mqtt_client_subscribe`.
         unsafe {
-            let (client, out) = (machine(handle)?, Out::new(id)?);
-            let each = |filter: &waft_str_t| Ok((filter.as_bytes().lent()?, QoS::AtMostOnce));
-            out.set(client.unsubscribe_raw(instant(now), lent(filters, count)?.iter().map(each))?.get());
+            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
+            for filter in filters {
+                filter.as_bytes().check()?;
+            }
+            out.set(client.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes().checked()))?);
         }
         Ok(())
     })())
@@ -482,7 +504,7 @@ pub unsafe extern "C" fn waft_mqtt_client_is_exported_in(
 ) -> i32 {
     // SAFETY: C lends the handle, and the record for this call.
     unsafe { machine_ref(handle).and_then(|client| Ok(i32::from(client.is_exported_in(record.lent()?)))) }
-        .unwrap_or_else(|fail| fail.0)
+        .unwrap_or_else(Fail::code)
 }
 
 /// Goes on with the session in `record`: connect without `clean_session` afterwards, and what was not acknowledged is
@@ -590,7 +612,7 @@ pub unsafe extern "C" fn waft_mqtt_journal_place(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_is_connected(handle: *const waft_mqtt_client_t) -> i32 {
     // SAFETY: C lends the handle.
-    unsafe { machine_ref(handle) }.map_or_else(|fail| fail.0, |client| i32::from(client.is_connected()))
+    unsafe { machine_ref(handle) }.map_or_else(Fail::code, |client| i32::from(client.is_connected()))
 }
 
 /// Hands in what has been read of the stream and not been consumed. `event->kind` is WAFT_MQTT_EVENT_NONE where there
@@ -608,13 +630,13 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_input(
     result((|| {
         // SAFETY: C lends the handle, the bytes for as long as it looks at the event, and the places of the results.
         unsafe {
-            let client = machine(handle)?;
+            let client = client(handle, now)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            let mut told = Told::NOTHING;
-            let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
-            client.handle_input_raw(instant(now), input, &mut told)?;
+            check(data, len)?;
+            let mut told = Told::default();
+            client.handle_input_raw(Input { peer: Peer(peer), bytes: checked(data, len) }, &mut told)?;
             handled.set(waft_handled_t { consumed: told.consumed, needed: told.needed });
-            out.set(waft_mqtt_event_t::of(&told));
+            tell(out.pointer(), &told);
         }
         Ok(())
     })())
@@ -641,20 +663,21 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
     result((|| {
         // SAFETY: C lends the handle, the buffer, and the places of the results.
         unsafe {
-            let client = machine(handle)?;
+            let client = client(handle, now)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let mut told = Told::NOTHING;
-            let len = client.poll_output_raw(instant(now), lent_mut(buffer, buffer_len)?, &mut told);
-            let mut what = waft_output_t { kind: WAFT_OUTPUT_EVENT, peer: 0, len: 0, deadline: WAFT_NEVER };
+            let buffer = lent_mut(buffer, buffer_len)?;
+            let mut told = Told::default();
+            let len = client.poll_output_raw(buffer, &mut told);
+            let mut what = waft_output_t { kind: WAFT_OUTPUT_EVENT, peer: 0, len, deadline: WAFT_NEVER };
             if len != 0 {
-                (what.kind, what.peer, what.len) = (WAFT_OUTPUT_TRANSMIT, client.peer().0, len);
+                (what.kind, what.peer) = (WAFT_OUTPUT_TRANSMIT, client.peer().0);
             } else if told.needed != 0 {
                 (what.kind, what.len) = (WAFT_OUTPUT_BUFFER_TOO_SMALL, told.needed);
-            } else if told.kind == Kind::Nothing {
-                (what.kind, what.deadline) = (WAFT_OUTPUT_TIMEOUT, deadline(client.next_timeout()));
+            } else if told.what.kind == What::NOTHING {
+                (what.kind, what.deadline) = (WAFT_OUTPUT_TIMEOUT, client.next_timeout_raw().as_micros());
             }
             output.set(what);
-            out.set(waft_mqtt_event_t::of(&told));
+            tell(out.pointer(), &told);
         }
         Ok(())
     })())
@@ -664,5 +687,5 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_next_timeout(handle: *const waft_mqtt_client_t) -> u64 {
     // SAFETY: C lends the handle.
-    unsafe { machine_ref(handle) }.map_or(WAFT_NEVER, |client| deadline(client.next_timeout()))
+    unsafe { machine_ref(handle) }.map_or(WAFT_NEVER, |client| client.next_timeout_raw().as_micros())
 }

@@ -6,56 +6,70 @@ use super::{
     text::{Kind, is_right},
     topic::MAX_LEN,
 };
+use crate::{Fail, Misuse};
 
 /// Whether `bytes` are such a string; of a topic name or filter, one character at least (`[MQTT-4.7.3-1]`,
 /// `[MQTT-4.7.3-3]`).
-pub(super) fn is_valid(bytes: &[u8], kind: Kind) -> bool {
+///
+/// # Errors
+/// By its kind, [`Misuse::InvalidString`], [`Misuse::InvalidTopic`] or [`Misuse::InvalidFilter`].
+#[cfg_attr(feature = "opt-size", inline(never))]
+pub(super) fn check(bytes: &[u8], kind: Kind) -> Result<(), Fail> {
     let sized = bytes.len() <= MAX_LEN && (kind == Kind::Text || !bytes.is_empty());
-    sized && (is_right(bytes, kind) || cut_off(bytes, kind) == Ok(0))
+    if sized && (is_right(bytes, kind) || cut_off(bytes, kind) == Ok(0)) {
+        return Ok(());
+    }
+    Err(match kind {
+        Kind::Text => Misuse::InvalidString,
+        Kind::Name => Misuse::InvalidTopic,
+        Kind::Filter => Misuse::InvalidFilter,
+    }
+    .into())
 }
 
 /// How many bytes of a character that is cut off stand at the end of `bytes`, the first part of such a string.
 #[cfg_attr(feature = "opt-size", inline(never))]
-pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<u8, Violation> {
-    // Of the character at hand: bytes there are, and bytes to come; its bits, and the least that need so many bytes.
-    let (mut there, mut left, mut bits, mut least) = (0_u32, 0_u32, 0_u32, 0_u32);
+pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
+    // Of the character at hand: bytes to come, between which bounds the next one lies, and all that stands from it on.
+    let (mut left, mut least, mut most, mut from) = (0_u8, 0x80_u8, 0xBF_u8, bytes);
     // What stands before a byte where wildcards may stand; nowhere in a name.
     let mut before = if kind == Kind::Filter { b'/' } else { b'x' };
-    for byte in bytes.iter().copied() {
+    let mut rest = bytes;
+    while let Some((&byte, more)) = rest.split_first() {
         if left != 0 {
-            bits = (bits << 6) | u32::from(byte & 0x3F);
-            (there, left) = (there.wrapping_add(1), left.wrapping_sub(1));
-            // Neither too long a form, nor half of a surrogate pair, nor past the last character.
-            if byte & 0xC0 != 0x80 || (left == 0 && (bits < least || bits >> 11 == 0x1B || bits > 0x10_FFFF)) {
-                return Err(Violation::NotUtf8);
+            if byte < least || byte > most {
+                return Err(Violation::NotUtf8.into());
             }
+            (left, least, most, rest) = (left.wrapping_sub(1), 0x80, 0xBF, more);
             continue;
         }
+        (from, rest) = (rest, more);
         if byte == 0 {
-            return Err(Violation::NullCharacter);
+            return Err(Violation::NullCharacter.into());
         }
-        there = 1;
         if byte >= 0x80 {
-            // The first byte of a character is 0xC2 … 0xF4.
-            if byte.wrapping_sub(0xC2) > 0x32 {
-                return Err(Violation::NotUtf8);
-            }
-            // One byte that follows makes a character of 11 bits, and each further one adds 5. (Of the shorter ones, those of
-            // one are out already.)
-            left = if byte >= 0xF0 { 3 } else { ((u32::from(byte) >> 5) & 1).wrapping_add(1) };
-            bits = u32::from(byte) & (0x3F >> left);
-            least = 0x02 << left.wrapping_mul(5);
+            // Neither too long a form, nor half of a surrogate pair, nor past the last character (Unicode, Table 3-7).
+            (left, least, most) = match byte {
+                0xC2..=0xDF => (1, 0x80, 0xBF),
+                0xE0 => (2, 0xA0, 0xBF),
+                0xED => (2, 0x80, 0x9F),
+                0xE1..=0xEF => (2, 0x80, 0xBF),
+                0xF0 => (3, 0x90, 0xBF),
+                0xF1..=0xF3 => (3, 0x80, 0xBF),
+                0xF4 => (3, 0x80, 0x8F),
+                _ => return Err(Violation::NotUtf8.into()),
+            };
         }
         // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.1-3]
         let wild = byte | 0x08 == b'+';
         if kind != Kind::Text && (before == b'#' || (before == b'+' && byte != b'/') || (wild && before != b'/')) {
-            return Err(if kind == Kind::Name { Violation::TopicName } else { Violation::TopicFilter });
+            return Err(if kind == Kind::Name { Violation::TopicName } else { Violation::TopicFilter }.into());
         }
         if kind == Kind::Filter {
             before = byte;
         }
     }
-    Ok(if left == 0 { 0 } else { u8::try_from(there).unwrap_or(0) })
+    Ok(if left == 0 { 0 } else { from.len() })
 }
 
 #[cfg(test)]
@@ -71,11 +85,11 @@ mod tests {
             let text = core::str::from_utf8(&bytes);
             let good = text.ok().filter(|text| !text.contains('\0'));
             prop_assert_eq!(cut_off(&bytes, Kind::Text) == Ok(0), good.is_some());
-            prop_assert_eq!(is_valid(&bytes, Kind::Name), good.is_some_and(topic::valid_name));
-            prop_assert_eq!(is_valid(&bytes, Kind::Filter), good.is_some_and(topic::valid_filter));
+            prop_assert_eq!(check(&bytes, Kind::Name).is_ok(), good.is_some_and(topic::valid_name));
+            prop_assert_eq!(check(&bytes, Kind::Filter).is_ok(), good.is_some_and(topic::valid_filter));
             // Of text that is cut off, so much is left; of what only looks like it, the rest will show it.
             if let Err(error) = text && error.error_len().is_none() && !bytes.contains(&0) {
-                prop_assert_eq!(cut_off(&bytes, Kind::Text).map(usize::from), Ok(bytes.len() - error.valid_up_to()));
+                prop_assert_eq!(cut_off(&bytes, Kind::Text), Ok(bytes.len() - error.valid_up_to()));
             }
         }
     }

@@ -191,6 +191,9 @@ pub enum State {
 /// Of a deadline that is not set: the end of time, which nobody lives to see.
 const NEVER: Instant = Instant::from_micros(u64::MAX);
 
+/// The last moment before it.
+const LAST: Instant = Instant::from_micros(u64::MAX - 1);
+
 /// The packet that is being sent, perhaps in pieces.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sending {
@@ -221,44 +224,45 @@ struct Receiving {
 }
 
 /// An MQTT client. See [the module](self).
+// In this order, since the instructions of a Cortex-M that reach a byte not far behind the front are half as long.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Client<'a> {
+    /// What is in flight. The CONNECT stands at the end of the memory.
+    slots: Slots<'a>,
+    link: Link,
+    /// DISCONNECT follows when all is sent.
+    leaving: bool,
+    /// A PINGREQ is to be sent.
+    ping: bool,
+    /// What PINGRESP may be waited for longer for.
+    excuse: Excuse,
+    /// Something arrived since the idle timer was set.
+    heard: bool,
+    clean_session: bool,
+    manual_ack: bool,
+    /// `poll_output` may find something to send or to tell ([`Client::stir`]); taken back when there is nothing else.
+    due: bool,
+    /// In seconds; 0 for none.
+    keep_alive: u16,
+    /// The identifier to try next.
+    next_id: PacketId,
+    max_packet: u16,
+    window: u16,
+    sending: Sending,
+    receiving: Receiving,
+    peer: Peer,
+    /// Bytes of the last CONNECT, and so room that the next one finds.
+    reserve: usize,
+    max_payload: u32,
+    /// [`output::stream`] as soon as a message is streamed, so that a program that streams none has nothing of it.
+    stream: fn(&mut Client<'_>, usize, &mut Told<'_>),
     clock: Clock,
     /// Time for a PINGREQ.
     idle: Instant,
     /// The answer to CONNECT or PINGREQ is overdue.
     answer: Instant,
-    // From the configuration.
     answer_timeout: Duration,
-    max_payload: u32,
-    max_packet: u16,
-    window: u16,
-    manual_ack: bool,
-    /// What is in flight. The CONNECT stands at the end of the memory.
-    slots: Slots<'a>,
-    sending: Sending,
-    /// [`output::stream`] as soon as a message is streamed, so that a program that streams none has nothing of it.
-    stream: fn(&mut Client<'_>, usize, &mut Told<'_>),
-    receiving: Receiving,
-    peer: Peer,
-    /// Bytes of the last CONNECT, and so room that the next one finds.
-    reserve: usize,
-    /// The identifier to try next.
-    next_id: PacketId,
-    /// In seconds; 0 for none.
-    keep_alive: u16,
-    link: Link,
-    clean_session: bool,
-    /// DISCONNECT follows when all is sent.
-    leaving: bool,
-    /// A PINGREQ is to be sent.
-    ping: bool,
-    /// Something arrived since the idle timer was set.
-    heard: bool,
-    /// What PINGRESP may be waited for longer for.
-    excuse: Excuse,
-    /// `poll_output` may find something to send or to tell ([`Client::stir`]); taken back when there is nothing else.
-    due: bool,
 }
 
 impl<'a> Client<'a> {
@@ -266,29 +270,29 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn new(config: Config, arena: impl Into<Storage<'a, u8>>, table: impl Into<Storage<'a, InFlight>>) -> Self {
         Self {
+            slots: Slots::new(table.into(), arena.into(), config.keep_free),
+            link: Link::Closed(None),
+            leaving: false,
+            ping: false,
+            excuse: Excuse::None,
+            heard: false,
+            clean_session: true,
+            manual_ack: config.manual_ack,
+            due: false,
+            keep_alive: 0,
+            next_id: PacketId::FIRST,
+            max_packet: config.max_packet,
+            window: config.window.max(1),
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+            peer: Peer(0),
+            reserve: 0,
+            max_payload: config.max_payload,
+            stream: output::no_stream,
             clock: Clock::START,
             idle: NEVER,
             answer: NEVER,
             answer_timeout: config.answer_timeout,
-            max_payload: config.max_payload,
-            max_packet: config.max_packet,
-            window: config.window.max(1),
-            manual_ack: config.manual_ack,
-            slots: Slots::new(table.into(), arena.into(), config.keep_free),
-            sending: Sending::default(),
-            stream: output::no_stream,
-            receiving: Receiving::default(),
-            peer: Peer(0),
-            reserve: 0,
-            next_id: PacketId::FIRST,
-            keep_alive: 0,
-            link: Link::Closed(None),
-            clean_session: true,
-            leaving: false,
-            ping: false,
-            heard: false,
-            excuse: Excuse::None,
-            due: false,
         }
     }
 
@@ -335,7 +339,8 @@ impl<'a> Client<'a> {
     /// [`Misuse::WrongState`]: there is a connection. [`Misuse::InvalidString`], [`Misuse::InvalidTopic`],
     /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`](crate::Capacity::Arena): the arena has no room for this CONNECT.
     pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
-        self.open(now, peer, &RawConnect::from(connect))
+        self.tick(now);
+        Ok(self.open(peer, &RawConnect::from(connect))?)
     }
 
     /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
@@ -372,7 +377,8 @@ impl<'a> Client<'a> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        self.publish_raw(now, topic.as_bytes(), payload, qos, retain)
+        self.tick(now);
+        Ok(PacketId::new(self.publish_raw(qos, retain, topic.as_bytes(), payload)?))
     }
 
     /// Publishes a message of any length: when its turn comes, and again after a reconnect if it was not acknowledged,
@@ -388,7 +394,8 @@ impl<'a> Client<'a> {
         qos: QoS,
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
-        self.publish_streamed_raw(now, topic.as_bytes(), len, qos, retain)
+        self.tick(now);
+        Ok(PacketId::new(self.publish_streamed_raw(qos, retain, topic.as_bytes(), len)?))
     }
 
     /// Gives payload that [`Event::PayloadWanted`] asked for, from the offset it named on. Returns how many of the
@@ -407,7 +414,9 @@ impl<'a> Client<'a> {
     /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
     /// [`Capacity::InFlight`](crate::Capacity::InFlight), [`Capacity::Arena`](crate::Capacity::Arena).
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
-        self.queue_filters(now, write::SUBSCRIBE, filters.iter().map(|(filter, qos)| Ok((filter.as_bytes(), *qos))))
+        self.tick(now);
+        let id = self.subscribe_raw(filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos)))?;
+        Ok(PacketId::new(id).unwrap_or(PacketId::FIRST))
     }
 
     /// Takes subscriptions back. Tells [`Event::Unsubscribed`] with the identifier given here.
@@ -415,8 +424,9 @@ impl<'a> Client<'a> {
     /// # Errors
     /// As [`Client::subscribe`].
     pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
-        let filters = filters.iter().map(|filter| Ok((filter.as_bytes(), QoS::AtMostOnce)));
-        self.queue_filters(now, write::UNSUBSCRIBE, filters)
+        self.tick(now);
+        let id = self.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes()))?;
+        Ok(PacketId::new(id).unwrap_or(PacketId::FIRST))
     }
 
     /// With [`Config::manual_ack`]: the message received under this identifier is safe, so PUBACK or PUBREC may go.
@@ -467,7 +477,7 @@ impl<'a> Client<'a> {
     /// Likewise, the long way.
     #[cfg_attr(not(feature = "opt-size"), inline(never))]
     fn handle_any<'i>(&mut self, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
-        let mut told = Told::NOTHING;
+        let mut told = Told::default();
         self.take_in(input, &mut told)?;
         Ok(told.handled())
     }
@@ -489,7 +499,7 @@ impl<'a> Client<'a> {
     /// When to call [`Client::handle_timeout`].
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        Some(self.idle.min(self.answer)).filter(|at| *at != NEVER)
+        Some(self.next_timeout_raw()).filter(|at| *at != NEVER)
     }
 }
 

@@ -16,6 +16,21 @@ pub use packet::{Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, Vio
 /// What a command or input of the MQTT machines is refused with.
 pub type Error = crate::Error<Violation>;
 
+impl From<crate::Fail> for Error {
+    #[cold]
+    fn from(fail: crate::Fail) -> Self {
+        let code = fail.code();
+        if let Some(misuse) = crate::Misuse::from_code(code) {
+            return Self::Misuse(misuse);
+        }
+        match (crate::Capacity::from_code(code), Violation::from_code(code)) {
+            (Some(capacity), _) => Self::Capacity(capacity),
+            // Only what has a number of one of these three becomes a `Fail` here.
+            (None, violation) => Self::Peer(violation.unwrap_or(Violation::UnexpectedPacket)),
+        }
+    }
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Peer(violation)

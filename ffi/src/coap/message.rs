@@ -185,7 +185,7 @@ impl waft_coap_options_t {
 
 /// 1 or 0, or an error.
 fn found(result: Result<bool, Fail>) -> i32 {
-    result.map_or_else(|fail| fail.0, i32::from)
+    result.map_or_else(Fail::code, i32::from)
 }
 
 /// Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone. So:
@@ -270,14 +270,14 @@ pub unsafe extern "C" fn waft_coap_condition(
         // SAFETY: C lends the options, what they were received in, and the ETag.
         unsafe {
             let options = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
-            Ok(options.condition(Code(method), exists != 0, ETag::new(etag.lent()?)))
+            Ok::<_, Fail>(options.condition(Code(method), exists != 0, ETag::new(etag.lent()?)))
         }
     };
     match condition() {
         Ok(Condition::Proceed) => 0,
         Ok(Condition::Valid) => i32::from(WAFT_COAP_VALID),
         Ok(Condition::Failed) => i32::from(WAFT_COAP_PRECONDITION_FAILED),
-        Err(Fail(code)) => code,
+        Err(fail) => fail.code(),
     }
 }
 

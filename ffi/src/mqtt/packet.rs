@@ -1,7 +1,7 @@
 //! Packets, for tools and tests: the client decodes by itself.
 #![allow(non_camel_case_types, reason = "C's names")]
 
-use super::{id_or_0, waft_mqtt_connect_t, waft_mqtt_filter_t};
+use super::{waft_mqtt_connect_t, waft_mqtt_filter_t};
 use crate::{
     error::{Fail, result},
     handle::{Out, lent},
@@ -127,7 +127,7 @@ impl waft_mqtt_packet_t {
                 kind: WAFT_MQTT_PACKET_PUBLISH,
                 topic: waft_str_t::of(topic),
                 payload_len: *payload_len,
-                id: id_or_0(*id),
+                id: id.map_or(0, waft::mqtt::PacketId::get),
                 qos: *qos as u8,
                 retain: u8::from(*retain),
                 dup: u8::from(*dup),
@@ -223,5 +223,5 @@ pub unsafe extern "C" fn waft_mqtt_filters_next(
         }
         Ok(true)
     };
-    next().map_or_else(|fail| fail.0, i32::from)
+    next().map_or_else(Fail::code, i32::from)
 }

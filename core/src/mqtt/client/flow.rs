@@ -32,9 +32,9 @@
 //! DUP if it had been sent (`[MQTT-3.3.1-1]`), and of what is the server's only QoS 2 stays. A server that comes back
 //! without the session starts its identifiers anew, so these are forgotten too.
 
-use super::{Client, CloseReason, Due, InFlight, NEVER, Receiving, Sending};
+use super::{Client, CloseReason, Due, InFlight, LAST, NEVER, Receiving, Sending};
 use crate::{
-    Duration, Instant, Misuse, Peer,
+    Duration, Fail, Instant, Misuse, Peer,
     mqtt::{PacketId, Violation},
 };
 
@@ -62,34 +62,36 @@ pub(super) enum Excuse {
 }
 
 /// How far a message or subscription has come. Those of ours are `due` until sent. Where no packet is kept, what is sent
-/// is an acknowledgement, and the step's number is its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// is an acknowledgement, and the step's number is its first byte. In all of them 0x40 says that, 0x02 that it is ours,
+/// and 0x04 that the place becomes free without another packet from the server, as it does behind the acknowledgements that
+/// are not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
     /// Ours at QoS 0.
-    Message0 = 0,
+    Message0 = 0x06,
     /// Ours at QoS 1: PUBACK is to come.
-    Message1 = 1,
+    Message1 = 0x02,
     /// Ours at QoS 2: PUBREC is to come.
-    Message2 = 2,
+    Message2 = 0x03,
     /// SUBACK is to come.
-    Subscribe = 3,
+    Subscribe = 0x0A,
     /// UNSUBACK is to come.
-    Unsubscribe = 4,
+    Unsubscribe = 0x0B,
     /// Ours at QoS 2, PUBREL: PUBCOMP is to come.
     Release = 0x62,
     /// Theirs at QoS 1: the payload is on its way.
-    Arriving1 = 5,
+    Arriving1 = 0x00,
     /// Theirs at QoS 2, likewise.
-    Arriving2 = 6,
+    Arriving2 = 0x01,
     /// Theirs at QoS 1: the application has it and has not acknowledged.
-    Held1 = 7,
+    Held1 = 0x04,
     /// Theirs at QoS 2, likewise.
-    Held2 = 8,
+    Held2 = 0x05,
     /// Theirs at QoS 2, likewise, but over an earlier connection: the server is going to send it again.
-    Kept2 = 9,
+    Kept2 = 0x08,
     /// Theirs at QoS 2: PUBREL is to come.
-    Known = 10,
+    Known = 0x09,
     /// PUBACK is to be sent.
     PubAck = 0x40,
     /// PUBREC is to be sent.
@@ -100,17 +102,22 @@ pub(super) enum Step {
 
 impl Step {
     pub(super) fn is_ours(self) -> bool {
-        self.is_kept() || self == Self::Release
+        self as u8 & 0x02 != 0
     }
 
     /// Its packet is kept.
     pub(super) fn is_kept(self) -> bool {
-        self <= Self::Unsubscribe
+        self as u8 & 0x42 == 0x02
     }
 
     /// Who comes to it has something to send.
     fn sends(self) -> bool {
-        self.is_kept() || self > Self::Known
+        self as u8 & 0x42 != 0
+    }
+
+    /// Its place becomes free without another packet from the server, or a PUBREC leaves first.
+    fn frees(self) -> bool {
+        self as u8 & 0x04 != 0 || self as u8 & 0x42 == 0x40
     }
 }
 
@@ -187,11 +194,11 @@ pub(super) const TABLE: &[(Step, Cause, Option<Step>)] = &[
     (Step::PubComp, Cause::Lost, None),
 ];
 
-/// Looks it up. `Err`: it is not in the table.
+/// Looks it up. `None`: it is not in the table.
 #[cfg_attr(not(feature = "opt-size"), inline(always))]
-fn next(step: Step, cause: Cause) -> Result<Option<Step>, Violation> {
+fn next(step: Step, cause: Cause) -> Option<Option<Step>> {
     let row = TABLE.iter().find(|(from, on, _)| *from == step && *on == cause);
-    row.map(|(_, _, next)| *next).ok_or(Violation::UnexpectedPacket)
+    row.map(|(_, _, next)| *next)
 }
 
 /// What came of a packet.
@@ -203,6 +210,10 @@ pub(super) enum Taken {
     Quiet,
     /// Something has to leave the table first.
     NotNow,
+    /// It may not come.
+    Unexpected,
+    /// A SUBACK with another number of return codes than there were filters.
+    Miscounted,
 }
 
 /// Whether a PUBLISH of QoS 1 or 2 is to be told.
@@ -215,6 +226,8 @@ pub(super) enum Admission {
     NotNow,
     /// Nothing will leave the table before this PUBLISH is taken in.
     Overflow,
+    /// Its identifier is in use for another message (`[MQTT-2.3.1-4]`).
+    Unexpected,
 }
 
 impl Client<'_> {
@@ -226,14 +239,14 @@ impl Client<'_> {
         self.clean_session = clean_session;
         self.keep_alive = keep_alive;
         self.link = Link::Greeting;
-        self.answer = self.later(self.answer_timeout);
+        self.await_answer();
         self.stir();
     }
 
     /// 3 → 4
-    pub(super) fn accepted(&mut self, session_present: bool) -> Result<(), Violation> {
+    pub(super) fn accepted(&mut self, session_present: bool) -> Result<(), Fail> {
         if session_present && self.clean_session {
-            return Err(Violation::ConnAck); // [MQTT-3.2.2-1]
+            return Err(Violation::ConnAck.into()); // [MQTT-3.2.2-1]
         }
         if !session_present {
             self.all(Cause::Forgotten);
@@ -278,12 +291,7 @@ impl Client<'_> {
         }
     }
 
-    /// Takes in the time.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn tick(&mut self, now: Instant) {
-        self.clock.advance(now);
-    }
-
     fn later(&self, by: Duration) -> Instant {
         self.clock.now().after(by)
     }
@@ -291,25 +299,27 @@ impl Client<'_> {
     /// Deadlines.
     #[inline]
     pub(super) fn timed_out(&mut self) {
-        if self.idle.min(self.answer) <= self.clock.now() {
+        // Firmware has less code without this short way.
+        if cfg!(feature = "opt-size") || self.idle.min(self.answer) <= self.clock.now() {
             self.run_out();
         }
     }
 
-    #[cold]
+    #[cfg_attr(not(feature = "opt-size"), cold)]
     #[inline(never)]
     fn run_out(&mut self) {
-        let now = self.clock.now();
-        if self.answer <= now && self.answer != NEVER {
-            if self.link != Link::Connected {
-                self.close(CloseReason::ConnectTimeout);
-            } else if self.excuse == Excuse::None && self.is_receiving() {
+        // Before the end of time, so that what never runs out does not.
+        let now = self.clock.now().min(LAST);
+        if self.answer <= now {
+            let reason = if self.link == Link::Connected { CloseReason::KeepAlive } else { CloseReason::ConnectTimeout };
+            // A client that is not connected receives nothing.
+            if self.excuse == Excuse::None && self.is_receiving() {
                 self.await_pong();
             } else {
-                self.close(CloseReason::KeepAlive);
+                self.close(reason);
             }
         }
-        if self.idle <= now && self.idle != NEVER {
+        if self.idle <= now {
             self.idle = NEVER;
             self.ping = true;
             self.stir();
@@ -348,6 +358,10 @@ impl Client<'_> {
     /// PINGRESP has its whole time from now on, and a message that is under way stands before it.
     fn await_pong(&mut self) {
         self.excuse = if self.is_receiving() { Excuse::UnderWay } else { Excuse::None };
+        self.await_answer();
+    }
+
+    fn await_answer(&mut self) {
         self.answer = self.later(self.answer_timeout);
     }
 
@@ -374,57 +388,54 @@ impl Client<'_> {
     // ---- messages and subscriptions
 
     /// PUBLISH came.
-    pub(super) fn arriving(&mut self, at_2: bool, id: PacketId, dup: bool) -> Result<Admission, Violation> {
+    pub(super) fn arriving(&mut self, at_2: bool, id: PacketId, dup: bool) -> Admission {
         if let Some(index) = self.slots.find(id, false) {
-            let Some(&InFlight { step, due, .. }) = self.slots.get(index) else { return Ok(Admission::NotNow) };
+            let Some(&InFlight { step, due, .. }) = self.slots.get(index) else { return Admission::NotNow };
             if due != Due::No {
-                return Ok(Admission::NotNow);
+                return Admission::NotNow;
             }
             // §4.4 lets a server send again over the same connection, too.
             let same = if at_2 { step != Step::Held1 } else { step == Step::Held1 && dup };
-            return match next(step, Cause::Again) {
-                Ok(_) if same => Ok(Admission::Duplicate),
-                _ => Err(Violation::UnexpectedPacket), // [MQTT-2.3.1-4]
-            };
+            let again = same && next(step, Cause::Again).is_some();
+            return if again { Admission::Duplicate } else { Admission::Unexpected };
         }
         let step = if at_2 { Step::Arriving2 } else { Step::Arriving1 };
-        Ok(if self.slots.push(InFlight { step, id: Some(id), ..InFlight::EMPTY }) {
+        if self.slots.push(Some(id), step, Due::No).is_some() {
             Admission::New
         } else if self.will_free() {
             Admission::NotNow
         } else {
             Admission::Overflow
-        })
+        }
     }
 
     /// Whether a place becomes free without another packet from the server, or a PUBREC leaves first: without it the
     /// server would begin the next connection with the same messages, for ever.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn will_free(&self) -> bool {
-        use Step::{Held1, Held2, Message0, PubAck, PubComp, PubRec};
-        let frees = |step| matches!(step, Message0 | Held1 | Held2 | PubAck | PubRec | PubComp);
-        self.slots.as_slice().iter().any(|slot| frees(slot.step))
+        self.slots.as_slice().iter().any(|slot| slot.step.frees())
     }
 
     /// The last of the payload came.
     pub(super) fn arrived(&mut self) {
         let Some(index) = self.receiving.id.take().and_then(|id| self.slots.find(id, false)) else { return };
-        if self.apply(index, Cause::Whole).is_err() {
-            let _ = self.apply(index, Cause::Again);
+        if self.apply(index, Cause::Whole) == Taken::Unexpected {
+            self.apply(index, Cause::Again);
         } else if self.receiving.quiet || !self.manual_ack {
             // What was passed over, nobody can acknowledge, and yet it has to be: [MQTT-4.5.0-2].
-            let _ = self.apply(index, Cause::Acknowledge);
+            self.apply(index, Cause::Acknowledge);
         }
     }
 
     /// The application acknowledges.
     pub(super) fn acknowledged(&mut self, id: PacketId) -> Result<(), Misuse> {
         let index = self.slots.find(id, false).ok_or(Misuse::UnknownId)?;
-        self.apply(index, Cause::Acknowledge).map(|_| ()).map_err(|_| Misuse::UnknownId)
+        if self.apply(index, Cause::Acknowledge) == Taken::Unexpected { Err(Misuse::UnknownId) } else { Ok(()) }
     }
 
     /// A packet came that is about what has a place; a SUBACK with that many `codes`.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
-    pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Result<Taken, Violation> {
+    pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Taken {
         let ours = cause != Cause::PubRel;
         let Some(index) = self.slots.find(id, ours) else {
             let step = match cause {
@@ -432,22 +443,22 @@ impl Client<'_> {
                 Cause::PubRel => Step::PubComp,
                 // A server that kept a session which we lost goes on with it.
                 Cause::PubRec => Step::Release,
-                _ => return Ok(Taken::Quiet),
+                _ => return Taken::Quiet,
             };
             // Where there never will be a place for the answer, it is left out.
             self.stir();
-            let taken = self.slots.push(InFlight { step, due: Due::Yes, id: Some(id), ..InFlight::EMPTY });
-            return Ok(if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow });
+            let taken = self.slots.push(Some(id), step, Due::Yes).is_some();
+            return if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow };
         };
         match self.slots.get(index) {
-            Some(slot) if slot.due != Due::No && !ours => Ok(Taken::NotNow),
+            Some(slot) if slot.due != Due::No && !ours => Taken::NotNow,
             // It answers nothing that was sent over this connection.
-            Some(slot) if slot.due != Due::No && slot.step.is_kept() => Ok(Taken::Quiet),
+            Some(slot) if slot.due != Due::No && slot.step.is_kept() => Taken::Quiet,
             // [MQTT-3.9.3-1]
             Some(slot)
-                if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.filters) != codes =>
+                if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.more) != codes =>
             {
-                Err(Violation::SubAck)
+                Taken::Miscounted
             }
             _ if cfg!(feature = "opt-size") => self.apply(index, cause),
             _ => self.apply_here(index, cause),
@@ -459,7 +470,7 @@ impl Client<'_> {
         match self.slots.get_mut(index) {
             Some(place) if place.step.is_ours() && place.id.is_some() => place.due = Due::No,
             _ => {
-                let _ = self.apply(index, Cause::Sent);
+                self.apply(index, Cause::Sent);
             }
         }
     }
@@ -467,25 +478,26 @@ impl Client<'_> {
     fn all(&mut self, cause: Cause) {
         let mut index = 0_usize;
         while index < self.slots.as_slice().len() {
-            if self.apply(index, cause) != Ok(Taken::Done) {
+            if self.apply(index, cause) != Taken::Done {
                 index = index.wrapping_add(1);
             }
         }
     }
 
     /// Takes one place one step further.
-    pub(super) fn apply(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
+    pub(super) fn apply(&mut self, index: usize, cause: Cause) -> Taken {
         self.apply_here(index, cause)
     }
 
     /// Likewise, without a call.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
-    fn apply_here(&mut self, index: usize, cause: Cause) -> Result<Taken, Violation> {
-        let Some(place) = self.slots.get_mut(index) else { return Ok(Taken::Quiet) };
-        let before = *place;
-        let Some(step) = next(before.step, cause)? else {
+    fn apply_here(&mut self, index: usize, cause: Cause) -> Taken {
+        let Some(place) = self.slots.get_mut(index) else { return Taken::Quiet };
+        let InFlight { id, step: before, due, .. } = *place;
+        let Some(next) = next(before, cause) else { return Taken::Unexpected };
+        let Some(step) = next else {
             self.slots.remove(index);
-            return Ok(Taken::Done);
+            return Taken::Done;
         };
         place.step = step;
         place.due = Due::No;
@@ -493,20 +505,23 @@ impl Client<'_> {
             place.due = Due::Yes;
             self.stir();
         }
-        if step == Step::Release && before.step == Step::Message2 {
+        if step == Step::Release && before == Step::Message2 {
             // 7: the message is no longer needed, and the place moves to the end.
-            let moved = InFlight { len: 0, streamed: false, step, due: Due::Yes, ..before };
             self.slots.remove(index);
-            self.slots.push(moved);
-        } else if cause == Cause::Lost && before.due != Due::Yes {
+            self.slots.push(id, step, Due::Yes);
+        } else if cause == Cause::Lost && due != Due::Yes {
             self.sent_before(index);
         }
-        Ok(Taken::Quiet)
+        Taken::Quiet
     }
 
     /// Sets DUP in a kept packet that is a PUBLISH of QoS 1 or 2: it has been sent, or part of it.
     fn sent_before(&mut self, index: usize) {
-        if let Some(first @ (0x32..=0x35)) = self.slots.packet_mut(index).first_mut() {
+        let (start, len) = self.slots.span(index);
+        // What keeps no packet begins where that of another does.
+        if len != 0
+            && let Some(first @ (0x32..=0x35)) = self.slots.memory.get_mut(start)
+        {
             *first |= 0x08; // [MQTT-3.3.1-1]
         }
     }

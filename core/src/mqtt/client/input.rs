@@ -6,59 +6,34 @@
 use super::{
     Client, CloseReason, Event, Receiving,
     flow::{Admission, Cause, Link, Taken},
-    raw::{Kind, Told},
+    raw::{Told, What},
 };
 use crate::{
-    Handled, Input, Misuse,
-    mqtt::{ConnectReturnCode, Error, PacketId, Violation, checked::cut_off, text},
+    Fail, Handled, Input, Misuse,
+    mqtt::{
+        ConnectReturnCode, PacketId, Violation,
+        checked::cut_off,
+        text::{Kind, is_right},
+    },
     wire::Reader,
 };
 
-// Of each packet type (Table 2.1), its flags (Table 2.2), and further, where a server sends it:
-const SENT: u8 = 0x10;
-/// Two bytes follow the fixed header.
-const TWO: u8 = 0x30;
-/// None do.
-const NONE: u8 = 0x50;
-const TYPES: [u8; 16] = [
-    0xFF,
-    0,
-    TWO,
-    SENT,
-    TWO,
-    TWO,
-    TWO | 2,
-    TWO,
-    2,
-    SENT,
-    2,
-    TWO,
-    0,
-    NONE,
-    0,
-    0xFF, // 0 and 15 are reserved
-];
+// Of each packet type (Table 2.1): in the lower half its flags (Table 2.2); in the upper half what there is to tell of it, if
+// a server sends it with two bytes behind the fixed header, or one of these:
+/// A SUBACK, the one whose length is not given.
+const ANY: u8 = (What::SUBSCRIBED as u8) << 4;
+/// A PINGRESP, the one that has nothing.
+const NONE: u8 = 0xE0;
+/// Servers do not send it.
+const NEVER: u8 = 0xF0;
+const TOLD: u8 = (What::ACKNOWLEDGED as u8) << 4;
+const UNSUBACK: u8 = (What::UNSUBSCRIBED as u8) << 4;
+static TYPES: [u8; 16] =
+    [NEVER, NEVER, 0, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER, NEVER];
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
+const SUBACK: u8 = 9;
 const PINGRESP: u8 = 13;
-
-/// Whether a first byte can be one (`[MQTT-2.2.2-2]`, `[MQTT-3.6.1-1]`); what is to be known of the type.
-fn type_of(first: u8) -> Result<u8, Violation> {
-    let [kind, flags] = [first >> 4, first & 0x0F];
-    let about = TYPES.get(usize::from(kind)).copied().unwrap_or(0xFF);
-    if kind == PUBLISH {
-        // §3.3.1
-        return match flags & 0x0E {
-            0x06 | 0x0E => Err(Violation::QoS),
-            0x08 => Err(Violation::DupQoS0),
-            _ => Ok(about),
-        };
-    }
-    if about == 0xFF {
-        return Err(Violation::ReservedType);
-    }
-    if about & 0x0F == flags { Ok(about) } else { Err(Violation::ReservedFlags) }
-}
 
 impl Client<'_> {
     /// The short way of what comes most often, whole and about something: PUBACK, PUBREC and PUBCOMP. `None`: it takes the
@@ -79,15 +54,15 @@ impl Client<'_> {
         let id = PacketId::new(u16::from_be_bytes([high, low]))?;
         // What goes wrong changes nothing, and is found again.
         let event = match self.answered(cause, id, 0) {
-            Ok(Taken::Done) => Some(Event::Acknowledged { id }),
-            Ok(Taken::Quiet) => None,
+            Taken::Done => Some(Event::Acknowledged { id }),
+            Taken::Quiet => None,
             _ => return None,
         };
         self.bytes_in();
         Some(Handled { consumed: 4, needed: 0, event })
     }
 
-    pub(super) fn take_in<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
+    pub(super) fn take_in<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Fail> {
         if self.is_closed() {
             return Err(Misuse::NotConnected.into());
         }
@@ -95,20 +70,13 @@ impl Client<'_> {
             return Err(Misuse::UnknownId.into());
         }
         let bytes = input.bytes;
-        let taken = if bytes.is_empty() {
+        if bytes.is_empty() {
             told.needed = 1;
-            Ok(())
-        } else if self.receiving.header != 0 {
-            self.skip_header(bytes, told)
-        } else if self.receiving.left != 0 {
+        } else if self.receiving.header == 0 && self.receiving.left != 0 {
             self.payload_in(bytes, told);
-            Ok(())
-        } else {
-            self.packet_in(bytes, told)
-        };
-        if let Err(violation) = taken {
+        } else if let Err(violation) = self.packet_in(bytes, told) {
             self.lost(); // [MQTT-4.8.0-1]
-            return Err(violation.into());
+            return Err(violation);
         }
         if told.consumed != 0 {
             self.bytes_in();
@@ -123,8 +91,8 @@ impl Client<'_> {
         self.receiving.left = self.receiving.left.wrapping_sub(u32::try_from(bytes.len()).unwrap_or(0));
         let last = self.receiving.left == 0;
         if !self.receiving.quiet {
-            told.kind = Kind::Payload;
-            told.code = last.into();
+            told.what.kind = What::PAYLOAD;
+            told.what.last = last.into();
             told.bytes = bytes;
         }
         if last {
@@ -132,251 +100,250 @@ impl Client<'_> {
         }
     }
 
-    fn packet_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
-        let mut reader = Reader::new(bytes);
-        let first = reader.u8().unwrap_or(0);
-        let about = type_of(first)?;
-        let Some(remaining) = remaining_length(&mut reader) else {
-            if bytes.len() > 4 {
-                return Err(Violation::RemainingLength);
+    /// The packet at the front of `bytes`; of a PUBLISH, topic and packet identifier.
+    #[inline]
+    fn packet_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
+        let (mut reader, mut message) = (Reader::new(bytes), self.receiving);
+        let begun = message.header != 0;
+        if !begun {
+            let first = *bytes.first().unwrap_or(&0);
+            let kind = first >> 4;
+            let about = TYPES.get(usize::from(kind)).copied().unwrap_or(0) ^ (first & 0x0F);
+            if kind == PUBLISH {
+                // §3.3.1
+                match first & 0x0E {
+                    0x06 | 0x0E => return Err(Violation::QoS.into()),
+                    0x08 => return Err(Violation::DupQoS0.into()),
+                    _ => {}
+                }
+            } else if kind == 0 || kind == 15 {
+                return Err(Violation::ReservedType.into());
+            } else if about & 0x0F != 0 {
+                return Err(Violation::ReservedFlags.into()); // [MQTT-2.2.2-2], [MQTT-3.6.1-1]
             }
-            told.needed = 1;
+            let (len, remaining) = remaining_length(bytes);
+            let rest = bytes.get(len..).unwrap_or(&[]);
+            if len == 0 {
+                if bytes.len() > 4 {
+                    return Err(Violation::RemainingLength.into());
+                }
+                told.needed = 1;
+                return Ok(());
+            }
+            if kind != PUBLISH {
+                return self.whole_in(kind, about & 0xF0, len, remaining, rest, told);
+            }
+            // §3.3
+            reader = Reader::new(rest);
+            let id_len = id_len(first);
+            let Some(behind) = remaining.checked_sub(id_len.wrapping_add(2)) else {
+                return Err(Violation::Length.into());
+            };
+            let Some(topic_len) = reader.u16() else {
+                told.needed = 2_usize.wrapping_sub(rest.len());
+                return Ok(());
+            };
+            let Some(left) = behind.checked_sub(topic_len.into()) else { return Err(Violation::Length.into()) };
+            if topic_len == 0 {
+                return Err(Violation::TopicName.into());
+            }
+            let header = usize::from(topic_len).wrapping_add(id_len);
+            message = Receiving {
+                left: u32::try_from(left).unwrap_or(u32::MAX),
+                header: u32::try_from(header).unwrap_or(0),
+                topic_len,
+                first,
+                ..Receiving::default()
+            };
+            if header.wrapping_add(2) > self.max_packet.into() {
+                if self.link != Link::Connected {
+                    return Err(Violation::PacketTooLarge.into());
+                }
+                // It is passed over.
+                told.consumed = bytes.len().wrapping_sub(reader.len());
+                self.receiving = message;
+                return Ok(());
+            }
+            // Topic and identifier, or neither: what is there of them counts towards what is needed.
+            if reader.len() < header {
+                told.needed = header.wrapping_sub(reader.len());
+                return Ok(());
+            }
+        }
+        let header = usize::try_from(message.header).unwrap_or(usize::MAX);
+        let topic_len = header.saturating_sub(id_len(message.first));
+        let topic = reader.rest().get(..topic_len).unwrap_or(reader.rest());
+        // Of what is passed over nobody is told, and yet it has to be a topic name. A character may be cut off where more is to
+        // come.
+        let cut = if is_right(topic, Kind::Name) { 0 } else { cut_off(topic, Kind::Name)? };
+        if cut != 0 && topic.len() == topic_len {
+            return Err(Violation::NotUtf8.into());
+        }
+        if reader.len() < header {
+            let valid = topic.len().wrapping_sub(cut);
+            told.consumed = valid;
+            self.receiving.header = u32::try_from(header.wrapping_sub(valid)).unwrap_or(0);
+            if valid == 0 {
+                // The rest of a character, or of the identifier.
+                told.needed = if topic_len == 0 { header.wrapping_sub(reader.len()) } else { 1 };
+            }
             return Ok(());
-        };
-        let kind = first >> 4;
-        if kind == PUBLISH {
-            return self.publish_in(first, remaining, bytes, reader, told);
         }
-        if about & SENT == 0 {
-            return Err(Violation::UnexpectedPacket);
+        reader.take(topic_len);
+        if id_len(message.first) != 0 {
+            message.id = PacketId::new(reader.u16().unwrap_or(0));
+            if message.id.is_none() {
+                return Err(Violation::ZeroPacketId.into());
+            }
         }
-        if (about & TWO == TWO && remaining != 2) || (about & NONE == NONE && remaining != 0) {
-            return Err(Violation::Length);
+        if self.link != Link::Connected {
+            return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
+        }
+        message.quiet = begun || message.left > self.max_payload;
+        let mut duplicate = false;
+        if let Some(id) = message.id {
+            match self.arriving(message.first & 0x04 != 0, id, message.first & 0x08 != 0) {
+                Admission::New => {}
+                Admission::Duplicate => duplicate = true,
+                Admission::NotNow => return Ok(()),
+                Admission::Overflow => {
+                    self.lost(); // [MQTT-4.8.0-2]
+                    told.what.kind = What::CLOSED;
+                    told.what.code = CloseReason::Overflow as u8;
+                    return Ok(());
+                }
+                Admission::Unexpected => return Err(Violation::UnexpectedPacket.into()),
+            }
+        }
+        told.consumed = bytes.len().wrapping_sub(reader.len());
+        self.receiving = Receiving { header: 0, quiet: message.quiet || duplicate, ..message };
+        if message.left == 0 {
+            self.arrived();
+        }
+        if !duplicate {
+            told.what.len = message.left;
+            if message.quiet {
+                told.what.kind = What::SKIPPED;
+                told.topic_len = message.topic_len;
+            } else {
+                told.what.kind = What::PUBLISH;
+                told.what.id = message.id.map_or(0, PacketId::get);
+                told.what.qos = (message.first >> 1) & 3;
+                told.what.retain = message.first & 1;
+                told.what.dup = (message.first >> 3) & 1;
+                told.topic = topic;
+            }
+        }
+        Ok(())
+    }
+
+    /// A packet of any other type than PUBLISH; `len` bytes of it are its fixed header, and `rest` is behind that.
+    #[inline]
+    fn whole_in<'i>(
+        &mut self,
+        kind: u8,
+        about: u8,
+        len: usize,
+        remaining: usize,
+        rest: &'i [u8],
+        told: &mut Told<'i>,
+    ) -> Result<(), Fail> {
+        if about == NEVER {
+            return Err(Violation::UnexpectedPacket.into());
+        }
+        if about != ANY && remaining != (if about == NONE { 0 } else { 2 }) {
+            return Err(Violation::Length.into());
         }
         if remaining > usize::from(self.max_packet) {
-            return Err(Violation::PacketTooLarge);
+            return Err(Violation::PacketTooLarge.into());
         }
-        let Some(body) = reader.take(remaining) else {
-            told.needed = remaining.wrapping_sub(reader.len());
+        let Some(body) = rest.get(..remaining) else {
+            told.needed = remaining.wrapping_sub(rest.len());
             return Ok(());
         };
-        let (high, low, codes) = match *body {
-            [high, low, ref codes @ ..] => (high, low, codes),
-            _ if kind == PINGRESP => (0, 1, &[][..]),
-            _ => return Err(Violation::Length),
+        let (id, codes) = match *body {
+            [high, low, ref codes @ ..] => (u16::from_be_bytes([high, low]), codes),
+            _ if kind == PINGRESP => (1, &[][..]),
+            _ => return Err(Violation::Length.into()),
         };
-        let consumed = bytes.len().wrapping_sub(reader.len());
+        told.consumed = len.wrapping_add(remaining);
         if kind == CONNACK {
-            told.consumed = consumed;
-            return self.connack_in(high, low, told);
+            return self.connack_in(id, told);
         }
-        let id = PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?;
-        let (cause, what) = match kind {
-            4 => (Cause::PubAck, Kind::Acknowledged),
-            5 => (Cause::PubRec, Kind::Nothing),
-            6 => (Cause::PubRel, Kind::Nothing),
-            7 => (Cause::PubComp, Kind::Acknowledged),
-            9 => {
-                // [MQTT-3.9.3-2]
-                if codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80)) {
-                    return Err(Violation::SubAck);
-                }
-                (Cause::SubAck, Kind::Subscribed)
-            }
-            _ => (Cause::UnsubAck, Kind::Unsubscribed),
-        };
+        let id = PacketId::new(id).ok_or(Violation::ZeroPacketId)?;
+        // [MQTT-3.9.3-2]
+        if kind == SUBACK && (codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80))) {
+            return Err(Violation::SubAck.into());
+        }
         if self.link != Link::Connected {
-            return Err(Violation::UnexpectedPacket); // [MQTT-3.2.0-1]
+            return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
-        if kind == PINGRESP {
-            self.ponged();
-            told.consumed = consumed;
-            return Ok(());
-        }
-        match self.answered(cause, id, codes.len())? {
-            Taken::NotNow => return Ok(()),
-            Taken::Quiet => {}
+        let cause = match kind {
+            PINGRESP => {
+                self.ponged();
+                return Ok(());
+            }
+            4 => Cause::PubAck,
+            5 => Cause::PubRec,
+            6 => Cause::PubRel,
+            7 => Cause::PubComp,
+            SUBACK => Cause::SubAck,
+            _ => Cause::UnsubAck,
+        };
+        match self.answered(cause, id, codes.len()) {
             Taken::Done => {
-                told.kind = what;
-                told.id = Some(id);
+                told.what.kind = (about >> 4).into();
+                told.what.id = id.get();
                 told.bytes = codes;
             }
+            Taken::Quiet => {}
+            Taken::NotNow => told.consumed = 0,
+            Taken::Unexpected => return Err(Violation::UnexpectedPacket.into()),
+            Taken::Miscounted => return Err(Violation::SubAck.into()),
         }
-        told.consumed = consumed;
         Ok(())
     }
 
     /// §3.2
-    fn connack_in(&mut self, flags: u8, code: u8, told: &mut Told<'_>) -> Result<(), Violation> {
+    fn connack_in(&mut self, flags_and_code: u16, told: &mut Told<'_>) -> Result<(), Fail> {
+        let [flags, code] = flags_and_code.to_be_bytes();
         // [MQTT-3.2.2-4]; the other seven bits are reserved (§3.2.2.1).
         if flags > 1 || code > ConnectReturnCode::NotAuthorized as u8 || (flags == 1 && code != 0) {
-            return Err(Violation::ConnAck);
+            return Err(Violation::ConnAck.into());
         }
         // [MQTT-3.2.0-1]: it answers CONNECT, once.
         if self.link != Link::Connecting {
-            return Err(Violation::UnexpectedPacket);
+            return Err(Violation::UnexpectedPacket.into());
         }
         if code == 0 {
             self.accepted(flags == 1)?;
-            told.kind = Kind::Connected;
-            told.code = flags;
+            told.what.kind = What::CONNECTED;
+            told.what.session_present = flags;
         } else {
             self.lost(); // [MQTT-3.2.2-5]
-            told.kind = Kind::Refused;
-            told.code = code;
-        }
-        Ok(())
-    }
-
-    /// §3.3; `reader` stands behind the fixed header.
-    fn publish_in<'i>(
-        &mut self,
-        first: u8,
-        remaining: usize,
-        bytes: &'i [u8],
-        mut reader: Reader<'i>,
-        told: &mut Told<'i>,
-    ) -> Result<(), Violation> {
-        let id_len = id_len(first);
-        let least = id_len.wrapping_add(2);
-        if remaining < least {
-            return Err(Violation::Length);
-        }
-        let Some(topic_len) = reader.u16() else {
-            told.needed = 2_usize.wrapping_sub(reader.len());
-            return Ok(());
-        };
-        let header = usize::from(topic_len).wrapping_add(id_len);
-        let Some(left) = remaining.wrapping_sub(2).checked_sub(header) else { return Err(Violation::Length) };
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        if topic_len == 0 {
-            return Err(Violation::TopicName);
-        }
-        if header.wrapping_add(2) > self.max_packet.into() {
-            if self.link != Link::Connected {
-                return Err(Violation::PacketTooLarge);
-            }
-            // It is passed over.
-            told.consumed = bytes.len().wrapping_sub(reader.len());
-            let header = u32::try_from(header).unwrap_or(0);
-            self.receiving = Receiving { left, header, topic_len, first, ..Receiving::default() };
-            return Ok(());
-        }
-        // Both or neither: what is there of them counts towards what is needed.
-        let Some((topic, id)) = reader.take(header).and_then(|both| both.split_at_checked(topic_len.into())) else {
-            told.needed = header.wrapping_sub(reader.len());
-            return Ok(());
-        };
-        let name = text::Kind::Name;
-        if !text::is_right(topic, name) && cut_off(topic, name)? != 0 {
-            return Err(Violation::NotUtf8);
-        }
-        told.consumed = bytes.len().wrapping_sub(reader.len());
-        self.begin(first, id, topic, topic_len, left, told)
-    }
-
-    /// Lets a message begin that is to be told if its `topic` is known. What it would consume stands in `told` already.
-    #[cfg_attr(feature = "opt-size", inline(never))]
-    fn begin<'i>(
-        &mut self,
-        first: u8,
-        id: &[u8],
-        topic: &'i [u8],
-        topic_len: u16,
-        left: u32,
-        told: &mut Told<'i>,
-    ) -> Result<(), Violation> {
-        let id = match *id {
-            [high, low] => Some(PacketId::new(u16::from_be_bytes([high, low])).ok_or(Violation::ZeroPacketId)?),
-            _ => None,
-        };
-        if self.link != Link::Connected {
-            return Err(Violation::UnexpectedPacket); // [MQTT-3.2.0-1]
-        }
-        let wanted = !topic.is_empty() && left <= self.max_payload;
-        let mut duplicate = false;
-        if let Some(id) = id {
-            match self.arriving(first & 0x04 != 0, id, first & 0x08 != 0)? {
-                Admission::New => {}
-                Admission::Duplicate => duplicate = true,
-                Admission::NotNow => {
-                    told.consumed = 0;
-                    return Ok(());
-                }
-                Admission::Overflow => {
-                    self.lost(); // [MQTT-4.8.0-2]
-                    told.consumed = 0;
-                    told.kind = Kind::Closed;
-                    told.code = CloseReason::Overflow as u8;
-                    return Ok(());
-                }
-            }
-        }
-        self.receiving = Receiving { left, id, quiet: !wanted || duplicate, ..Receiving::default() };
-        if left == 0 {
-            self.arrived();
-        }
-        if !duplicate {
-            told.len = left;
-            if wanted {
-                told.kind = Kind::Publish;
-                told.code = first;
-                told.id = id;
-                told.bytes = topic;
-            } else {
-                told.kind = Kind::Skipped;
-                told.offset = topic_len.into();
-            }
-        }
-        Ok(())
-    }
-
-    /// Topic and packet identifier of a PUBLISH that is passed over.
-    fn skip_header<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Violation> {
-        let Receiving { header, first, topic_len, left, .. } = self.receiving;
-        let id_len = id_len(first);
-        let header = usize::try_from(header).unwrap_or(usize::MAX);
-        let topic = header.saturating_sub(id_len);
-        let part = bytes.get(..topic).unwrap_or(bytes);
-        // Nobody is told of it, and yet it has to be a topic name. A character may be cut off where more is to come.
-        let cut = usize::from(cut_off(part, text::Kind::Name)?);
-        if cut != 0 && part.len() == topic {
-            return Err(Violation::NotUtf8);
-        }
-        let valid = part.len().wrapping_sub(cut);
-        if let Some(whole) = bytes.get(..header) {
-            told.consumed = header;
-            self.receiving.header = 0;
-            let id = whole.get(topic..).unwrap_or(&[]);
-            let begun = self.begin(first, id, &[], topic_len, left, told);
-            if told.consumed == 0 {
-                self.receiving.header = u32::try_from(header).unwrap_or(0);
-            }
-            return begun;
-        }
-        told.consumed = valid;
-        self.receiving.header = u32::try_from(header.wrapping_sub(valid)).unwrap_or(0);
-        if valid == 0 {
-            // The rest of a character, or of the identifier.
-            told.needed = if topic == 0 { header.wrapping_sub(bytes.len()) } else { 1 };
+            told.what.kind = What::REFUSED;
+            told.what.code = code;
         }
         Ok(())
     }
 }
 
-/// §2.2.3: seven bits a byte, least significant first, at most four bytes. `None`: there are more.
+/// Bytes of a fixed header and the length it tells (§2.2.3): seven bits a byte, least significant first, at most four bytes.
+/// 0 bytes: they are not all there, or there are more.
 #[cfg_attr(feature = "opt-size", inline(never))]
-pub(super) fn remaining_length(reader: &mut Reader<'_>) -> Option<usize> {
-    let (mut remaining, mut shift) = (0_usize, 0_u32);
-    while shift < 28 {
-        let byte = reader.u8()?;
+pub(super) fn remaining_length(packet: &[u8]) -> (usize, usize) {
+    let (mut len, mut remaining, mut shift) = (1_usize, 0_usize, 0_u32);
+    while shift < 28
+        && let Some(byte) = packet.get(len)
+    {
+        len = len.wrapping_add(1);
         remaining |= usize::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(remaining);
+        if *byte < 0x80 {
+            return (len, remaining);
         }
         shift = shift.wrapping_add(7);
     }
-    None
+    (0, 0)
 }
 
 /// Bytes of a PUBLISH's packet identifier.

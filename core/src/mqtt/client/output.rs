@@ -4,10 +4,11 @@ use super::{
     Client, CloseReason, Due, Event, InFlight, Sending,
     flow::{Link, Step},
     input::{id_len, remaining_length},
-    raw::{Kind, Told},
+    raw::{Told, What},
 };
 use crate::{
     Output,
+    mqtt::PacketId,
     wire::{Reader, copy},
 };
 
@@ -32,7 +33,7 @@ impl Client<'_> {
     /// Likewise, the long way.
     #[cfg_attr(not(feature = "opt-size"), inline(never))]
     fn put_out_any<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let mut told = Told::NOTHING;
+        let mut told = Told::default();
         let len = self.put_out(out, &mut told);
         if len != 0 {
             return Output::Transmit { peer: self.peer, bytes: out.get(..len).unwrap_or(&[]) };
@@ -54,7 +55,7 @@ impl Client<'_> {
         let (mut found, mut start, mut end) = (None, 0_usize, 0_usize);
         for (index, slot) in self.slots.as_slice().iter().enumerate() {
             if slot.due != Due::No {
-                if found.is_some() || slot.due != Due::Yes || slot.streamed || !slot.step.is_ours() {
+                if found.is_some() || slot.due != Due::Yes || slot.is_streamed() || !slot.step.is_ours() {
                     return None;
                 }
                 found = Some((index, *slot));
@@ -83,7 +84,7 @@ impl Client<'_> {
         let mut len = 0_usize;
         // As many packets as fit: one write, one segment.
         while let Some(space) = out.get_mut(len..) {
-            match self.write_next(space, told) {
+            match self.write_next(space, len == 0, told) {
                 0 => break,
                 more => len = len.wrapping_add(more),
             }
@@ -95,60 +96,104 @@ impl Client<'_> {
             self.bytes_out();
         } else if let Link::Closed(Some(reason)) = self.link {
             self.link = Link::Closed(None);
-            told.kind = Kind::Closed;
-            told.code = reason as u8;
-        } else if self.sending.taken != self.sending.total
-            && let Some(index) = self.next_due()
-        {
-            self.stir();
-            (self.stream)(self, index, told);
-        } else if !cfg!(feature = "opt-size") && told.needed == 0 {
+            told.what.kind = What::CLOSED;
+            told.what.code = reason as u8;
+        } else if !cfg!(feature = "opt-size") && told.needed == 0 && self.sending.taken == self.sending.total {
             self.due = false;
         }
         len
     }
 
-    /// Writes the next packet, or the next part of one. 0: there is none, or it takes the room that `told` names.
-    fn write_next(&mut self, space: &mut [u8], told: &mut Told<'_>) -> usize {
-        let due = match self.link {
-            Link::Greeting => {
-                let start = self.slots.memory.len().wrapping_sub(self.reserve);
-                let len = self.write_part(start, self.reserve, space, told);
-                if self.sending.sent == self.reserve {
-                    self.sending = Sending::default();
-                    self.link = Link::Connecting;
+    /// Writes the next packet, or the next part of one. 0: there is none, or it takes the room that `told` names, or, if it may
+    /// `ask`, `told` asks for payload.
+    #[inline]
+    fn write_next(&mut self, space: &mut [u8], ask: bool, told: &mut Told<'_>) -> usize {
+        let mut start = self.slots.memory.len().wrapping_sub(self.reserve);
+        let mut index = usize::MAX;
+        match self.link {
+            Link::Greeting => self.sending.end = self.reserve,
+            Link::Connected => {
+                index = self.next_due().unwrap_or(usize::MAX);
+                let (mut first, mut id, mut more, mut due) = (DISCONNECT, None, 0, Due::No);
+                if let Some(slot) = self.slots.get(index) {
+                    (first, id, more, due) = (slot.step as u8, slot.id, slot.more, slot.due);
                 }
-                return len;
+                if self.ping && !due.has_begun() {
+                    first = PINGREQ;
+                } else if first == DISCONNECT && !self.leaving {
+                    return 0;
+                }
+                if first >= Step::PubAck as u8 {
+                    return self.write_short(first, id, index, space, told);
+                }
+                let len;
+                (start, len) = self.slots.span(index);
+                if due == Due::Yes {
+                    // A whole packet leaves at once; firmware has less code without this short way.
+                    if !cfg!(feature = "opt-size")
+                        && more == 0
+                        && let Some(space) = space.get_mut(..len)
+                    {
+                        copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
+                        self.sent(index);
+                        return len;
+                    }
+                    self.sending = Sending { end: len, ..Sending::default() };
+                    if more != 0 {
+                        (self.stream)(self, index, told);
+                    }
+                }
             }
-            Link::Connected => self.next_due(),
             _ => return 0,
-        };
-        let slot = due.and_then(|index| self.slots.get(index));
-        let begun = slot.is_some_and(|slot| slot.due.has_begun());
-        let (mut first, mut id) = (DISCONNECT, 0);
-        if self.ping && !begun {
-            first = PINGREQ;
-        } else if let (Some(index), Some(slot)) = (due, slot) {
-            if slot.step.is_kept() {
-                return self.write_kept(index, space, told);
-            }
-            first = slot.step as u8;
-            id = slot.id.map_or(0, |id| id.get());
-        } else if !self.leaving {
-            return 0;
         }
-        let (len, rest) = if first < PINGREQ { (4, 2) } else { (2, 0) };
+        let Sending { sent, end, taken, total } = self.sending;
+        let packet = self.slots.memory.get(start..).and_then(|bytes| bytes.get(sent..end)).unwrap_or(&[]);
+        let len = packet.len().min(space.len());
+        copy(space, packet);
+        if space.is_empty() && !packet.is_empty() {
+            told.needed = 1;
+        }
+        let sent = sent.wrapping_add(len);
+        self.sending.sent = sent;
+        if sent != end || taken != total {
+            self.stir();
+            match self.slots.get_mut(index) {
+                Some(place) if place.due == Due::Yes && sent != 0 => place.due = Due::Begun,
+                Some(_) if sent == end && len == 0 && ask => (self.stream)(self, index, told),
+                _ => {}
+            }
+        } else if self.link == Link::Greeting {
+            self.sending = Sending::default();
+            self.link = Link::Connecting;
+        } else {
+            self.sent(index);
+        }
+        len
+    }
+
+    /// Writes a packet that is not kept.
+    #[inline]
+    fn write_short(
+        &mut self,
+        first: u8,
+        id: Option<PacketId>,
+        index: usize,
+        space: &mut [u8],
+        told: &mut Told<'_>,
+    ) -> usize {
+        let rest = if first < PINGREQ { 2 } else { 0 };
+        let len = usize::from(rest).wrapping_add(2);
         let Some(space) = space.get_mut(..len) else {
             told.needed = len;
             self.stir();
             return 0;
         };
-        let [high, low] = id.to_be_bytes();
+        let [high, low] = id.map_or(0, PacketId::get).to_be_bytes();
         copy(space, &[first, rest, high, low]);
         match first {
             PINGREQ => self.pinged(),
             DISCONNECT => self.close(CloseReason::Requested),
-            _ => self.sent(due.unwrap_or(0)),
+            _ => self.sent(index),
         }
         len
     }
@@ -180,58 +225,12 @@ impl Client<'_> {
         first
     }
 
-    /// Writes what is to be sent of a kept packet now.
-    fn write_kept(&mut self, index: usize, space: &mut [u8], told: &mut Told<'_>) -> usize {
-        let (start, len) = self.slots.span(index);
-        if let Some(&InFlight { due: Due::Yes, streamed, .. }) = self.slots.get(index) {
-            // A whole packet leaves at once; firmware has less code without this short way.
-            if !cfg!(feature = "opt-size")
-                && !streamed
-                && let Some(space) = space.get_mut(..len)
-            {
-                copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
-                self.sent(index);
-                return len;
-            }
-            self.sending = Sending { end: len, ..Sending::default() };
-            if streamed {
-                (self.stream)(self, index, told);
-            }
-        }
-        let written = self.write_part(start, self.sending.end, space, told);
-        let Sending { sent, end, taken, total } = self.sending;
-        if sent == end && taken == total {
-            self.sent(index);
-            return written;
-        }
-        self.stir();
-        if sent != 0
-            && let Some(place @ &mut InFlight { due: Due::Yes, .. }) = self.slots.get_mut(index)
-        {
-            place.due = Due::Begun;
-        }
-        written
-    }
-
-    /// Writes what fits of the packet at `start`, of which `end` bytes are to be sent.
-    fn write_part(&mut self, start: usize, end: usize, space: &mut [u8], told: &mut Told<'_>) -> usize {
-        let sent = self.sending.sent;
-        let packet = self.slots.memory.get(start..).and_then(|bytes| bytes.get(sent..end)).unwrap_or(&[]);
-        let len = packet.len().min(space.len());
-        copy(space, packet);
-        self.sending.sent = sent.wrapping_add(len);
-        if space.is_empty() && !packet.is_empty() {
-            told.needed = 1;
-        }
-        len
-    }
-
     /// Where the window of a message that is streamed begins, and how many bytes of payload are to go into it.
     fn window(&mut self, index: usize) -> Option<(usize, usize)> {
         let packet = self.slots.packet(index);
-        let mut reader = Reader::new(packet);
-        let first = reader.u8()?;
-        let remaining = remaining_length(&mut reader)?;
+        let first = *packet.first()?;
+        let (len, remaining) = remaining_length(packet);
+        let mut reader = Reader::new(packet.get(len..)?);
         let variable = id_len(first).wrapping_add(reader.u16()?.into());
         reader.take(variable)?;
         let payload = remaining.wrapping_sub(variable).wrapping_sub(2);
@@ -263,16 +262,19 @@ pub(super) fn no_stream(_: &mut Client<'_>, _: usize, _: &mut Told<'_>) {}
 /// Begins the message at `index`, of which a header and a window are kept; or asks for payload, once for each window. Linked
 /// with `publish_streamed` and `import` only.
 pub(super) fn stream(client: &mut Client<'_>, index: usize, told: &mut Told<'_>) {
+    if !client.slots.get(index).is_some_and(InFlight::is_streamed) {
+        return;
+    }
     let Some((header, window)) = client.window(index) else { return };
     let Some(place) = client.slots.get_mut(index) else { return };
     match place.due {
         Due::Yes => client.sending.end = header,
         Due::Begun if client.sending.sent == client.sending.end => {
             place.due = Due::Asked;
-            told.kind = Kind::PayloadWanted;
-            told.id = place.id;
-            told.len = u32::try_from(window).unwrap_or(u32::MAX);
-            told.offset = client.sending.taken;
+            told.what.kind = What::PAYLOAD_WANTED;
+            told.what.id = place.id.map_or(0, PacketId::get);
+            told.what.len = u32::try_from(window).unwrap_or(u32::MAX);
+            told.what.offset = client.sending.taken;
         }
         _ => {}
     }

@@ -1,96 +1,110 @@
-//! The client without Rust's types, for bindings to other languages: text comes as bytes and is checked here, and what is
-//! told is flat. It is the same client, and what every verb does stands with its namesake.
+//! The client without Rust's types, for bindings to other languages: text comes as bytes and is checked here, what is told is
+//! flat, and an error is a number. It is the same client, and what every verb does stands with its namesake; only the time is
+//! told before, by [`Client::tick`].
 
 use super::{Client, CloseReason, Event, output::stream, write};
 use crate::{
-    Handled, Input, Instant, Misuse, Peer,
-    mqtt::{Connect, ConnectReturnCode, Error, PacketId, Publish, QoS},
+    Fail, Handled, Input, Instant, Peer,
+    mqtt::{Connect, ConnectReturnCode, PacketId, Publish, QoS},
 };
 
-/// What happened: an [`Event`] by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "they are those of `Event`")]
-pub enum Kind {
-    Nothing = 0,
-    Connected = 1,
-    Refused = 2,
-    Publish = 3,
-    Payload = 4,
-    Acknowledged = 5,
-    Subscribed = 6,
-    Unsubscribed = 7,
-    PayloadWanted = 8,
-    Closed = 9,
-    Skipped = 10,
+/// What happened, and all numbers about it. What a kind does not name is 0.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct What {
+    /// An [`Event`], in the order of the constants here.
+    pub kind: u32,
+    /// `PAYLOAD_WANTED`: from here on.
+    pub offset: u32,
+    /// `PUBLISH`, `SKIPPED`: bytes of payload. `PAYLOAD_WANTED`: bytes.
+    pub len: u32,
+    /// The packet identifier, if there is one.
+    pub id: u16,
+    /// `PUBLISH`: 0 to 2.
+    pub qos: u8,
+    /// `PUBLISH`: 1 if it is retained.
+    pub retain: u8,
+    /// `PUBLISH`: 1 if it was perhaps sent before.
+    pub dup: u8,
+    /// `CONNECTED`: 1 if the server kept the session.
+    pub session_present: u8,
+    /// `PAYLOAD`: 1 for the last.
+    pub last: u8,
+    /// `REFUSED`: the return code. `CLOSED`: the [`CloseReason`].
+    pub code: u8,
 }
 
-/// What became of input, or what the client asks for. What a kind does not name is 0 or empty.
-#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "they are those of `Event`")]
+impl What {
+    pub const NOTHING: u32 = 0;
+    pub const CONNECTED: u32 = 1;
+    pub const REFUSED: u32 = 2;
+    pub const PUBLISH: u32 = 3;
+    pub const PAYLOAD: u32 = 4;
+    pub const ACKNOWLEDGED: u32 = 5;
+    pub const SUBSCRIBED: u32 = 6;
+    pub const UNSUBSCRIBED: u32 = 7;
+    pub const PAYLOAD_WANTED: u32 = 8;
+    pub const CLOSED: u32 = 9;
+    pub const SKIPPED: u32 = 10;
+}
+
+/// What became of input, or what the client asks for.
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Told<'e> {
+    /// What happened.
+    pub what: What,
+    /// `PUBLISH`: the topic, a valid one.
+    pub topic: &'e [u8],
+    /// `PAYLOAD`: the bytes. `SUBSCRIBED`: the return codes.
+    pub bytes: &'e [u8],
+    /// `SKIPPED`: bytes of topic.
+    pub topic_len: u16,
     /// See [`Handled`].
     pub consumed: usize,
     /// See [`Handled`]; of output, the room that the next packet takes.
     pub needed: usize,
-    /// What happened.
-    pub kind: Kind,
-    /// `Connected`: 1 with a session present. `Refused`: the return code. `Publish`: the first byte of its packet, in which
-    /// 8 is DUP, 6 is the QoS and 1 is RETAIN. `Payload`: 1 for the last. `Closed`: the [`CloseReason`].
-    pub code: u8,
-    /// The packet identifier, if there is one.
-    pub id: Option<PacketId>,
-    /// `Publish`, `Skipped`: bytes of payload. `PayloadWanted`: bytes.
-    pub len: u32,
-    /// `PayloadWanted`: from here on. `Skipped`: bytes of topic.
-    pub offset: u32,
-    /// `Publish`: the topic, a valid one. `Payload`: the bytes. `Subscribed`: the return codes.
-    pub bytes: &'e [u8],
 }
 
 impl<'e> Told<'e> {
-    /// Nothing.
-    pub const NOTHING: Self =
-        Self { consumed: 0, needed: 0, kind: Kind::Nothing, code: 0, id: None, len: 0, offset: 0, bytes: &[] };
-
     #[inline]
     pub(super) fn event(&self) -> Option<Event<'e>> {
-        if self.kind == Kind::Nothing { None } else { self.some_event() }
+        if self.what.kind == What::NOTHING { None } else { self.some_event() }
     }
 
     fn some_event(&self) -> Option<Event<'e>> {
-        let (bytes, len) = (self.bytes, self.len);
+        let (bytes, What { kind, offset, len, code, .. }) = (self.bytes, self.what);
+        let any_id = PacketId::new(self.what.id);
         // Who is told of a packet identifier is told one.
-        let id = self.id.unwrap_or(PacketId::FIRST);
-        Some(match self.kind {
-            Kind::Nothing => return None,
-            Kind::Connected => Event::Connected { session_present: self.code != 0 },
-            Kind::Refused => Event::Refused {
-                code: ConnectReturnCode::from_u8(self.code).unwrap_or(ConnectReturnCode::NotAuthorized),
-            },
-            Kind::Publish => Event::Publish(Publish {
-                dup: self.code & 0x08 != 0,
-                qos: QoS::from_u8((self.code >> 1) & 0x03).unwrap_or_default(),
-                retain: self.code & 0x01 != 0,
-                topic: core::str::from_utf8(bytes).unwrap_or_default(),
-                id: self.id,
+        let id = any_id.unwrap_or(PacketId::FIRST);
+        Some(match kind {
+            What::CONNECTED => Event::Connected { session_present: self.what.session_present != 0 },
+            What::REFUSED => {
+                Event::Refused { code: ConnectReturnCode::from_u8(code).unwrap_or(ConnectReturnCode::NotAuthorized) }
+            }
+            What::PUBLISH => Event::Publish(Publish {
+                dup: self.what.dup != 0,
+                qos: QoS::from_u8(self.what.qos).unwrap_or_default(),
+                retain: self.what.retain != 0,
+                topic: core::str::from_utf8(self.topic).unwrap_or_default(),
+                id: any_id,
                 payload_len: len,
             }),
-            Kind::Payload => Event::Payload { bytes, last: self.code != 0 },
-            Kind::Acknowledged => Event::Acknowledged { id },
-            Kind::Subscribed => Event::Subscribed { id, codes: bytes },
-            Kind::Unsubscribed => Event::Unsubscribed { id },
-            Kind::PayloadWanted => Event::PayloadWanted { id: self.id, offset: self.offset, len },
-            Kind::Closed => Event::Closed {
-                reason: match self.code {
+            What::PAYLOAD => Event::Payload { bytes, last: self.what.last != 0 },
+            What::ACKNOWLEDGED => Event::Acknowledged { id },
+            What::SUBSCRIBED => Event::Subscribed { id, codes: bytes },
+            What::UNSUBSCRIBED => Event::Unsubscribed { id },
+            What::PAYLOAD_WANTED => Event::PayloadWanted { id: any_id, offset, len },
+            What::CLOSED => Event::Closed {
+                reason: match code {
                     0 => CloseReason::Requested,
                     1 => CloseReason::ConnectTimeout,
                     2 => CloseReason::KeepAlive,
                     _ => CloseReason::Overflow,
                 },
             },
-            Kind::Skipped => {
-                Event::Skipped { topic_len: u16::try_from(self.offset).unwrap_or(u16::MAX), payload_len: len }
-            }
+            What::SKIPPED => Event::Skipped { topic_len: self.topic_len, payload_len: len },
+            _ => return None,
         })
     }
 
@@ -129,87 +143,75 @@ impl<'c> From<&Connect<'c>> for RawConnect<'c> {
 }
 
 impl Client<'_> {
+    /// Takes in the time, as every verb does by itself that has `now`.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub fn tick(&mut self, now: Instant) {
+        self.clock.advance(now);
+    }
+
     /// [`Client::connect`].
     ///
     /// # Errors
     /// As there.
-    pub fn connect_raw(&mut self, now: Instant, peer: Peer, connect: &RawConnect<'_>) -> Result<(), Error> {
-        self.open(now, peer, connect)
+    pub fn connect_raw(&mut self, peer: Peer, connect: &RawConnect<'_>) -> Result<(), Fail> {
+        self.open(peer, connect)
     }
 
-    /// [`Client::publish`].
+    /// [`Client::publish`]. The packet identifier, or 0.
     ///
     /// # Errors
     /// As there.
-    pub fn publish_raw(
-        &mut self,
-        now: Instant,
-        topic: &[u8],
-        payload: &[u8],
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Option<PacketId>, Error> {
-        let len = u32::try_from(payload.len()).map_err(|_| Misuse::OutOfRange)?;
-        self.queue_publish(now, topic, len, Some(payload), qos, retain)
+    pub fn publish_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], payload: &[u8]) -> Result<u16, Fail> {
+        self.queue_publish(qos, retain, topic, payload, (0, 0))
     }
 
-    /// [`Client::publish_streamed`].
+    /// [`Client::publish_streamed`]. The packet identifier, or 0.
     ///
     /// # Errors
     /// As there.
-    pub fn publish_streamed_raw(
-        &mut self,
-        now: Instant,
-        topic: &[u8],
-        len: u32,
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Option<PacketId>, Error> {
+    pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u16, Fail> {
         self.stream = stream;
-        self.queue_publish(now, topic, len, None, qos, retain)
+        let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window);
+        self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
     }
 
-    /// [`Client::subscribe`], with the filters from an iterator, which is run through twice. What it says is wrong with one
-    /// is handed on.
+    /// [`Client::subscribe`], with the filters from an iterator, which is run through twice. The packet identifier.
     ///
     /// # Errors
     /// As there.
-    pub fn subscribe_raw<'f>(
-        &mut self,
-        now: Instant,
-        filters: impl Iterator<Item = Result<(&'f [u8], QoS), Misuse>> + Clone,
-    ) -> Result<PacketId, Error> {
-        self.queue_filters(now, write::SUBSCRIBE, filters)
+    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone) -> Result<u16, Fail> {
+        self.queue_filters(write::SUBSCRIBE, filters)
     }
 
-    /// [`Client::unsubscribe`], likewise; the QoS means nothing.
+    /// [`Client::unsubscribe`], likewise.
     ///
     /// # Errors
     /// As there.
-    pub fn unsubscribe_raw<'f>(
-        &mut self,
-        now: Instant,
-        filters: impl Iterator<Item = Result<(&'f [u8], QoS), Misuse>> + Clone,
-    ) -> Result<PacketId, Error> {
-        self.queue_filters(now, write::UNSUBSCRIBE, filters)
+    pub fn unsubscribe_raw<'f>(&mut self, filters: impl Iterator<Item = &'f [u8]> + Clone) -> Result<u16, Fail> {
+        self.queue_filters(write::UNSUBSCRIBE, filters.map(|filter| (filter, QoS::AtMostOnce)))
     }
 
-    /// [`Client::handle_input`]. `told` is [`Told::NOTHING`] before.
+    /// [`Client::handle_input`]. `told` is the default before.
     ///
     /// # Errors
     /// As there.
-    pub fn handle_input_raw<'i>(&mut self, now: Instant, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Error> {
-        self.tick(now);
+    pub fn handle_input_raw<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Fail> {
         self.take_in(input, told)
     }
 
     /// [`Client::poll_output`]: how many bytes stand at the front of `out`, to be sent to [`Client::peer`]. If there are
     /// none, `told` has something to tell, or names the room [`needed`](Told::needed), or neither: then there is nothing
-    /// until [`Client::next_timeout`]. It is [`Told::NOTHING`] before.
-    pub fn poll_output_raw(&mut self, now: Instant, out: &mut [u8], told: &mut Told<'_>) -> usize {
-        self.tick(now);
+    /// until [`Client::next_timeout`]. It is the default before.
+    pub fn poll_output_raw(&mut self, out: &mut [u8], told: &mut Told<'_>) -> usize {
         self.timed_out();
         self.put_out(out, told)
+    }
+
+    /// [`Client::next_timeout`]; the end of time if there is none.
+    #[must_use]
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub fn next_timeout_raw(&self) -> Instant {
+        self.idle.min(self.answer)
     }
 
     /// Whom the client is, or was last, connected to.

@@ -222,7 +222,7 @@ impl Client<'_> {
             match slot.step {
                 Step::Message1 | Step::Message2 => {
                     let mut packet = packet();
-                    if slot.streamed {
+                    if slot.is_streamed() {
                         put(&[STREAMED]);
                         if let Ok(Decoded::Packet { len, .. }) = decode_from_server(packet, u32::MAX) {
                             packet = packet.get(..len).unwrap_or(&[]);
@@ -254,16 +254,16 @@ impl Client<'_> {
         }
         if slot.step.is_kept() {
             let len = packet.len().saturating_add(window.min(self.window.into()));
-            copy(self.slots.room().get_mut(..len).ok_or(Capacity::Arena)?, packet);
             slot.len = u32::try_from(len).map_err(|_| Capacity::Arena)?;
+            let end = self.slots.kept.saturating_add(len);
+            copy(self.slots.memory.get_mut(self.slots.kept..end).ok_or(Capacity::Arena)?, packet);
         }
         self.stir();
-        if slot.streamed {
+        if slot.is_streamed() {
             self.stream = stream;
         }
-        if !self.slots.push(slot) {
-            return Err(Capacity::InFlight.into());
-        }
+        *self.slots.push(slot.id, slot.step, slot.due).ok_or(Capacity::InFlight)? = slot;
+        self.slots.kept = self.slots.kept.wrapping_add(slot.len());
         Ok(mark.saturating_add(packet.len()))
     }
 }
@@ -273,7 +273,7 @@ fn read_packet(bytes: &[u8], streamed: bool) -> Option<(InFlight, &[u8], usize)>
     let first = *bytes.first()?;
     if first == 0x82 || first == 0xA2 {
         let (step, packet, id, filters) = read_filters(bytes, first == 0x82)?;
-        let slot = InFlight { step, due: Due::Yes, id: Some(id), filters, ..InFlight::EMPTY };
+        let slot = InFlight { step, due: Due::Yes, id: Some(id), more: filters, ..InFlight::EMPTY };
         return (!streamed).then_some((slot, packet, 0));
     }
     let Ok(Decoded::Packet { packet, len }) = decode_from_server(bytes, u32::MAX) else { return None };
@@ -292,7 +292,7 @@ fn read_packet(bytes: &[u8], streamed: bool) -> Option<(InFlight, &[u8], usize)>
         return None;
     }
     let due = if step.is_ours() { Due::Yes } else { Due::No };
-    let slot = InFlight { step, due, streamed, id: Some(id), ..InFlight::EMPTY };
+    let slot = InFlight { step, due, more: streamed.into(), id: Some(id), ..InFlight::EMPTY };
     Some((slot, bytes.get(..len)?, missing))
 }
 

@@ -12,12 +12,10 @@ pub struct InFlight {
     pub(super) len: u32,
     /// `None` at QoS 0.
     pub(super) id: Option<PacketId>,
-    /// How many filters a SUBSCRIBE or UNSUBSCRIBE has.
-    pub(super) filters: u16,
+    /// How many filters a SUBSCRIBE or UNSUBSCRIBE has. Of a message, not 0: its payload is asked for when it is sent.
+    pub(super) more: u16,
     pub(super) step: Step,
     pub(super) due: Due,
-    /// Its payload is asked for when it is sent.
-    pub(super) streamed: bool,
 }
 
 /// Whether a packet is to be sent for a place.
@@ -40,10 +38,15 @@ impl Due {
 
 impl InFlight {
     /// A free place.
-    pub const EMPTY: Self = Self { len: 0, id: None, filters: 0, step: Step::Message0, due: Due::No, streamed: false };
+    pub const EMPTY: Self = Self { len: 0, id: None, more: 0, step: Step::Arriving1, due: Due::No };
 
     pub(super) fn len(&self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+
+    /// Its payload is asked for when it is sent.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.more != 0 && !matches!(self.step, Step::Subscribe | Step::Unsubscribe)
     }
 }
 
@@ -54,10 +57,12 @@ impl Default for InFlight {
 }
 
 /// The places, those taken first; and the packets, back to back at the front of their memory.
+#[repr(C)]
 pub(super) struct Slots<'a> {
     places: Storage<'a, InFlight>,
     pub(super) memory: Storage<'a, u8>,
-    kept: usize,
+    /// Bytes that packets take.
+    pub(super) kept: usize,
     used: u16,
     /// See [`Config`](super::Config).
     pub(super) keep_free: u16,
@@ -65,7 +70,8 @@ pub(super) struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     pub(super) fn new(places: Storage<'a, InFlight>, memory: Storage<'a, u8>, keep_free: u16) -> Self {
-        Self { places, memory, kept: 0, used: 0, keep_free: keep_free.max(1) }
+        // Fewer places than packet identifiers: `Client::free_id` relies on it.
+        Self { places: places.at_most(0xFFFE), memory, kept: 0, used: 0, keep_free: keep_free.max(1) }
     }
 
     pub(super) fn clear(&mut self) {
@@ -74,8 +80,7 @@ impl<'a> Slots<'a> {
     }
 
     pub(super) fn free(&self) -> usize {
-        // Fewer places than packet identifiers: `Client::free_id` relies on it.
-        self.places.len().min(0xFFFE).saturating_sub(self.used.into())
+        self.places.len().wrapping_sub(self.used.into())
     }
 
     pub(super) fn as_slice(&self) -> &[InFlight] {
@@ -83,25 +88,24 @@ impl<'a> Slots<'a> {
     }
 
     /// A place that is taken.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn get(&self, index: usize) -> Option<&InFlight> {
         self.places.get(index)
     }
 
     /// Likewise.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut InFlight> {
         self.places.get_mut(index)
     }
 
-    /// Puts one behind all others; its packet, if it has one, begins where those kept end. Whether there was a place.
-    pub(super) fn push(&mut self, slot: InFlight) -> bool {
-        if self.free() == 0 {
-            return false;
-        }
-        let Some(place) = self.places.get_mut(usize::from(self.used)) else { return false };
-        *place = slot;
+    /// Takes the place behind all others, if there is one; without a packet so far.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn push(&mut self, id: Option<PacketId>, step: Step, due: Due) -> Option<&mut InFlight> {
+        let place = self.places.get_mut(usize::from(self.used))?;
+        *place = InFlight { id, step, due, ..InFlight::EMPTY };
         self.used = self.used.wrapping_add(1);
-        self.kept = self.kept.wrapping_add(slot.len());
-        true
+        Some(place)
     }
 
     /// Takes one out, and its packet.
@@ -117,20 +121,10 @@ impl<'a> Slots<'a> {
     #[cfg_attr(not(feature = "opt-size"), inline(never))]
     fn remove_any(&mut self, index: usize) {
         let (start, len) = self.span(index);
-        shift(self.memory.get_mut(start..self.kept), len);
-        self.kept = self.kept.saturating_sub(len);
-        shift(self.places.get_mut(index..self.used.into()), 1);
-        self.used = self.used.saturating_sub(1);
-    }
-
-    /// Bytes that packets take.
-    pub(super) fn kept(&self) -> usize {
-        self.kept
-    }
-
-    /// What no packet takes.
-    pub(super) fn room(&mut self) -> &mut [u8] {
-        self.memory.get_mut(self.kept..).unwrap_or(&mut [])
+        self.kept = self.kept.wrapping_sub(len);
+        shift(&mut self.memory, start, len, self.kept);
+        self.used = self.used.wrapping_sub(1);
+        shift(&mut self.places, index, 1, self.used.into());
     }
 
     /// The short way to [`span`](Self::span), if the place is the last one, as mostly it is. Firmware has less code.
@@ -144,9 +138,10 @@ impl<'a> Slots<'a> {
     }
 
     /// Where the packet of a place begins in the memory, and how long it is.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn span(&self, index: usize) -> (usize, usize) {
         let (mut start, mut len) = (0_usize, 0);
-        for slot in self.as_slice().iter().take(index.wrapping_add(1)) {
+        for slot in self.places.iter().take(index.wrapping_add(1)) {
             start = start.wrapping_add(len);
             len = slot.len();
         }
@@ -169,19 +164,19 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Moves what stands behind the first `by` to the front.
-fn shift<T: Copy>(slice: Option<&mut [T]>, by: usize) {
-    let Some(slice) = slice else { return };
+/// Moves what stands `by` behind `start`, up to `end`, to there.
+fn shift<T: Copy>(slice: &mut [T], start: usize, by: usize, end: usize) {
     #[cfg(target_pointer_width = "64")]
-    if by < slice.len() {
+    if let Some(slice) = slice.get_mut(start..end.wrapping_add(by)).filter(|slice| by < slice.len()) {
         slice.copy_within(by.., 0);
     }
     // `copy_within` keeps a panic at opt-level z.
     #[cfg(not(target_pointer_width = "64"))]
-    {
-        let cells = core::cell::Cell::from_mut(slice).as_slice_of_cells();
-        for (to, from) in cells.iter().zip(cells.get(by..).unwrap_or(&[])) {
-            to.set(from.get());
+    for at in start..end {
+        if let Some(from) = slice.get(at.wrapping_add(by)).copied()
+            && let Some(to) = slice.get_mut(at)
+        {
+            *to = from;
         }
     }
 }
