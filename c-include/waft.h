@@ -2483,6 +2483,12 @@ typedef struct {
      */
     uint32_t unproven;
     /**
+     * PROBING_RATE: bytes a second that go to a peer that does not respond, on average, in NON requests and in acknowledged ones:
+     * so long the next one to it waits. Not counted are answered requests, and those that ask for no answer (No-Response). 0 lets
+     * no second one go for three days (1).
+     */
+    uint32_t probing_rate;
+    /**
      * Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
      */
     uint16_t transfers;

@@ -132,6 +132,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
             ack_delay: 1_000,
             leisure: 5_000,
             unproven: 1_048_576,
+            probing_rate: 1,
             transfers: 4,
             flights: 4,
             seen: 8,
@@ -193,6 +194,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
                 },
                 unproven: c.unproven,
                 leisure: millis(c.leisure),
+                probing_rate: c.probing_rate,
                 proxy: c.proxy != 0,
                 understood,
             },
@@ -621,6 +623,7 @@ mod tests {
             core.leisure,
         ];
         assert_eq!((c.unproven, c.proxy != 0), (core.unproven, core.proxy));
+        assert_eq!(c.probing_rate, core.probing_rate);
         assert_eq!(spans.map(millis), cores);
         assert_eq!(c.policy, core.policy as u8);
         assert_eq!((c.max_retransmit, c.nstart, c.szx), (core.max_retransmit, core.nstart, core.szx));

@@ -143,7 +143,7 @@ pub(crate) struct Endpoint {
 #[pymethods]
 impl Endpoint {
     #[new]
-    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1, policy="windowed", flights=None, leisure=5_000_000, unproven=1_048_576, proxy=false))]
+    #[pyo3(signature = (*, seed=0, arena=1_048_576, transfers=64, seen=256, observers=256, szx=6, nstart=1, policy="windowed", flights=None, leisure=5_000_000, unproven=1_048_576, proxy=false, probing_rate=1))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         seed: u64,
@@ -158,6 +158,7 @@ impl Endpoint {
         leisure: u64,
         unproven: u32,
         proxy: bool,
+        probing_rate: u32,
     ) -> PyResult<Self> {
         let policy = match policy {
             "standard" => Policy::Standard,
@@ -166,7 +167,7 @@ impl Endpoint {
             _ => return Err(PyValueError::new_err("a policy is standard, cocoa or windowed")),
         };
         let leisure = Duration::from_micros(leisure);
-        let config = Config { szx, nstart, policy, leisure, unproven, proxy, ..Config::default() };
+        let config = Config { szx, nstart, policy, leisure, unproven, proxy, probing_rate, ..Config::default() };
         let flights = flights.unwrap_or(transfers.saturating_add(observers));
         let resources = Resources::owned(arena, transfers, flights, seen, observers);
         Ok(Self { machine: Machine::new(config, seed, resources), scratch: Scratch::default() })

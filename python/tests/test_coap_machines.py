@@ -226,6 +226,15 @@ def test_conditions(
     assert coap.condition(method, options, exists, etag) == code
 
 
+def test_a_silent_peer_is_sent_its_rate_and_no_more() -> None:
+    for rate, waits in ((1, 1008), (100, 93)):
+        client = coap.Endpoint(seed=3, probing_rate=rate)
+        for now in (0, 93_000_000):
+            client.request(now, 9, coap.Code.POST, "/log", bytes(996), confirmable=False)
+            assert len(_sent(client, now)) == (now == 0 or rate == 100)
+        assert client.next_timeout() == (2 * 93_000_000 if rate == 100 else waits * 1_000_000)
+
+
 def test_a_group_is_asked_once_and_each_member_answers() -> None:
     client = coap.Endpoint(seed=3)
     exchange = client.request(0, 9, coap.Code.GET, "/light", confirmable=False, group=True)

@@ -286,6 +286,34 @@ static void a_response_may_come_later(void) {
     CHECK(next(&nobody) == NULL);
 }
 
+/* PROBING_RATE: a silent peer is sent a byte a second, and no more. */
+static void a_silent_peer_is_left_alone(void) {
+    waft_coap_endpoint_config_t config;
+    waft_coap_event_t event;
+    waft_output_t output;
+    uint8_t buffer[1200];
+    waft_coap_request_t request;
+    uint32_t exchange;
+    setup();
+    OK(waft_coap_endpoint_defaults(&config));
+    CHECK(config.probing_rate == 1);
+    request = get(WAFT_STR("/log"));
+    request.method = WAFT_COAP_POST;
+    request.confirmable = 0;
+    request.payload.data = body;
+    request.payload.len = 1000;
+    OK(waft_coap_endpoint_request(&client, now, 9, &request, &exchange));
+    OK(waft_coap_endpoint_poll_output(&client, now, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TRANSMIT);
+    uint64_t paid = now + output.len * (uint64_t)1000000;
+    OK(waft_coap_endpoint_cancel(&client, now, exchange));
+    OK(waft_coap_endpoint_request(&client, now, 9, &request, &exchange));
+    OK(waft_coap_endpoint_poll_output(&client, now, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TIMEOUT && output.deadline > paid - 100 && output.deadline < paid + 100);
+    OK(waft_coap_endpoint_poll_output(&client, paid, buffer, sizeof buffer, &output, &event));
+    CHECK(output.kind == WAFT_OUTPUT_TRANSMIT && output.peer == 9);
+}
+
 /* Sends one datagram to the server as if it came to a multicast address. */
 static waft_coap_event_t multicast(const uint8_t *data, size_t len) {
     waft_handled_t handled;
@@ -597,6 +625,7 @@ int main(void) {
     a_body_goes_out_block_by_block(1);
     an_observer_is_told_of_changes();
     a_response_may_come_later();
+    a_silent_peer_is_left_alone();
     a_multicast_request_is_answered_in_its_leisure();
     a_group_is_asked_once();
     a_client_can_be_asked_to_show_that_it_is_there();

@@ -34,6 +34,10 @@ pub struct Config {
     pub unproven: u32,
     /// DEFAULT_LEISURE (§8.2): answers to multicast requests are spread over so much time. At most 60 s.
     pub leisure: Duration,
+    /// PROBING_RATE (§4.7): bytes a second that go to a peer that does not respond, on average, in NON requests and in
+    /// acknowledged ones: so long the next one to it waits. Not counted are answered requests, and those that ask for no answer
+    /// (No-Response). 0 lets no second one go for three days.
+    pub probing_rate: u32,
     /// Whether requests to a proxy (Proxy-Uri, Proxy-Scheme) go to the host instead of being answered 5.05.
     pub proxy: bool,
     /// Critical options that the host understands besides those of RFC 7252 and RFC 7959.
@@ -55,6 +59,7 @@ impl Config {
         reregister: true,
         unproven: 1 << 20,
         leisure: Duration::from_secs(5),
+        probing_rate: 1,
         proxy: false,
         understood: &[],
     };

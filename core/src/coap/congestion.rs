@@ -57,7 +57,8 @@ pub(super) fn tick(now: Instant) -> Tick {
     u32::try_from((now.as_micros() >> 6) & 0xFFFF_FFFF).unwrap_or(0)
 }
 
-fn after(at: Instant, span: Tick) -> Instant {
+/// The instant so many ticks later.
+pub(super) fn after(at: Instant, span: Tick) -> Instant {
     at.after(Duration::from_micros(u64::from(span) << 6))
 }
 

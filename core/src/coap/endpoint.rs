@@ -85,6 +85,8 @@ pub struct Endpoint<'a> {
     /// The number of the latest notification, 24 bits.
     pub(super) sequence: u32,
     pub(super) stats: Stats,
+    /// Until then no transfer begins: see [`probing`](super::probing).
+    pub(super) quiet: Instant,
     pub(super) reach: Reach,
     pub(super) arena: Arena<'a>,
     pub(super) transfers: Storage<'a, Transfer>,
@@ -109,6 +111,7 @@ impl<'a> Endpoint<'a> {
             cursor: 0,
             sequence: 1,
             stats: Stats::default(),
+            quiet: Instant::ZERO,
             reach: Reach::new(seed, config.unproven),
             arena: Arena::new(resources.arena),
             transfers: resources.transfers,
@@ -142,7 +145,10 @@ impl<'a> Endpoint<'a> {
         let now = self.clock.advance(now);
         Stats::count(&mut self.stats.received);
         let event = match Message::decode(input.bytes) {
-            Ok(message) => self.on_message(now, input.peer, &message),
+            Ok(message) => {
+                self.heard(input.peer);
+                self.on_message(now, input.peer, &message)
+            }
             Err(violation) => {
                 Stats::count(&mut self.stats.malformed);
                 self.on_garbage(now, input, violation);

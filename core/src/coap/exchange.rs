@@ -322,6 +322,9 @@ const TOO_MANY_REQUESTS: Code = Code::new(4, 29);
 impl Endpoint<'_> {
     /// Any → Failed; Leaving → Free.
     pub(super) fn fail(&mut self, transfer: usize, reason: Failure) {
+        if reason == Failure::Timeout {
+            self.hush(transfer);
+        }
         self.ground(transfer, 0);
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         if t.phase == Phase::Leaving {
@@ -345,6 +348,7 @@ impl Endpoint<'_> {
 
     /// 7. Observing → Leaving; all else is over at once.
     pub(super) fn leave(&mut self, transfer: usize) {
+        self.hush(transfer);
         self.ground(transfer, 0);
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         if t.observed && !matches!(t.phase, Phase::Failed(_)) {

@@ -35,6 +35,8 @@ pub(super) enum Owner {
     /// A notification to the observer in that place.
     Observer(u16),
     Ping,
+    /// Of a transfer that is over, whose peer is left alone until PROBING_RATE has paid for it: see [`probing`](super::probing).
+    Silent,
     /// A ping that is over: whether it was answered.
     Pinged(bool),
 }
@@ -61,11 +63,11 @@ pub struct Flight {
     /// The place in the body that it carries or asks for.
     pub(super) offset: u32,
     /// When it was sent for the first time.
-    since: congestion::Tick,
+    pub(super) since: congestion::Tick,
     /// Microseconds until it is sent again; of a window's, which copy of it has got its ID.
     pub(super) timeout: u32,
     /// When it is sent again; of a window's, when it was sent.
-    at: Instant,
+    pub(super) at: Instant,
 }
 
 impl Flight {
@@ -127,7 +129,9 @@ impl<'a> Endpoint<'a> {
                 // [RFC7959-2.7-1]
                 let offset = if named { 0 } else { t.position };
                 let flight = Flight::block(&t, token, offset);
-                if !self.take_off(Owner::Transfer(u16::try_from(index).unwrap_or(u16::MAX)), flight) {
+                // A window is no reason to forget whom to leave alone.
+                let room = own == 0 || self.flights.iter().any(|f| f.owner == Owner::Nobody);
+                if !room || !self.take_off(Owner::Transfer(u16::try_from(index).unwrap_or(u16::MAX)), flight) {
                     return;
                 }
                 if let Some(t) = self.transfers.get_mut(index) {
@@ -141,7 +145,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// The window that a flight belongs to.
-    fn window_of(&self, flight: &Flight) -> Option<&congestion::Window> {
+    pub(super) fn window_of(&self, flight: &Flight) -> Option<&congestion::Window> {
         let Owner::Transfer(index) = flight.owner else { return None };
         match self.transfers.get(usize::from(index)) {
             Some(Transfer { opened: true, path: Path::Windowed(window), .. }) => Some(window),
@@ -167,6 +171,9 @@ impl<'a> Endpoint<'a> {
             // One that is sent again has its place already.
             None if f.tries != 0 => true,
             None => {
+                if let Some(quiet) = self.quiet(now, f) {
+                    return Err(Some(quiet));
+                }
                 // [RFC7252-4.7-1] [RFC7641-4.5.1-1]
                 let counts = |o: &&Flight| o.peer == f.peer && o.is_outstanding() && self.window_of(o).is_none();
                 self.flights.iter().filter(counts).count() < usize::from(self.config.nstart.max(1))
@@ -263,7 +270,7 @@ impl<'a> Endpoint<'a> {
     /// Gives a message a message ID and a place among the flights. False: there is none.
     pub(super) fn take_off(&mut self, owner: Owner, flight: Flight) -> bool {
         let mid = self.mid;
-        let Some(place) = self.flights.iter_mut().find(|f| f.owner == Owner::Nobody) else { return false };
+        let Some(place) = self.place().and_then(|index| self.flights.get_mut(index)) else { return false };
         // [RFC7252-4.4-2] [RFC7252-8.1-3]
         let flight = Flight { owner, mid, ..flight };
         *place = flight;

@@ -20,6 +20,7 @@ mod multicast;
 mod observe;
 pub mod option;
 mod outline;
+mod probing;
 #[cfg(feature = "alloc")]
 pub mod proxy;
 mod seen;

@@ -71,6 +71,7 @@ impl Endpoint<'_> {
         }
         let seen = Seen { peer, mid: message.id, answer: Answer::Done, due: confirmable, confirmable, ..Seen::EMPTY };
         self.remember(now, Seen { harmless: true, ..seen })?;
+        self.transfers.get_mut(transfer)?.ended = true;
         let Message { code, options, payload, .. } = *message;
         Some(Event::GroupResponse { exchange, peer, code, options, payload })
     }

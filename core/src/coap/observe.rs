@@ -224,7 +224,8 @@ impl Endpoint<'_> {
 
     /// NON notifications that are due; CON ones get a flight. An eighth of the flights stays free for what else there is.
     pub(super) fn next_note(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
-        let mut free = self.flights.iter().filter(|f| f.owner == Owner::Nobody).count();
+        let free = |f: &&Flight| matches!(f.owner, Owner::Nobody | Owner::Silent);
+        let mut free = self.flights.iter().filter(free).count();
         let kept = self.flights.len() >> 3;
         for place in 0..self.observers.len() {
             let Some(&o) = self.observers.get(place).filter(|o| o.due) else { continue };

@@ -120,7 +120,7 @@ impl Endpoint<'_> {
         }
         match ty {
             Type::Confirmable => {
-                let flight = self.flights.iter().position(|f| f.owner == Owner::Nobody).ok_or(Capacity::InFlight)?;
+                let flight = self.place().ok_or(Capacity::InFlight)?;
                 self.keep(tag::SEPARATE.of(flight), &outline, options)?;
                 self.take_off(Owner::Response, Flight::to(id.peer));
                 self.answered(index, Answer::Done, outline.code, seen.due);

@@ -37,6 +37,10 @@ pub struct waft_coap_endpoint_config_t {
     /// within EXCHANGE_LIFETIME; beyond that such a GET or FETCH is answered 4.01 with an Echo option (RFC 9175 §2.6), and
     /// any other request not handed on. 0: every such answer; UINT32_MAX: none, where all peers are known (1,048,576).
     pub unproven: u32,
+    /// PROBING_RATE: bytes a second that go to a peer that does not respond, on average, in NON requests and in acknowledged ones:
+    /// so long the next one to it waits. Not counted are answered requests, and those that ask for no answer (No-Response). 0 lets
+    /// no second one go for three days (1).
+    pub probing_rate: u32,
     /// Requests of ours at a time, observations among them (4). Each takes WAFT_COAP_TRANSFER_SIZE bytes of the memory.
     pub transfers: u16,
     /// Messages of ours that wait for an answer at a time (4): one for each request, separate response, CON

@@ -422,6 +422,7 @@ class Endpoint:
         leisure: int = 5_000_000,
         unproven: int = 1_048_576,
         proxy: bool = False,
+        probing_rate: int = 1,
     ) -> Endpoint: ...
     def request(
         self,
