@@ -227,7 +227,7 @@ def test_conditions(
 
 
 def test_a_silent_peer_is_sent_its_rate_and_no_more() -> None:
-    for rate, waits in ((1, 1008), (100, 93)):
+    for rate, waits in ((1, 1009), (100, 93)):
         client = coap.Endpoint(seed=3, probing_rate=rate)
         for now in (0, 93_000_000):
             client.request(now, 9, coap.Code.POST, "/log", bytes(996), confirmable=False)
