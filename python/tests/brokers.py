@@ -15,7 +15,7 @@ import pytest
 from conftest import free_port, listens, program, running, wait_for
 
 #: Seconds that a broker may take to come up on a busy machine.
-START = 60.0
+START = 180.0
 
 
 @dataclass(frozen=True)

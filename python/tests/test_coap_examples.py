@@ -33,23 +33,26 @@ def test_what_is_shown_of_coap_is_part_of_programs(language: str) -> None:
 
 
 class Killing(Relay):
-    """A link that kills somebody when so many datagrams more have gone one way."""
+    """A link that kills somebody when so many blocks more have got through one way, whatever had to be sent again."""
 
     def __init__(self, port: int, link: Link, back: Link | None) -> None:
         super().__init__(port, link, back=back)
         self._victim: asyncio.subprocess.Process | None = None
-        self._left, self._to_server = 0, False
+        self._after, self._to_server = 0, False
+        self._through: set[bytes] = set()
         self.killed = asyncio.Event()
 
     def kill(self, process: asyncio.subprocess.Process, after: int, *, to_server: bool) -> None:
         """Kills this process then."""
-        self._victim, self._left, self._to_server = process, after, to_server
+        self._victim, self._after, self._to_server = process, after, to_server
+        self._through.clear()
         self.killed.clear()
 
     def _carry(self, to_server: bool, client: tuple[str, int], data: bytes) -> None:
         super()._carry(to_server, client, data)
-        self._left -= to_server == self._to_server
-        if self._victim is not None and self._left <= 0:
+        if to_server == self._to_server and self.seen[-1].copies:
+            self._through.add(coap.decode(data).token)
+        if self._victim is not None and len(self._through) >= self._after:
             slay(self._victim)
             self._victim = None
             self.killed.set()
