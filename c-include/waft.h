@@ -411,6 +411,21 @@
 
 #if defined(WAFT_HOSTED)
 /**
+/**
+ * Nothing is left to do: what is wanted is in the primary area.
+ */
+#define WAFT_SWAP_DONE 0
+
+/**
+ * Erase status page `page` and write `header` at its start.
+ */
+#define WAFT_SWAP_BEGIN 1
+
+/**
+ * Erase the block at `to`, copy there the one at `from`, then write a program unit of zeros at `mark` of status page `page`.
+ */
+#define WAFT_SWAP_MOVE 2
+
  * Nothing to tell.
  */
 #define WAFT_BROKER_EVENT_NONE 0
@@ -2208,6 +2223,62 @@ typedef struct {
     waft_bytes_t password;
 } waft_broker_user_t;
 #endif
+/**
+ * The sizes of a device's flash in bytes, where firmware runs from one place and updates are stored in another: see waft_boot_swap().
+ */
+typedef struct {
+    /**
+     * Of the staging area: a multiple of `erase`, and the update's `slot_size`. The primary area has `erase` more.
+     */
+    uint32_t slot;
+    /**
+     * Of an erase block of either area.
+     */
+    uint32_t erase;
+    /**
+     * Of a program unit: 1, 2, 4, 8, 16 or 32.
+     */
+    uint32_t write;
+} waft_boot_layout_t;
+
+/**
+ * What a bootloader has to do before it asks again. Members that a kind does not name are 0.
+ */
+typedef struct {
+    /**
+     * WAFT_SWAP_...
+     */
+    uint8_t kind;
+    /**
+     * A status page: 0 or 1.
+     */
+    uint8_t page;
+    /**
+     * 1: `from` is an offset in the staging area; 0: in the primary one.
+     */
+    uint8_t from_staging;
+    /**
+     * 1: `to` is an offset in the staging area; 0: in the primary one.
+     */
+    uint8_t to_staging;
+    /**
+     * The block to be copied.
+     */
+    uint32_t from;
+    /**
+     * The block to be erased and written.
+     */
+    uint32_t to;
+    /**
+     * Where in the status page.
+     */
+    uint32_t mark;
+    /**
+     * What to write there.
+     */
+    uint8_t header[32];
+} waft_boot_swap_t;
+
 
 #if defined(WAFT_HOSTED)
 /**
@@ -3567,6 +3638,27 @@ int32_t waft_broker_defaults(waft_broker_config_t *config);
  * WAFT_ERROR_INVALID_OPTION: a line of the ACL.
  */
 int32_t waft_broker_new(const waft_broker_config_t *config, waft_broker_t **broker);
+/**
+ * Bytes that each of the two status pages has to have at least, of which it is as many whole erase blocks; 0: the sizes are
+ * none that waft_boot_layout_t allows.
+ */
+uint32_t waft_boot_status_len(const waft_boot_layout_t *layout);
+
+/**
+ * For a bootloader of a device whose firmware runs from one place, the primary area, while updates are stored in a staging area,
+ * which stands for WAFT_AREA_SLOT0 and WAFT_AREA_SLOT1 both: the next step on the way to having `slot`, of
+ * waft_boot_decide(), in the primary area. `page0` and `page1` are the status pages as they are now.
+ *
+ * Do it and ask again, until WAFT_SWAP_DONE; then write the note of the decision, and jump. Power may fail at any byte of it. What was
+ * in the primary area is in the staging area then, from where it is brought back when the new image fails its trial.
+ * WAFT_ERROR_OUT_OF_RANGE: the sizes are none that are allowed, or a page is too short.
+ */
+int32_t waft_boot_swap(const waft_boot_layout_t *layout,
+                       waft_bytes_t page0,
+                       waft_bytes_t page1,
+                       uint8_t slot,
+                       waft_boot_swap_t *swap);
+
 #endif
 
 #if defined(WAFT_HOSTED)

@@ -50,7 +50,7 @@ mod _native {
     #[pymodule_export]
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]
-    use crate::ota::{Update, boot, choose_model};
+    use crate::ota::{Update, boot, boot_status_len, boot_swap, choose_model};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use waft::ota::boot::staging::{self, Layout, Place, Step};
 use waft::ota::event::{self, Area};
 use waft::ota::policy::{Choice, Link, Policy, Severity, UpdateType};
 use waft::ota::refusal::Refusal;
@@ -95,6 +96,37 @@ pub(crate) fn boot(
     let decision = waft::ota::boot::decide([page0, page1], factory);
     let note = decision.note.map(|note| (note.erase, note.page, note.offset, note.bytes.to_vec()));
     Ok((decision.slot, decision.trial, decision.active, note))
+}
+
+/// The next step of a swap: None; (page, header); or ((staging, from), (staging, to), page, mark).
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "taken apart by waft.ota.boot_swap")]
+pub(crate) fn boot_swap(
+    py: Python<'_>,
+    page0: &[u8],
+    page1: &[u8],
+    slot: u8,
+    sizes: (u32, u32, u32),
+) -> PyResult<(Option<(u8, Vec<u8>)>, Option<((bool, u32), (bool, u32), u8, u32)>)> {
+    let (slot_size, erase, write) = sizes;
+    let layout = Layout { slot: slot_size, erase, write };
+    let place = |place| match place {
+        Place::Primary(offset) => (false, offset),
+        Place::Staging(offset) => (true, offset),
+    };
+    let step = staging::step([page0, page1], slot, &layout).map_err(|e| errors::misuse(py, e))?;
+    Ok(match step {
+        None => (None, None),
+        Some(Step::Begin { page, header }) => (Some((page, header.to_vec())), None),
+        Some(Step::Move { from, to, page, mark }) => (None, Some((place(from), place(to), page, mark))),
+    })
+}
+
+/// Bytes that a status page has to have at least; 0: the sizes cannot be.
+#[pyfunction]
+pub(crate) fn boot_status_len(sizes: (u32, u32, u32)) -> u32 {
+    let (slot, erase, write) = sizes;
+    Layout { slot, erase, write }.status_len()
 }
 
 fn area(py: Python<'_>, area: Area) -> PyResult<Object> {

@@ -10,8 +10,12 @@
 //! jump(slot_address(decision.slot))
 //! ```
 //!
+//! # One slot and a staging area
+//! Where firmware runs from one place only, the other slot is a staging area, and the bootloader swaps the two before
+//! the jump: see [`staging`].
+//!
 //! # MCUboot, or another bootloader
-//! There is no need for this one. The update machine asks for requests on one image slot only, the one that is not
+//! There is no need for this one, nor for [`staging`]. The update machine asks for requests on one image slot only, the one that is not
 //! [active](super::update::Update::active_slot), so a device with a slot that is run and a staging slot, between which its
 //! bootloader swaps, serves both `Slot(0)` and `Slot(1)` with the staging slot (MCUboot: the secondary one, less its trailer).
 //!
@@ -28,6 +32,8 @@
 //! # Checking at every boot
 //! A bootloader that wants to check the image before every jump hashes `image.size` bytes of the slot and compares
 //! them with `image.digest`; where they differ it boots the other slot.
+
+pub mod staging;
 
 use super::journal::{Cursor, Kind, LEN, Record, STEP};
 

@@ -40,6 +40,8 @@ __all__ = [
     "__version__",
     "apply_keys",
     "boot",
+    "boot_status_len",
+    "boot_swap",
     "check_chunk",
     "choose_model",
     "chunk_list",
@@ -109,6 +111,11 @@ def boot(
 ) -> tuple[int, bool, int, tuple[int | None, int, int, bytes] | None]: ...
 
 _E = TypeVar("_E", covariant=True)
+def boot_swap(
+    page0: bytes, page1: bytes, slot: int, sizes: tuple[int, int, int]
+) -> tuple[tuple[int, bytes] | None, tuple[tuple[bool, int], tuple[bool, int], int, int] | None]: ...
+def boot_status_len(sizes: tuple[int, int, int]) -> int: ...
+
 
 @final
 class Handled(Generic[_E]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from . import _native
 from ._manifest import (
@@ -40,6 +41,7 @@ __all__ = [
     "Activate",
     "Area",
     "BootDecision",
+    "BootLayout",
     "Erase",
     "Event",
     "Extra",
@@ -64,6 +66,8 @@ __all__ = [
     "StateChanged",
     "Step",
     "Store",
+    "SwapBegin",
+    "SwapMove",
     "Text",
     "Update",
     "UpdateType",
@@ -71,6 +75,7 @@ __all__ = [
     "Walk",
     "Wanted",
     "boot",
+    "boot_swap",
     "check_chunk",
     "chunk_list",
     "chunks",
@@ -277,4 +282,51 @@ def boot(page0: bytes, page1: bytes, factory: int = 0) -> BootDecision:
 
 def refusals() -> dict[str, int]:
     """Every reason for which an update is refused, and its number."""
+@dataclass(frozen=True, slots=True)
+class BootLayout:
+    """The sizes of a device's flash in bytes, where firmware runs from a primary area and updates are stored in a staging area."""
+
+    slot: int
+    """Of the staging area: a multiple of ``erase``. The primary area has ``erase`` more."""
+    erase: int
+    """Of an erase block."""
+    write: int
+    """Of a program unit."""
+
+    @property
+    def status_len(self) -> int:
+        """Bytes that each of the two status pages has to have at least, of which it is as many whole erase blocks."""
+        return _native.boot_status_len((self.slot, self.erase, self.write))
+
+
+class SwapBegin(NamedTuple):
+    """Erase that status page and write its header."""
+
+    page: int
+    header: bytes
+
+
+class SwapMove(NamedTuple):
+    """Erase the block at ``to``, copy there the one at ``origin``, then write a program unit of zeros at ``mark`` of the page.
+
+    A place is whether it is in the staging area, and its offset.
+    """
+
+    origin: tuple[bool, int]
+    to: tuple[bool, int]
+    page: int
+    mark: int
+
+
+def boot_swap(status0: bytes, status1: bytes, slot: int, layout: BootLayout) -> SwapBegin | SwapMove | None:
+    """The next step on the way to having ``slot``, of :func:`boot`, in the primary area; None when it is there.
+
+    For a bootloader whose device has a staging area, which stands for both slots. It does the step and asks again.
+    """
+    begin, move = _native.boot_swap(status0, status1, slot, (layout.slot, layout.erase, layout.write))
+    if begin is not None:
+        return SwapBegin(*begin)
+    return None if move is None else SwapMove(*move)
+
+
     return {name: code for kind, code, name, _ in _native.error_table() if kind == "Refusal"}
