@@ -263,6 +263,8 @@
 #define WAFT_ERROR_UPDATE_KEY_REVOKES_ITSELF (-138)
 /** with the key table no key would be left for an image or for the table itself */
 #define WAFT_ERROR_UPDATE_KEY_NONE_LEFT (-139)
+/** what is to be fetched cannot be had from where the manifest says */
+#define WAFT_ERROR_UPDATE_UNREACHABLE (-140)
 /** @} */
 
 
@@ -409,8 +411,6 @@
  */
 #define WAFT_NO_PAGE 255
 
-#if defined(WAFT_HOSTED)
-/**
 /**
  * Nothing is left to do: what is wanted is in the primary area.
  */
@@ -426,6 +426,8 @@
  */
 #define WAFT_SWAP_MOVE 2
 
+#if defined(WAFT_HOSTED)
+/**
  * Nothing to tell.
  */
 #define WAFT_BROKER_EVENT_NONE 0
@@ -1421,7 +1423,7 @@
 #define WAFT_UPDATE_EVENT_STATE 7
 
 /**
- * Something worth telling the author of the release: `state`, `reason`, `sequence`.
+ * Something worth telling the author of the release: `state`, `reason`, `sequence`, `attempts`.
  */
 #define WAFT_UPDATE_EVENT_REPORT 8
 
@@ -1583,6 +1585,11 @@ typedef struct {
      * A download begins so many milliseconds later at most, by a share that the device's UUID and the manifest give. (0)
      */
     uint32_t jitter;
+    /**
+     * How many milliseconds the first pause is before a download that came to nothing is made again; it doubles each time, to a day at
+     * most, less up to half of it as for `jitter`. 0: at once, when the manifest is announced again. (60,000)
+     */
+    uint32_t backoff;
     /**
      * Downloads begin at this time of the day, UTC, in seconds since 00:00:00, once a time was told by waft_update_tell(). (0)
      */
@@ -1786,6 +1793,10 @@ typedef struct {
      * See `missing`.
      */
     uint32_t payload_size;
+    /**
+     * How often in a row the download of this release has come to nothing, over all reboots.
+     */
+    uint8_t attempts;
 } waft_update_status_t;
 
 /**
@@ -1936,6 +1947,10 @@ typedef struct {
      * WAFT_STATE_...
      */
     uint8_t state;
+    /**
+     * How often in a row the download has come to nothing.
+     */
+    uint8_t attempts;
     /**
      * What to write.
      */
@@ -2208,21 +2223,6 @@ typedef struct {
     uint8_t image_digest[32];
 } waft_boot_t;
 
-#if defined(WAFT_HOSTED)
-/**
- * Someone who may connect.
- */
-typedef struct {
-    /**
-     * User name.
-     */
-    waft_str_t name;
-    /**
-     * Password.
-     */
-    waft_bytes_t password;
-} waft_broker_user_t;
-#endif
 /**
  * The sizes of a device's flash in bytes, where firmware runs from one place and updates are stored in another: see waft_boot_swap().
  */
@@ -2279,6 +2279,21 @@ typedef struct {
     uint8_t header[32];
 } waft_boot_swap_t;
 
+#if defined(WAFT_HOSTED)
+/**
+ * Someone who may connect.
+ */
+typedef struct {
+    /**
+     * User name.
+     */
+    waft_str_t name;
+    /**
+     * Password.
+     */
+    waft_bytes_t password;
+} waft_broker_user_t;
+#endif
 
 #if defined(WAFT_HOSTED)
 /**
@@ -3623,21 +3638,6 @@ int32_t waft_boot_decide(waft_bytes_t page0,
                          uint8_t factory,
                          waft_boot_t *decision);
 
-#if defined(WAFT_HOSTED)
-/**
- * Writes the defaults, which the members' descriptions name in parentheses.
- */
-int32_t waft_broker_defaults(waft_broker_config_t *config);
-#endif
-
-#if defined(WAFT_HOSTED)
-/**
- * Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
- *
- * WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
- * WAFT_ERROR_INVALID_OPTION: a line of the ACL.
- */
-int32_t waft_broker_new(const waft_broker_config_t *config, waft_broker_t **broker);
 /**
  * Bytes that each of the two status pages has to have at least, of which it is as many whole erase blocks; 0: the sizes are
  * none that waft_boot_layout_t allows.
@@ -3659,6 +3659,21 @@ int32_t waft_boot_swap(const waft_boot_layout_t *layout,
                        uint8_t slot,
                        waft_boot_swap_t *swap);
 
+#if defined(WAFT_HOSTED)
+/**
+ * Writes the defaults, which the members' descriptions name in parentheses.
+ */
+int32_t waft_broker_defaults(waft_broker_config_t *config);
+#endif
+
+#if defined(WAFT_HOSTED)
+/**
+ * Makes a broker on the heap; `*broker` becomes it, for waft_broker_free() in the end.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: no such QoS. WAFT_ERROR_INVALID_STRING: a user's name.
+ * WAFT_ERROR_INVALID_OPTION: a line of the ACL.
+ */
+int32_t waft_broker_new(const waft_broker_config_t *config, waft_broker_t **broker);
 #endif
 
 #if defined(WAFT_HOSTED)
@@ -4741,6 +4756,12 @@ int32_t waft_update_veto(waft_update_t *handle, uint64_t now);
  * Lifts a veto or a deferral.
  */
 int32_t waft_update_resume(waft_update_t *handle, uint64_t now);
+
+/**
+ * What is to be fetched cannot be had, and has not been for long: the download waits as one that came to nothing.
+ */
+int32_t waft_update_unreachable(waft_update_t *handle,
+                                uint64_t now);
 
 /**
  * Gives the update up.

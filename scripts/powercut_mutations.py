@@ -4,6 +4,7 @@ MUTATED stands in it, the text that does, with the question whether it is the on
 UPDATE = "src/ota/update.rs"
 STEPS = "src/ota/update/steps.rs"
 REQUESTS = "src/ota/update/requests.rs"
+STATUS = "src/ota/update/status.rs"
 IMAGE = "src/ota/update/image.rs"
 JOURNAL = "src/ota/journal.rs"
 BOOT = "src/ota/boot.rs"
@@ -44,7 +45,7 @@ MUTATIONS = [
      "(self.due && self.state != State::Fetching) || self.verdict.is_some()"),
     ("the reboot is asked for before the journal says so", UPDATE, "self.due || self.verdict.is_some()",
      "(self.due && self.state != State::Ready) || self.verdict.is_some()"),
-    ("the floor rises before the confirmation is written", UPDATE, "        self.entry.floor\n",
+    ("the floor rises before the confirmation is written", STATUS, "        self.entry.floor\n",
      "        if MUTATED && self.verdict.is_some() { return self.entry.sequence; }\n        self.entry.floor\n"),
     ("a release of keys is recorded before its table is written", STEPS, "if done { Rotation::Record } else { Rotation::Erase }",
      "Rotation::Record"),

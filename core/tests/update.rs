@@ -150,6 +150,8 @@ fn a_wrong_image_fails_and_a_new_try_starts_from_nothing() {
     bench.reboot();
     assert_eq!((bench.state(), bench.update.reason()), (State::Failed, Some(Refusal::ImageDigest)));
     bench.announce(&envelope(2, &new)).unwrap();
+    assert_eq!((bench.state(), bench.fetches.len()), (State::Deferred, 1), "not at once");
+    bench.wait();
     bench.feed(&new, 700, 100);
     assert_eq!((bench.state(), bench.fetches), (State::Ready, vec![0, 0]));
 }
@@ -423,6 +425,7 @@ fn flash_that_always_fails_ends_the_update() {
         bench.feed(&new, 700, 64);
         assert_eq!((bench.state(), bench.update.reason()), (State::Failed, Some(Refusal::Storage)), "{fault:?}");
         bench.faults = None;
+        bench.wait();
         bench.install(2, &new);
     }
 }

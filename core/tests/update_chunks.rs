@@ -276,6 +276,9 @@ proptest! {
                 if bench.state() == State::Idle {
                     bench.announce(&envelope(2, &new)).unwrap();
                 }
+                if bench.state() == State::Deferred {
+                    bench.wait();
+                }
             }
         }
         prop_assert!(matches!(bench.state(), State::Ready | State::Trial), "{:?} {:?}", bench.state(), bench.update.reason());

@@ -77,6 +77,9 @@ pub struct waft_update_config_t {
     pub device_id: [u8; 16],
     /// A download begins so many milliseconds later at most, by a share that the device's UUID and the manifest give. (0)
     pub jitter: u32,
+    /// How many milliseconds the first pause is before a download that came to nothing is made again; it doubles each time, to a day at
+    /// most, less up to half of it as for `jitter`. 0: at once, when the manifest is announced again. (60,000)
+    pub backoff: u32,
     /// Downloads begin at this time of the day, UTC, in seconds since 00:00:00, once a time was told by waft_update_tell(). (0)
     pub window_start: u32,
     /// For how many seconds; 0: all day. (0)
@@ -105,6 +108,7 @@ impl waft_update_config_t {
         rotation: 0,
         device_id: [0; 16],
         jitter: 0,
+        backoff: 60_000,
         window_start: 0,
         window_len: 0,
         battery: 0,
@@ -129,6 +133,7 @@ impl waft_update_config_t {
             rotation,
             device: self.device_id,
             jitter: millis(self.jitter),
+            backoff: millis(self.backoff),
             window: (self.window_len != 0).then_some(Window { start: self.window_start, len: self.window_len }),
             battery: self.battery,
             step: self.step,
@@ -190,7 +195,7 @@ pub const WAFT_UPDATE_EVENT_ACTIVATE: u32 = 5;
 pub const WAFT_UPDATE_EVENT_FETCH: u32 = 6;
 /// The update is in another `state`.
 pub const WAFT_UPDATE_EVENT_STATE: u32 = 7;
-/// Something worth telling the author of the release: `state`, `reason`, `sequence`.
+/// Something worth telling the author of the release: `state`, `reason`, `sequence`, `attempts`.
 pub const WAFT_UPDATE_EVENT_REPORT: u32 = 8;
 
 /// What an update asks and tells. Members that a kind does not name are 0 or empty.
@@ -211,6 +216,8 @@ pub struct waft_update_event_t {
     pub area: u8,
     /// WAFT_STATE_...
     pub state: u8,
+    /// How often in a row the download has come to nothing.
+    pub attempts: u8,
     /// What to write.
     pub bytes: waft_bytes_t,
 }
@@ -224,6 +231,7 @@ impl waft_update_event_t {
         sequence: 0,
         area: 0,
         state: 0,
+        attempts: 0,
         bytes: waft_bytes_t::EMPTY,
     };
 
@@ -258,6 +266,7 @@ impl waft_update_event_t {
                 state: report.state as u8,
                 reason: reason(report.reason),
                 sequence: report.sequence,
+                attempts: report.attempts,
                 ..Self::NONE
             },
         }
@@ -306,6 +315,8 @@ pub struct waft_update_status_t {
     pub missing_len: u32,
     /// See `missing`.
     pub payload_size: u32,
+    /// How often in a row the download of this release has come to nothing, over all reboots.
+    pub attempts: u8,
 }
 
 impl waft_update_status_t {
@@ -324,6 +335,7 @@ impl waft_update_status_t {
             missing: update.missing(0).map_or(0, |(offset, _)| offset),
             missing_len: update.missing(0).map_or(0, |(_, len)| len),
             payload_size: update.wanted().map_or(0, |wanted| wanted.size),
+            attempts: update.attempts(),
         }
     }
 }
@@ -462,6 +474,13 @@ pub unsafe extern "C" fn waft_update_veto(handle: *mut waft_update_t, now: u64) 
 pub unsafe extern "C" fn waft_update_resume(handle: *mut waft_update_t, now: u64) -> i32 {
     // SAFETY: C lends the handle.
     unsafe { command(handle, now, Update::resume) }
+}
+
+/// What is to be fetched cannot be had, and has not been for long: the download waits as one that came to nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_update_unreachable(handle: *mut waft_update_t, now: u64) -> i32 {
+    // SAFETY: C lends the handle.
+    unsafe { command(handle, now, Update::unreachable) }
 }
 
 /// Gives the update up.

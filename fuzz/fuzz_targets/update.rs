@@ -169,6 +169,7 @@ fuzz_target!(|input: &[u8]| {
                 let _ = bench.update.announce(now, &envelope);
             }
             2 => drop(bench.update.defer(now, Instant::from_micros(bench.now + u64::from(how)))),
+            3 if how % 8 == 2 => drop(bench.update.unreachable(now)),
             3 => drop(if how % 2 == 0 { bench.update.veto(now) } else { bench.update.resume(now) }),
             4 => drop(if how % 16 == 0 { bench.update.cancel(now) } else { bench.update.resume(now) }),
             13 if how % 4 == 0 => {

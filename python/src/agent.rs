@@ -40,7 +40,7 @@ pub(crate) struct Agent {
 #[pymethods]
 impl Agent {
     #[new]
-    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=2048))]
+    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=2048))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         py: Python<'_>,
@@ -73,6 +73,7 @@ impl Agent {
         rotation: bool,
         device_id: Option<&[u8]>,
         jitter: u64,
+        backoff: u64,
         window: Option<(u32, u32)>,
         battery: u32,
         step: u64,
@@ -93,6 +94,7 @@ impl Agent {
             rotation,
             device_id,
             jitter,
+            backoff,
             window,
             battery,
             step,
@@ -226,6 +228,12 @@ impl Agent {
     #[getter]
     fn floor(&self) -> u64 {
         self.machine.update().floor()
+    }
+
+    /// How often in a row the download of this release has come to nothing, over all reboots.
+    #[getter]
+    fn attempts(&self) -> u8 {
+        self.machine.update().attempts()
     }
 
     /// The slot of the confirmed image.

@@ -413,6 +413,7 @@ pub(crate) fn encode_report(
     version: Option<&str>,
     sequence: u64,
     digest: &[u8],
+    attempts: u8,
     reference_uri: &str,
 ) -> PyResult<Vec<u8>> {
     let state = State::ALL.into_iter().find(|known| known.name() == state);
@@ -429,6 +430,7 @@ pub(crate) fn encode_report(
             .map_err(|_| PyValueError::new_err(format!("no version: {version:?}")))?,
         sequence,
         digest: exactly("a digest", digest)?,
+        attempts,
     };
     let mut out = vec![0; report::MAX.saturating_add(reference_uri.len())];
     report.encode(reference_uri, &mut out).map(<[u8]>::to_vec).map_err(|_| errors::misuse(py, waft::Misuse::OutOfRange))

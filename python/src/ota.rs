@@ -144,8 +144,14 @@ pub(crate) fn state(py: Python<'_>, state: event::State) -> PyResult<Object> {
 
 pub(crate) fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
     let reason = r.reason.map(Refusal::name);
-    let args =
-        (state(py, r.state)?, reason, r.version.map(|version| version.to_string()), r.sequence, bytes(py, &r.digest));
+    let args = (
+        state(py, r.state)?,
+        reason,
+        r.version.map(|version| version.to_string()),
+        r.sequence,
+        bytes(py, &r.digest),
+        r.attempts,
+    );
     make!(py, "waft.ota", "Report", args)
 }
 
@@ -180,6 +186,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) rotation: bool,
     pub(crate) device_id: Option<&'a [u8]>,
     pub(crate) jitter: u64,
+    pub(crate) backoff: u64,
     pub(crate) window: Option<(u32, u32)>,
     pub(crate) battery: u32,
     pub(crate) step: u64,
@@ -199,6 +206,7 @@ impl Settings<'_> {
             rotation: self.rotation,
             device: self.device_id.map_or(Ok([0; 16]), |id| exactly("the device's UUID", id))?,
             jitter: Duration::from_micros(self.jitter),
+            backoff: Duration::from_micros(self.backoff),
             window: self.window.map(|(start, len)| update::Window { start, len }),
             battery: self.battery,
             step: self.step,
@@ -231,7 +239,7 @@ pub(crate) struct Update {
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=4096))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         vendor: &[u8],
@@ -246,6 +254,7 @@ impl Update {
         rotation: bool,
         device_id: Option<&[u8]>,
         jitter: u64,
+        backoff: u64,
         window: Option<(u32, u32)>,
         battery: u32,
         step: u64,
@@ -265,6 +274,7 @@ impl Update {
             rotation,
             device_id,
             jitter,
+            backoff,
             window,
             battery,
             step,
@@ -298,6 +308,11 @@ impl Update {
     /// Goes on with what was deferred or vetoed.
     fn resume(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
         self.machine.resume(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// What is to be fetched cannot be had, and has not been for long.
+    fn unreachable(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
+        self.machine.unreachable(at(now)).map_err(|e| errors::any(py, &e))
     }
 
     /// Gives the update up.
@@ -420,6 +435,12 @@ impl Update {
     #[getter]
     fn floor(&self) -> u64 {
         self.machine.floor()
+    }
+
+    /// How often in a row the download of this release has come to nothing, over all reboots.
+    #[getter]
+    fn attempts(&self) -> u8 {
+        self.machine.attempts()
     }
 
     /// The slot of the confirmed image.

@@ -206,3 +206,37 @@ def test_flash_is_flash(tmp_path: Path) -> None:
             flash.load(ota.Area.SLOT1, SLOT, 1)
     with pytest.raises(ValueError, match="slot size it was made with"):
         FileFlash(tmp_path / "f", ERASE)
+
+
+def test_a_download_that_comes_to_nothing_is_made_again_later(tmp_path: Path, fleet: Fleet) -> None:
+    envelope = fleet.sign(IMAGE, 5, "1.2.0")
+    wrong = bytes(len(IMAGE))
+    device = Device(tmp_path / "flash", fleet)
+    device.machine.announce(0, envelope)
+    device.drain()
+    for attempt in (1, 2, 3):
+        device.download(wrong)
+        assert (device.machine.state, device.machine.attempts) == (ota.State.FAILED, attempt)
+        report = device.reports[-1]
+        assert (report.reason, report.attempts) == ("ImageDigest", attempt)
+        assert ota.read_report(report.encode()) == (report, "")
+        again = device.machine.next_timeout()
+        full = 60_000_000 << (attempt - 1)
+        assert again is not None and full // 2 <= again - device.now <= full
+        device.now = again
+        device.drain()
+        assert device.machine.state is ota.State.FETCHING
+    device.machine.unreachable(device.now)
+    device.drain()
+    assert (device.machine.state, device.machine.reason, device.machine.attempts) == (ota.State.DEFERRED, "Unreachable", 4)
+    device.flash.close()
+
+    device = Device(tmp_path / "flash", fleet)
+    device.machine.announce(0, envelope)
+    device.drain()
+    assert (device.machine.state, device.machine.attempts) == (ota.State.DEFERRED, 4)
+    device.machine.resume(0)
+    device.drain()
+    device.download(IMAGE)
+    assert (device.machine.state, device.machine.attempts) == (ota.State.READY, 0)
+    device.flash.close()

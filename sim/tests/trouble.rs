@@ -76,7 +76,8 @@ fn flash_that_answers_late_and_fails_now_and_then_delays_an_update_and_no_more()
 fn flash_that_answers_late_has_each_byte_sent_once() {
     for model in MODELS {
         let image = image(60_001);
-        let (mut net, node, ..) = fleet(1, Link::lossy(0.0), model, &image, |d| d.flash_takes = Duration::from_millis(40));
+        let (mut net, node, ..) =
+            fleet(1, Link::lossy(0.0), model, &image, |d| d.flash_takes = Duration::from_millis(40));
         assert_updated(&mut net, node, &image, model);
         let received = net.traffic(node).received;
         assert!(received < 70_000, "{received} bytes by model {model:?} for an image of 60,001");
@@ -338,6 +339,27 @@ fn a_server_without_the_image_is_asked_for_it_seldom() {
         });
         assert_updated(&mut net, node, &image, Model::B);
     }
+}
+
+#[test]
+fn a_server_that_is_gone_for_days_is_asked_less_and_less_often() {
+    let image = image(30_003);
+    let (mut net, node, ..) = fleet(3, Link::lossy(0.0), Model::B, &image, |_| ());
+    let files = device(&mut net, node, |_, d| d.peers.server.unwrap());
+    server(&mut net, files, |s| s.code = Code::NOT_FOUND);
+    net.run_for(DAY).unwrap();
+    let first = server(&mut net, files, |s| s.requests);
+    assert!((200..1000).contains(&first), "{first} requests in a day");
+    net.run_for(DAY.times(6)).unwrap();
+    let more = server(&mut net, files, |s| s.requests) - first;
+    assert!((5..200).contains(&more), "{more} requests in the six days after");
+    device(&mut net, node, |agent, d| {
+        assert!(agent.update().attempts() > 8);
+        assert_eq!(d.reports.last().and_then(|r| r.reason), Some(Refusal::Unreachable));
+    });
+    server(&mut net, files, |s| s.code = Code::CONTENT);
+    assert_installed(&mut net, node, &image);
+    device(&mut net, node, |agent, _| assert_eq!(agent.update().attempts(), 0));
 }
 
 #[test]

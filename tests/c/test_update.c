@@ -255,6 +255,47 @@ static void an_image_is_taken_and_a_reboot_forgets_little(void) {
     CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_ROLLBACK);
 }
 
+/* Lets time pass to when the update wants to be called. */
+static void wait_for_it(uint64_t *now) {
+    uint64_t at = waft_update_next_timeout(&update);
+    CHECK(at != WAFT_NEVER && at > *now);
+    *now = at;
+    OK(waft_update_handle_timeout(&update, at));
+    settle();
+}
+
+static void what_comes_to_nothing_is_tried_again_later(void) {
+    uint64_t now = 0;
+    waft_release_t r = release(9);
+    running = 1; /* as it was left */
+    boot();
+    settle();
+    OK(waft_update_announce(&update, now, sign(&r)));
+    settle();
+    CHECK(status().state == WAFT_STATE_FETCHING && status().attempts == 0);
+    for (uint8_t n = 1; n <= 3; n++) {
+        const uint64_t full = 60000000ull << (n - 1), before = now;
+        OK(waft_update_unreachable(&update, now));
+        settle();
+        CHECK(status().state == WAFT_STATE_DEFERRED && status().attempts == n);
+        CHECK(status().reason == WAFT_ERROR_UPDATE_UNREACHABLE);
+        CHECK(waft_update_unreachable(&update, now) == WAFT_ERROR_WRONG_STATE);
+        wait_for_it(&now);
+        CHECK(now - before >= full / 2 && now - before <= full && status().state == WAFT_STATE_FETCHING);
+    }
+    /* A reboot forgets nothing of it: the fourth try, too, brought nothing. */
+    boot();
+    settle();
+    OK(waft_update_announce(&update, 0, sign(&r)));
+    settle();
+    CHECK(status().state == WAFT_STATE_DEFERRED && status().attempts == 4);
+    OK(waft_update_resume(&update, 0));
+    settle();
+    deliver(IMAGE);
+    settle();
+    CHECK(status().state == WAFT_STATE_READY && status().attempts == 0);
+}
+
 static void misuse_is_refused(void) {
     static waft_update_t blank;
     waft_update_config_t config;
@@ -282,6 +323,7 @@ static void misuse_is_refused(void) {
         CHECK(waft_update_veto(bad, 0) == expected);
         CHECK(waft_update_resume(bad, 0) == expected);
         CHECK(waft_update_cancel(bad, 0) == expected);
+        CHECK(waft_update_unreachable(bad, 0) == expected);
         CHECK(waft_update_confirm(bad, 0) == expected);
         CHECK(waft_update_reject(bad, 0) == expected);
         CHECK(waft_update_status(bad, &s) == expected);
@@ -307,6 +349,7 @@ int main(void) {
     what_is_signed_is_verified();
     the_policy_chooses();
     an_image_is_taken_and_a_reboot_forgets_little();
+    what_comes_to_nothing_is_tried_again_later();
     misuse_is_refused();
     puts("test_update: ok");
     return 0;

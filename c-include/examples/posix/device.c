@@ -370,6 +370,7 @@ static void boot(void) {
     config.update.rotation = options.rotation;
     memcpy(config.update.device_id, options.device_id, sizeof options.device_id);
     config.update.jitter = options.jitter;
+    config.update.backoff = options.backoff;
     config.update.window_start = options.window_start;
     config.update.window_len = options.window_len;
     config.update.battery = options.battery;

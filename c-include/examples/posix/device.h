@@ -25,7 +25,7 @@ struct options {
     enum { SELF_TEST_PASS, SELF_TEST_FAIL, SELF_TEST_CRASH } self_test; /* what a new image finds out about itself */
     /* What the update's part of the agent is told beside: see waft_update_config_t. */
     uint8_t rotation, attempts, device_id[16];
-    uint32_t jitter, trial; /* milliseconds */
+    uint32_t jitter, backoff, trial; /* milliseconds */
     uint32_t window_start, window_len, battery;
     uint64_t step;
     /* What the device knows of itself. */

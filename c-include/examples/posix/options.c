@@ -11,8 +11,8 @@ static const char usage[] =
     "usage: device --name NAME --class-name NAME --vendor UUID --class UUID --key HEX --flash FILE\n"
     "              [--root TOPIC] [--broker HOST:PORT] [--gateway coap://HOST:PORT] [--slot-size BYTES]\n"
     "              [--seed N] [--until confirmed|refused|SECONDS] [--self-test pass|fail|crash]\n"
-    "              [--rotation] [--device-id UUID] [--jitter SECONDS] [--window HH:MM-HH:MM] [--battery MWH]\n"
-    "              [--charge MWH] [--clock] [--installed VERSION] [--step N] [--attempts N] [--trial SECONDS]\n"
+    "              [--rotation] [--device-id UUID] [--jitter SECONDS] [--backoff SECONDS] [--window HH:MM-HH:MM]\n"
+    "              [--battery MWH] [--charge MWH] [--clock] [--installed VERSION] [--step N] [--attempts N] [--trial SECONDS]\n"
     "Takes signed updates over MQTT and CoAP; prints what happens as a JSON object a line.\n"
     "exit status: 0 confirmed, 2 usage, 3 refused, 4 failed\n";
 
@@ -119,7 +119,7 @@ static void address(const char *option, const char *text, uint16_t port, struct 
 
 void options_parse(struct options *o, int argc, char **argv) {
     enum { NAME = 1, ROOT, CLASS_NAME, VENDOR, CLASS, KEY, FLASH, SLOT_SIZE, BROKER, GATEWAY, SEED, UNTIL, HELP,
-           SELF_TEST, ROTATION, DEVICE_ID, JITTER, WINDOW, BATTERY, CHARGE, CLOCK, INSTALLED, STEP, ATTEMPTS, TRIAL };
+           SELF_TEST, ROTATION, DEVICE_ID, JITTER, WINDOW, BATTERY, CHARGE, CLOCK, INSTALLED, STEP, ATTEMPTS, TRIAL, BACKOFF };
     static const struct option known[] = {
         {"name", 1, NULL, NAME},       {"root", 1, NULL, ROOT},           {"class-name", 1, NULL, CLASS_NAME},
         {"vendor", 1, NULL, VENDOR},   {"class", 1, NULL, CLASS},         {"key", 1, NULL, KEY},
@@ -129,7 +129,7 @@ void options_parse(struct options *o, int argc, char **argv) {
         {"device-id", 1, NULL, DEVICE_ID}, {"jitter", 1, NULL, JITTER},   {"window", 1, NULL, WINDOW},
         {"battery", 1, NULL, BATTERY}, {"charge", 1, NULL, CHARGE},       {"clock", 0, NULL, CLOCK},
         {"installed", 1, NULL, INSTALLED}, {"step", 1, NULL, STEP},       {"attempts", 1, NULL, ATTEMPTS},
-        {"trial", 1, NULL, TRIAL},     {NULL, 0, NULL, 0},
+        {"trial", 1, NULL, TRIAL},     {"backoff", 1, NULL, BACKOFF},     {NULL, 0, NULL, 0},
     };
     memset(o, 0, sizeof *o);
     o->root = "waft";
@@ -137,6 +137,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     o->seed = (uint64_t)getpid();
     o->attempts = 3;
     o->trial = 600000;
+    o->backoff = 60000;
     o->step = 1ull << 32;
     o->charge = WAFT_NO_BATTERY;
     int option, index = 0;
@@ -173,6 +174,7 @@ void options_parse(struct options *o, int argc, char **argv) {
         case ROTATION: o->rotation = 1; break;
         case DEVICE_ID: hex("device-id", optarg, o->device_id, sizeof o->device_id); break;
         case JITTER: o->jitter = 1000 * number_to("jitter", optarg, UINT32_MAX / 1000); break;
+        case BACKOFF: o->backoff = 1000 * number_to("backoff", optarg, UINT32_MAX / 1000); break;
         case WINDOW: window(optarg, &o->window_start, &o->window_len); break;
         case BATTERY: o->battery = number_to("battery", optarg, UINT32_MAX); break;
         case CHARGE: o->charge = number_to("charge", optarg, WAFT_NO_BATTERY - 1); break;

@@ -76,6 +76,7 @@ impl Options {
                 rotation: self.rotation,
                 device: self.device_id,
                 jitter: self.jitter,
+                backoff: self.backoff,
                 window: self.window,
                 battery: self.battery,
                 step: self.step,

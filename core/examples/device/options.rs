@@ -14,8 +14,8 @@ pub const USAGE: &str = "\
 usage: device --name NAME --class-name NAME --vendor UUID --class UUID --key HEX --flash FILE
               [--root TOPIC] [--broker HOST:PORT] [--gateway coap://HOST:PORT] [--slot-size BYTES]
               [--seed N] [--until confirmed|refused|SECONDS] [--self-test pass|fail|crash]
-              [--rotation] [--device-id UUID] [--jitter SECONDS] [--window HH:MM-HH:MM] [--battery MWH]
-              [--charge MWH] [--clock] [--installed VERSION] [--step N] [--attempts N] [--trial SECONDS]
+              [--rotation] [--device-id UUID] [--jitter SECONDS] [--backoff SECONDS] [--window HH:MM-HH:MM]
+              [--battery MWH] [--charge MWH] [--clock] [--installed VERSION] [--step N] [--attempts N] [--trial SECONDS]
 Takes signed updates over MQTT and CoAP; prints what happens as a JSON object a line.
 exit status: 0 confirmed, 2 usage, 3 refused, 4 failed";
 
@@ -53,6 +53,7 @@ pub struct Options {
     pub rotation: bool,
     pub device_id: [u8; 16],
     pub jitter: Duration,
+    pub backoff: Duration,
     pub window: Option<Window>,
     /// The least charge to download and to reboot with, mWh, and what there is of it.
     pub battery: u32,
@@ -86,6 +87,7 @@ impl Options {
             rotation: false,
             device_id: [0; 16],
             jitter: Duration::ZERO,
+            backoff: Duration::from_secs(60),
             window: None,
             battery: 0,
             charge: None,
@@ -128,6 +130,7 @@ impl Options {
                 Long("rotation") => o.rotation = true,
                 Long("device-id") => o.device_id = hex(&parser.value()?.string()?.replace('-', ""))?,
                 Long("jitter") => o.jitter = Duration::from_secs(parser.value()?.parse()?),
+                Long("backoff") => o.backoff = Duration::from_secs(parser.value()?.parse()?),
                 Long("window") => o.window = Some(window(&parser.value()?.string()?)?),
                 Long("battery") => o.battery = parser.value()?.parse()?,
                 Long("charge") => o.charge = Some(parser.value()?.parse()?),

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage,
     coap::{self, Endpoint, Exchange, block},
+    crc::crc32,
     mqtt::{
         self,
         client::Client,
@@ -141,7 +142,7 @@ impl<'a> Agent<'a> {
             timers: Timers::STOPPED,
             mqtt: Client::new(mqtt_config, resources.mqtt_arena, resources.mqtt_in_flight),
             coap: Endpoint::new(coap::Config::default(), rng.next_u64(), resources.coap),
-            update: Update::new(config.update, resources.manifest),
+            update: Update::new(config.update, resources.manifest).salted(crc32(config.device.as_bytes())),
             inbox: resources.inbox,
             rng,
             config,

@@ -22,6 +22,8 @@ pub(super) enum Fetch {
         held: u8,
         /// The server's blocks are none that flash takes before their turn: one after the other.
         ordered: bool,
+        /// How often in a row nothing of it came.
+        idle: u8,
     },
 }
 
@@ -118,7 +120,12 @@ impl Pull {
         pause.times(1 << self.stalls.min(6))
     }
 
-    /// Bytes came.
+    /// How often in a row it has stood still.
+    pub(super) fn stalls(&self) -> u8 {
+        self.stalls
+    }
+
+    /// Bytes came, or the broker has.
     pub(super) fn moved(&mut self) {
         self.stalls = 0;
     }

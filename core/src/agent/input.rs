@@ -321,6 +321,9 @@ impl Agent<'_> {
         }
         if stored {
             self.failures_of(link, 0);
+            if let Fetch::Coap { idle, .. } = &mut self.fetch {
+                *idle = 0;
+            }
         } else if last || at != payload.len() || code != Code::CONTENT {
             // There is nothing to be had now: the rest is asked for again.
             self.pause(now, Wait::Block, link);

@@ -121,6 +121,12 @@ impl Agent<'_> {
     pub(super) fn pause(&mut self, now: Instant, wait: Wait, link: Link) {
         let failed = self.failures.get(link as usize).copied().unwrap_or(0);
         self.failures_of(link, failed.saturating_add(1));
+        if let Fetch::Coap { link: from, idle, .. } = &mut self.fetch
+            && *from == link
+            && matches!(wait, Wait::Block | Wait::Server | Wait::Gateway)
+        {
+            *idle = idle.saturating_add(1);
+        }
         let full = self.config.retry.times(1 << failed.min(6)).as_micros();
         let pause = (full / 2).saturating_add(self.rng.below(full / 2));
         self.timers.set(wait, now.after(Duration::from_micros(pause)));
@@ -148,10 +154,11 @@ impl Agent<'_> {
         self.failures_of(Link::Broker, 0);
         // Subscribing again brings the retained manifest again: the device may have been away when it changed.
         self.subscribe_manifest(now);
-        if let Fetch::Mqtt(pull) = &mut self.fetch
-            && !session_present
-        {
-            pull.forget();
+        if let Fetch::Mqtt(pull) = &mut self.fetch {
+            pull.moved();
+            if !session_present {
+                pull.forget();
+            }
         }
     }
 

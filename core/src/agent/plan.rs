@@ -21,6 +21,9 @@ use crate::{
 /// So many failures in a row make a link count as dead where there is another.
 const DEAD: u8 = 4;
 
+/// So often what is fetched is asked for until it counts as out of reach.
+const PATIENCE: u8 = 120;
+
 impl Agent<'_> {
     /// Does what the state calls for and storage allows. Doing it again changes nothing.
     pub(super) fn plan(&mut self, now: Instant) {
@@ -60,11 +63,12 @@ impl Agent<'_> {
         self.arriving = None;
     }
 
-    /// Takes in a report. A manifest that was refused, or whose update failed, is not tried again before a pause, which
-    /// doubles each time from a minute to a day: an image that cannot be right is not fetched for ever.
+    /// Takes in a report. A manifest that was refused is not looked at again before a pause, which doubles each time from a minute to a
+    /// day. What the update itself tries again needs no such thing.
     pub(super) fn reported(&mut self, now: Instant, report: Report) {
         self.report = Some(report);
-        if report.reason.is_some() {
+        let deferred = report.state == State::Deferred;
+        if report.reason.is_some() && !deferred && !self.update.tries_again() {
             let (sum, times) = self.tried;
             self.tried = (sum, times.saturating_add(1));
             let minutes = 1_u64.checked_shl(times.into()).unwrap_or(u64::MAX).min(24 * 60);
@@ -93,6 +97,10 @@ impl Agent<'_> {
     }
 
     pub(super) fn plan_fetch(&mut self, now: Instant) {
+        if self.is_dry() {
+            // Where it is not being fetched any more, there is nothing to put off.
+            let _ = self.update.unreachable(now);
+        }
         let fetching = self.update.state() == State::Fetching;
         let same = self.fetching == Some((self.update.sequence(), self.update.component()));
         let ours = fetching && same && !self.has_better_way();
@@ -125,8 +133,8 @@ impl Agent<'_> {
     pub(super) fn begin_fetch(&mut self, now: Instant) {
         let (Some(wanted), Some(manifest)) = (self.update.wanted(), self.update.manifest()) else { return };
         let uri = self.update.payload().map_or(manifest.uri, |payload| payload.uri);
-        if wanted.offset >= wanted.size {
-            // It may be there already, which is looked at.
+        if wanted.offset >= wanted.size || !self.update.has_recorded() {
+            // It may be there already, which is looked at; or it is still to be written that it is asked for.
             return;
         }
         let by_mqtt = self.announced == Some(Link::Broker);
@@ -164,10 +172,21 @@ impl Agent<'_> {
         self.timers.set(Wait::Stall, now.after(self.config.stall));
     }
 
+    /// Whether what is fetched counts as out of reach: it was asked for so often in a row that more than an hour has passed. Where that has
+    /// happened before, half as often each time.
+    fn is_dry(&self) -> bool {
+        let patience = PATIENCE >> self.update.attempts().min(6);
+        match &self.fetch {
+            Fetch::Idle => false,
+            Fetch::Mqtt(pull) => self.mqtt.is_connected() && pull.stalls() >= patience.min(PATIENCE / 3),
+            Fetch::Coap { idle, .. } => *idle >= patience,
+        }
+    }
+
     pub(super) fn at_gateway(&self, reference: &str) -> Option<Fetch> {
         let base = Name::join(&["/", self.config.class, "/manifest"])?;
         let path = topic::resolve(base.as_str(), reference)?;
-        Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: 0, ordered: false })
+        Some(Fetch::Coap { link: Link::Gateway, path, exchange: None, held: 0, ordered: false, idle: 0 })
     }
 
     /// Asks for the chunks that are next; where the download is over, ends all subscriptions to chunks.
@@ -205,7 +224,7 @@ impl Agent<'_> {
 
     pub(super) fn plan_blocks(&mut self, now: Instant) {
         let Some(wanted) = self.update.wanted() else { return };
-        let Fetch::Coap { link, path, exchange, held, ordered } = &mut self.fetch else { return };
+        let Fetch::Coap { link, path, exchange, held, ordered, .. } = &mut self.fetch else { return };
         let block = block::size(self.config.szx);
         // Blocks are counted from the image's start and are a power of two long; what is there already is passed over.
         let offset = wanted.offset & !block.wrapping_sub(1);
@@ -315,7 +334,7 @@ impl Agent<'_> {
 fn at_server(uri: &str) -> Option<Fetch> {
     let parsed = Uri::parse(uri).ok().filter(|uri| uri.scheme() == Scheme::Coap)?;
     let path = Name::join(&[parsed.target()])?;
-    Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: 0, ordered: false })
+    Some(Fetch::Coap { link: Link::Server, path, exchange: None, held: 0, ordered: false, idle: 0 })
 }
 
 /// FNV-1a, 32 bits: tells a manifest from the one before.

@@ -10,9 +10,10 @@
 //! - inside an erase: the page held nothing that counts, and it will be erased again before it is written.
 //!
 //! Wear: a page is erased once for every `2 × (page / 128)` records. An update writes one record for each erase block
-//! of the image (with chunk digests one for each chunk, where that is larger) and about five more; a slot is erased once for each
+//! of the image (with chunk digests one for each chunk, where that is larger), about five more, and one for each time that the
+//! download begins; a slot is erased once for each
 //! update and once more where a store failed or a chunk was wrong. With erase blocks of 4,096 bytes an update of 256 KiB
-//! writes 70 records: two erases of journal pages. Key tables have [two blocks](super::event::Area::Keys) of their own, erased in turn,
+//! writes 71 records: two erases of journal pages. Key tables have [two blocks](super::event::Area::Keys) of their own, erased in turn,
 //! once for each table.
 
 use crate::{
@@ -35,13 +36,17 @@ const FORMAT: u8 = 0xA2;
 /// Bytes before the CRC.
 const BODY: usize = 124;
 
+/// The most that a record counts.
+pub(crate) const MOST_FAILURES: u8 = 127;
+
 /// What a record says is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// Nothing.
     Idle = 1,
-    /// The image is being fetched; `offset` bytes are in the inactive slot and `hash` is the midstate behind them.
+    /// The image is being fetched; `offset` bytes are in the inactive slot and `hash` is the midstate behind them. `left`: how often
+    /// in a row that was begun and nothing of it was recorded.
     Fetching = 2,
     /// The image is whole in the inactive slot. From here on `offset` is its size and `hash` its digest.
     Fetched = 3,
@@ -81,8 +86,10 @@ pub struct Record {
     pub kind: Kind,
     /// The slot of the confirmed image, 0 or 1. An update is written to the other one.
     pub active: u8,
-    /// Boots left, or the reason of a failure: see [`Kind`].
+    /// Boots left, downloads begun, or the reason of a failure: see [`Kind`].
     pub left: u8,
+    /// How often a download of this release has failed: 0 to 127. Not 0 only where one is going on, has ended or has failed.
+    pub failures: u8,
     /// Its number: one more than the record before it.
     pub number: u32,
     /// Sequence number of the manifest of the update.
@@ -109,6 +116,7 @@ impl Record {
             kind: Kind::Idle,
             active: active & 1,
             left: 0,
+            failures: 0,
             number: 0,
             sequence: 0,
             floor: 0,
@@ -133,7 +141,7 @@ impl Record {
         let mut w = Writer::new(&mut bytes);
         w.u8(FORMAT);
         w.u8(self.kind as u8);
-        w.u8(self.active);
+        w.u8((self.active & 1) | (self.failures.min(MOST_FAILURES) << 1));
         w.u8(self.left);
         w.u32(number);
         w.bytes(&self.sequence.to_be_bytes());
@@ -161,14 +169,16 @@ impl Record {
             return None;
         }
         let kind = Kind::from_u8(r.u8()?)?;
-        let active = r.u8()?;
-        if active > 1 {
+        let packed = r.u8()?;
+        let (active, failures) = (packed & 1, packed >> 1);
+        if failures != 0 && !matches!(kind, Kind::Fetching | Kind::Fetched | Kind::Failed) {
             return None;
         }
         Some(Self {
             kind,
             active,
             left: r.u8()?,
+            failures,
             number: r.u32()?,
             sequence: u64::from_be_bytes(array(&mut r)?),
             floor: u64::from_be_bytes(array(&mut r)?),
@@ -283,6 +293,20 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_are_counted_where_there_can_be_some() {
+        for failures in [0, 1, 126, 127] {
+            for active in [0, 1] {
+                let record = Record { kind: Kind::Failed, failures, number: 4, ..Record::blank(active) };
+                assert_eq!(Record::decode(&record.encode(4)), Some(record));
+                let ready = Record { kind: Kind::Ready, ..record };
+                assert_eq!(Record::decode(&ready.encode(4)), Some(ready).filter(|_| failures == 0));
+            }
+        }
+        let most = Record { kind: Kind::Failed, failures: 255, ..Record::blank(0) };
+        assert_eq!(Record::decode(&most.encode(1)).unwrap().failures, 127);
+    }
 
     fn record(number: u32) -> Record {
         Record { number, sequence: 7, floor: 6, offset: 4096, left: 3, digest: [1; 32], ..Record::blank(1) }

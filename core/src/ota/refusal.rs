@@ -20,7 +20,7 @@ macro_rules! refusals {
 // suit-report-reason: 1 cbor-parse, 2 cose-unsupported, 3 alg-unsupported, 4 unauthorised, 5 command-unsupported,
 // 6 component-unsupported, 7 component-unauthorised, 8 parameter-unsupported, 9 severing-unsupported,
 // 10 condition-failed, 11 operation-failed.
-// LwM2M: 2 not enough flash, 5 integrity check failure, 6 unsupported package type, 8 update failed, 10 cancelled.
+// LwM2M: 2 not enough flash, 4 connection lost, 5 integrity check failure, 6 unsupported package type, 8 update failed, 10 cancelled.
 // FUMO: 401 user cancelled, 402 corrupted package, 403 package mismatch, 404 validation (signature) failure,
 // 405 not acceptable, 408 not implemented, 410 update failed, 501 download fails for want of memory.
 refusals! {
@@ -112,6 +112,8 @@ refusals! {
     KeyRevokesItself = -138 => (4, 8, 405),
     /// with the key table no key would be left for an image or for the table itself
     KeyNoneLeft = -139 => (4, 8, 405),
+    /// what is to be fetched cannot be had from where the manifest says
+    Unreachable = -140 => (11, 4, 410),
 }
 
 /// A refusal in other vocabularies.

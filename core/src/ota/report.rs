@@ -4,7 +4,7 @@
 //! {                                           SUIT_Report
 //!   3: [{0: [h'00'],                            the component
 //!        28: << [3, [1, 2, 0]] >>,              its version, where known (suit-parameter-version, equal)
-//!        -257: << [state, sequence] >>}],       waft's own parameter
+//!        -257: << [state, sequence, ?attempts] >>}],   waft's own parameter; attempts where there were some
 //!   4: true                                     the update is complete
 //!    / {5: code, 6: [[], 20, 0, 0, {}], 7: reason},   or is not: Refusal's number or 0; suit-report-reason
 //!   99: [reference-uri, [-16, digest]]          the manifest it is about
@@ -116,6 +116,8 @@ pub struct Report {
     pub sequence: u64,
     /// The manifest's digest.
     pub digest: [u8; 32],
+    /// How often in a row the download has come to nothing: see [`attempts`](super::update::Update::attempts).
+    pub attempts: u8,
 }
 
 /// Room for any report whose manifest has no reference URI.
@@ -158,9 +160,12 @@ impl Report {
         encoder.int(PRIVATE);
         let mut buf = [0; 16];
         encoder.bytes(write(&mut buf, |inner| {
-            inner.array(2);
+            inner.array(if self.attempts == 0 { 2 } else { 3 });
             inner.uint(self.state as u64);
             inner.uint(self.sequence);
+            if self.attempts != 0 {
+                inner.uint(self.attempts.into());
+            }
         }));
         encoder.uint(4);
         if self.reason.is_none() && self.state == State::Confirmed {
@@ -223,10 +228,14 @@ impl Report {
         }
         fault.unless(next == Some(PRIVATE), Refusal::MissingMember);
         let mut inner = r.nested();
-        inner.array_with(2, Refusal::Malformed);
+        let members = inner.array();
+        fault.unless(matches!(members, 2 | 3), Refusal::Malformed);
         let state = u8::try_from(inner.uint()).ok().and_then(State::from_u8);
         fault.unless(state.is_some(), Refusal::Argument);
         let sequence = inner.uint();
+        let attempts = if members == 3 { u8::try_from(inner.uint()).unwrap_or(0) } else { 0 };
+        // One form for each report.
+        fault.unless((attempts != 0) == (members == 3), Refusal::Argument);
         inner.end();
         claims.end(r, Refusal::Malformed);
         report.required(r, 4, Refusal::MissingMember);
@@ -255,7 +264,7 @@ impl Report {
         let digest = *super::cose::read_digest(r);
         report.end(r, Refusal::Malformed);
         r.end();
-        (Self { state: state.unwrap_or(State::Failed), reason, version, sequence, digest }, uri)
+        (Self { state: state.unwrap_or(State::Failed), reason, version, sequence, digest, attempts }, uri)
     }
 }
 
@@ -272,7 +281,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn report() -> Report {
-        Report { state: State::Confirmed, reason: None, version: "1.2.0".parse().ok(), sequence: 7, digest: [0xab; 32] }
+        let version = "1.2.0".parse().ok();
+        Report { state: State::Confirmed, reason: None, version, sequence: 7, digest: [0xab; 32], attempts: 0 }
     }
 
     #[test]
@@ -315,11 +325,12 @@ mod tests {
             sequence in any::<u64>(),
             digest in any::<[u8; 32]>(),
             uri in "[a-z:/]{0,20}",
+            attempts in any::<u8>(),
         ) {
             let version = version.and_then(|numbers| Version::new(&numbers));
             // A confirmed update was not refused.
             let reason = reason.filter(|_| state != State::Confirmed);
-            let report = Report { state, reason, version, sequence, digest };
+            let report = Report { state, reason, version, sequence, digest, attempts };
             let mut out = [0; MAX + 20];
             let bytes = report.encode(&uri, &mut out).unwrap();
             prop_assert!(bytes.len() <= MAX + uri.len());

@@ -15,6 +15,9 @@
 //! 6. *Trial*: the new image runs. [`confirm`](Update::confirm) makes it the one to boot and raises the floor under which
 //!    sequence numbers are refused; [`reject`](Update::reject), or silence for [`Config::trial`], reverts.
 //!
+//! What could not be fetched, or was not what was signed for, is fetched again after a pause that doubles each time: see
+//! [`Config::backoff`] and [`attempts`](Update::attempts).
+//!
 //! A release may bring a table of keys instead of an image: it is written, recorded, and in use from then on
 //! ([`Config::rotation`]). What the device knows of its battery and the time is [told](Update::tell); the download waits for its
 //! turn, the window and the battery as [`Config`] says.
@@ -34,6 +37,8 @@ mod config;
 mod image;
 mod notices;
 mod requests;
+mod retry;
+mod status;
 mod steps;
 pub mod table;
 
@@ -67,6 +72,8 @@ enum Deadline {
     Trial,
     /// What was deferred goes on.
     Defer,
+    /// What failed is tried again.
+    Retry,
 }
 
 impl Timer for Deadline {
@@ -192,7 +199,7 @@ fn payloads<'e>(codec: &dyn Codec, envelope: &'e [u8], slot: Option<u32>) -> imp
 pub struct Update<'a> {
     config: Config<'a>,
     clock: Clock,
-    timers: Timers<2>,
+    timers: Timers<3>,
     phase: Phase,
     state: State,
     /// What the journal says, or will say once `due` is served.
@@ -224,6 +231,12 @@ pub struct Update<'a> {
     told_at: Instant,
     /// Not to begin before.
     turn: Instant,
+    /// Not to begin again before, once that is known since power on.
+    again: Option<Instant>,
+    /// The download that goes on is counted in the journal as one that brought nothing, until it brings something.
+    counted: bool,
+    /// What makes this device's pauses others than those of its fellows, beside its UUID.
+    salt: u32,
     least: u32,
     wait: Option<manifest::Wait>,
     use_before: Option<u64>,
@@ -274,6 +287,9 @@ impl<'a> Update<'a> {
             known: manifest::Facts { time: None, battery: None, version: None, device: None },
             told_at: Instant::ZERO,
             turn: Instant::ZERO,
+            again: None,
+            counted: false,
+            salt: 0,
             least: 0,
             wait: None,
             use_before: None,
@@ -288,108 +304,6 @@ impl<'a> Update<'a> {
             notices: Notices::NEW,
             told: None,
         }
-    }
-
-    // Getters
-
-    /// Where the update stands.
-    #[must_use]
-    pub const fn state(&self) -> State {
-        self.state
-    }
-
-    /// Whether `start` has read the journal: commands are taken from then on.
-    #[must_use]
-    pub fn is_started(&self) -> bool {
-        self.phase == Phase::Running
-    }
-
-    /// Which bytes of the [`payload`](Self::payload) are missing; `None` unless one is being fetched.
-    #[must_use]
-    pub fn wanted(&self) -> Option<Wanted> {
-        let Image { stored, size, .. } = self.image;
-        (self.state == State::Fetching).then(|| Wanted { offset: stored, end: self.image.end(), size })
-    }
-
-    /// The first missing bytes of the payload at or behind `from`: where they begin, and how many follow without one that is
-    /// there. What lies so far ahead that it could not be remembered (64 blocks behind the first missing byte) is left out;
-    /// bytes at or behind [`Wanted::end`] are taken once flash has been erased for them. `None`: no such bytes.
-    #[must_use]
-    pub fn missing(&self, from: u32) -> Option<(u32, u32)> {
-        if self.state == State::Fetching { self.image.missing(from) } else { None }
-    }
-
-    /// The component that is being fetched, whether or not its manifest is at hand.
-    #[must_use]
-    pub const fn component(&self) -> Component {
-        match self.part {
-            Part::List => Component::Chunks(0),
-            Part::Image => Component::Image(0),
-        }
-    }
-
-    /// What is being fetched: the list of chunk digests where there is one, then the image. `None` unless something is.
-    #[must_use]
-    pub fn payload(&self) -> Option<Payload<'_>> {
-        let wanted = self.component();
-        let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.state == State::Fetching)?;
-        let slot = Some(self.entry.target().into());
-        payloads(self.config.codec, envelope, slot).find(|payload| payload.component == wanted)
-    }
-
-    /// Bytes of the image stored from its start without a gap, and its size. (0, 0) while there is no image.
-    #[must_use]
-    pub fn progress(&self) -> (u32, u32) {
-        (if self.part == Part::Image { self.image.stored } else { 0 }, self.size)
-    }
-
-    /// The manifest of the update. `None` before the first one and after a reboot, until it is announced again.
-    #[must_use]
-    pub fn manifest(&self) -> Option<Manifest<'_>> {
-        let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        self.config.codec.read(envelope, Some(self.entry.target().into())).ok()
-    }
-
-    /// Manifests with a lower sequence number are refused: the highest one ever confirmed.
-    #[must_use]
-    pub const fn floor(&self) -> u64 {
-        self.entry.floor
-    }
-
-    /// The keys that are trusted: the factory's, or those that a release brought.
-    #[must_use]
-    pub fn keys(&self) -> &[Key] {
-        self.table.as_ref().map_or(self.config.keys, |(table, _)| table.keys())
-    }
-
-    /// The epoch of the table that they are from; 0: the factory's.
-    #[must_use]
-    pub fn epoch(&self) -> u32 {
-        self.table.as_ref().map_or(0, |(table, _)| table.epoch())
-    }
-
-    /// The slot of the confirmed image.
-    #[must_use]
-    pub const fn active_slot(&self) -> u8 {
-        self.entry.active
-    }
-
-    /// The sequence number of the update that is going on, or of the last one.
-    #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.entry.sequence
-    }
-
-    /// Why the last update failed or was reverted.
-    #[must_use]
-    pub const fn reason(&self) -> Option<Refusal> {
-        self.reason
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
     }
 
     // Commands
@@ -473,9 +387,20 @@ impl<'a> Update<'a> {
         self.reason = None;
         self.fetch = self.state == State::Fetching;
         if self.fetch {
+            self.count();
             self.begun();
         }
         Ok(())
+    }
+
+    /// What is to be fetched cannot be had, and has not been for long: the download waits, deferred, as one that came to nothing
+    /// ([`Config::backoff`]). [`resume`](Self::resume) begins at once.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`]: nothing is being fetched.
+    pub fn unreachable(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
+        self.running(now)?;
+        self.give_way()
     }
 
     /// Gives the update up. The image that runs is not touched.
@@ -491,6 +416,7 @@ impl<'a> Update<'a> {
         self.abandon();
         self.reason = Some(Refusal::Vetoed);
         self.entry.kind = Kind::Idle;
+        self.entry.failures = 0;
         self.due = true;
         Ok(())
     }
@@ -646,6 +572,9 @@ impl<'a> Update<'a> {
         let now = self.clock.advance(now);
         if self.timers.expired(Deadline::Trial, now) {
             let _ = self.judge(now, Kind::Reverted);
+        }
+        if self.timers.expired(Deadline::Retry, now) {
+            self.try_again();
         }
         if self.timers.expired(Deadline::Defer, now) {
             match self.state {

@@ -192,6 +192,15 @@ impl Bench {
         panic!("the image is never whole");
     }
 
+    /// Lets time pass to when the machine wants to be called, and gives how long that was, in µs.
+    pub fn wait(&mut self) -> u64 {
+        let at = self.update.next_timeout().expect("it waits for the clock").as_micros();
+        let passed = at - self.now;
+        self.now = at;
+        self.drain();
+        passed
+    }
+
     pub fn state(&self) -> State {
         self.update.state()
     }

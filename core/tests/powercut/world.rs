@@ -186,6 +186,10 @@ impl Device<'_> {
                         return reboot;
                     }
                 }
+                // A download that was begun and brought nothing before the cut is not begun again at once.
+                State::Deferred if announced == goal.sequence => {
+                    self.now = update.next_timeout().expect("it waits for the clock").as_micros();
+                }
                 // It was found, and is mended by doing it again.
                 State::Failed if announced == goal.sequence && self.when.flipped && !failed => {
                     failed = true;

@@ -215,11 +215,13 @@ class Report:
     version: str | None
     sequence: int
     digest: bytes
+    attempts: int = 0
+    """How often in a row the download has come to nothing."""
 
     def encode(self, reference_uri: str = "") -> bytes:
         """The report as a device sends it: a SUIT_Report, for the manifest that is at ``reference_uri``."""
         return _native.encode_report(
-            str(self.state), self.reason, self.version, self.sequence, self.digest, reference_uri
+            str(self.state), self.reason, self.version, self.sequence, self.digest, self.attempts, reference_uri
         )
 
 
@@ -280,8 +282,6 @@ def boot(page0: bytes, page1: bytes, factory: int = 0) -> BootDecision:
     return BootDecision(slot, trial, active, None if note is None else Note(*note))
 
 
-def refusals() -> dict[str, int]:
-    """Every reason for which an update is refused, and its number."""
 @dataclass(frozen=True, slots=True)
 class BootLayout:
     """The sizes of a device's flash in bytes, where firmware runs from a primary area and updates are stored in a staging area."""
@@ -329,4 +329,6 @@ def boot_swap(status0: bytes, status1: bytes, slot: int, layout: BootLayout) -> 
     return None if move is None else SwapMove(*move)
 
 
+def refusals() -> dict[str, int]:
+    """Every reason for which an update is refused, and its number."""
     return {name: code for kind, code, name, _ in _native.error_table() if kind == "Refusal"}

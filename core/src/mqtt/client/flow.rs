@@ -311,7 +311,8 @@ impl Client<'_> {
         // Before the end of time, so that what never runs out does not.
         let now = self.clock.now().min(LAST);
         if self.answer <= now {
-            let reason = if self.link == Link::Connected { CloseReason::KeepAlive } else { CloseReason::ConnectTimeout };
+            let reason =
+                if self.link == Link::Connected { CloseReason::KeepAlive } else { CloseReason::ConnectTimeout };
             // A client that is not connected receives nothing.
             if self.excuse == Excuse::None && self.is_receiving() {
                 self.await_pong();
@@ -455,9 +456,7 @@ impl Client<'_> {
             // It answers nothing that was sent over this connection.
             Some(slot) if slot.due != Due::No && slot.step.is_kept() => Taken::Quiet,
             // [MQTT-3.9.3-1]
-            Some(slot)
-                if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.more) != codes =>
-            {
+            Some(slot) if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.more) != codes => {
                 Taken::Miscounted
             }
             _ if cfg!(feature = "opt-size") => self.apply(index, cause),

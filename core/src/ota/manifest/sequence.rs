@@ -176,9 +176,8 @@ impl<'a, 'f> Processor<'a, 'f> {
     /// What the device has to decide.
     pub(super) fn requires(&self) -> Requires {
         let Self { fault, use_before, battery, authorization, .. } = *self;
-        let [first, second] = self.versions.map(|encoded| {
-            (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, fault)))
-        });
+        let [first, second] =
+            self.versions.map(|encoded| (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, fault))));
         let wait = (!self.wait.is_empty()).then(|| Wait::read(&mut Reader::new(self.wait, fault)));
         Requires {
             use_before,

@@ -1,6 +1,7 @@
 //! When an update may go on: what a manifest asks of its device, and what the device's owner does.
 //!
-//! The download waits, *deferred*, for its turn (jitter, so that a fleet does not start as one), for the window of the day,
+//! The download waits, *deferred*, for its turn (jitter, so that a fleet does not start as one), for the pause after one that came
+//! to nothing ([`retry`](super::retry)), for the window of the day,
 //! for the times that the manifest names and for the battery; the reboot waits for the battery. What is waited for by the
 //! clock has a timer; what the host alone knows is looked at again when it [tells](Update::tell).
 
@@ -119,14 +120,18 @@ impl Update<'_> {
 
     /// When this device is to begin: later than others by what its name and the release say.
     pub(super) fn turn(&self, facts: &Facts) -> Instant {
-        let mut seed = [0; 24];
-        for (place, byte) in seed.iter_mut().zip(self.config.device.iter().chain(&facts.digest)) {
+        self.clock.now().after(self.share(self.config.jitter, &facts.digest, 0))
+    }
+
+    /// A share of `whole` that depends on the device, the release and the number of the attempt, and on nothing else.
+    pub(super) fn share(&self, whole: Duration, digest: &[u8; 32], attempt: u8) -> Duration {
+        let mut seed = [0; 29];
+        let parts = self.config.device.iter().chain(digest.iter().take(8));
+        for (place, byte) in seed.iter_mut().zip(parts.chain(&self.salt.to_be_bytes()).chain(&[attempt])) {
             *place = *byte;
         }
-        // A share of the whole in 65,536ths, without a division of 64 bits.
-        let share = u64::from(crc32(&seed) >> 16);
-        let delay = (self.config.jitter.as_micros() >> 16).saturating_mul(share);
-        self.clock.now().after(Duration::from_micros(delay))
+        // In 65,536ths, without a division of 64 bits.
+        Duration::from_micros((whole.as_micros() >> 16).saturating_mul(u64::from(crc32(&seed) >> 16)))
     }
 
     /// What the download has to wait for.
@@ -134,6 +139,9 @@ impl Update<'_> {
         let now = self.clock.now();
         if self.turn > now {
             return Some(Hold::Until(self.turn));
+        }
+        if let Some(again) = self.again.filter(|again| *again > now) {
+            return Some(Hold::Until(again));
         }
         let time = self.time();
         if let (Some(window), Some(time)) = (self.config.window, time)

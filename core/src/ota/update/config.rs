@@ -41,6 +41,10 @@ pub struct Config<'a> {
     pub device: [u8; 16],
     /// A download begins so much later at most, by a share that the device's UUID and the manifest give. 0: at once.
     pub jitter: Duration,
+    /// How long the first pause is before a download that came to nothing is made again. It doubles each time, to a day at most, less up
+    /// to half of it by a share as for `jitter`; the journal counts, so that a device that reboots again and again asks no
+    /// oftener. 0: a download that failed is made again when its manifest is announced, at once.
+    pub backoff: Duration,
     /// When downloads are made, once a time was [told](super::Update::tell).
     pub window: Option<Window>,
     /// The least charge of the battery to download and to reboot with, mWh, where one was told. 0: any.
@@ -56,7 +60,7 @@ pub struct Config<'a> {
 
 impl<'a> Config<'a> {
     /// A device with such flash, running from slot `running`; the rest as most want it: loads of 256 bytes, two erase blocks
-    /// ahead, in order, 3 boots of at most 10 minutes.
+    /// ahead, in order, 3 boots of at most 10 minutes, a minute before the second try.
     #[must_use]
     pub const fn new(
         vendor: [u8; 16],
@@ -81,6 +85,7 @@ impl<'a> Config<'a> {
             rotation: false,
             device: [0; 16],
             jitter: Duration::ZERO,
+            backoff: Duration::from_secs(60),
             window: None,
             battery: 0,
             step: 1 << 32,

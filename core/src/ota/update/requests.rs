@@ -27,7 +27,8 @@ impl Update<'_> {
     }
 
     pub(super) fn report(&self, state: State, reason: Option<Refusal>) -> Report {
-        Report { state, reason, version: self.version(), sequence: self.entry.sequence, digest: self.entry.digest }
+        let (sequence, digest, attempts) = (self.entry.sequence, self.entry.digest, self.attempts());
+        Report { state, reason, version: self.version(), sequence, digest, attempts }
     }
 
     /// The version of the release that the entry is about, where its manifest is at hand.
@@ -73,6 +74,7 @@ impl Update<'_> {
                 let kept = matches!(entry.kind, Kind::Confirmed | Kind::Idle);
                 Record {
                     kind: if kept { entry.kind } else { kind },
+                    failures: 0,
                     sequence: facts.sequence,
                     digest: facts.digest,
                     floor: entry.floor.max(facts.sequence),
@@ -144,6 +146,7 @@ impl Update<'_> {
                     return None;
                 }
                 self.go(Trigger::Begin).ok()?;
+                self.count();
                 self.begun();
                 self.fetch = true;
             }
@@ -190,6 +193,7 @@ impl Update<'_> {
                 }
                 // From here on the bootloader may boot it.
                 self.entry.kind = Kind::Ready;
+                self.entry.failures = 0;
                 self.entry.left = self.config.attempts;
                 self.due = true;
                 self.reboot = Reboot::Wanted;

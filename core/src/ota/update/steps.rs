@@ -2,8 +2,8 @@
 
 use super::image::{Image, ceil};
 use super::{
-    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Rotation, Trigger, Update, journal,
-    PAYLOADS, payloads, table,
+    Config, Deadline, Facts, Kind, Notice, Op, PAYLOADS, Part, Phase, RETRIES, Reboot, Rotation, Trigger, Update,
+    journal, payloads, table,
 };
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
@@ -221,7 +221,9 @@ impl Update<'_> {
         self.chunks = facts.chunks;
         self.integrated = facts.integrated;
         self.enclosed = facts.enclosed;
-        let entry = &mut self.entry;
+        let entry = self.entry;
+        // What is known of this release's earlier downloads.
+        let known = entry.digest == facts.digest && matches!(entry.kind, Kind::Fetching | Kind::Fetched | Kind::Failed);
         let resumes = entry.kind == Kind::Fetching
             && entry.digest == facts.digest
             && entry.offset < size
@@ -229,9 +231,11 @@ impl Update<'_> {
         if !resumes {
             let hash = Sha256::new().save().unwrap_or_default();
             let Facts { sequence, digest, .. } = *facts;
-            self.entry = Record { kind: Kind::Fetching, left: 0, sequence, offset: 0, digest, hash, ..*entry };
+            let failures = if known { entry.failures } else { 0 };
+            self.entry = Record { kind: Kind::Fetching, left: 0, failures, sequence, offset: 0, digest, hash, ..entry };
             self.due = true;
         }
+        self.again = if known { self.again.or_else(|| Some(self.first_pause_ends())) } else { None };
         match self.chunks.filter(|_| !self.integrated) {
             Some(chunks) => {
                 self.part = Part::List;
@@ -307,9 +311,11 @@ impl Update<'_> {
         self.stale = self.op != Op::None;
         self.timers.stop(Deadline::Defer);
         self.rotating = None;
+        self.timers.stop(Deadline::Retry);
         self.held = false;
         self.waiting = false;
         self.fetch = false;
+        self.counted = false;
         self.tries = 0;
     }
 
@@ -324,6 +330,7 @@ impl Update<'_> {
         self.entry.kind = Kind::Failed;
         self.entry.left = u8::try_from(reason.code().unsigned_abs()).unwrap_or(0);
         self.due = true;
+        self.count_failure(reason);
     }
 
     // Commands
@@ -418,6 +425,8 @@ impl Update<'_> {
         {
             self.entry.offset = self.image.hashed;
             self.entry.hash = hash;
+            self.entry.left = 0;
+            self.counted = false;
             self.due = true;
         }
     }
@@ -468,6 +477,8 @@ impl Update<'_> {
     /// All of the image arrived.
     fn complete(&mut self) {
         self.entry.kind = Kind::Fetched;
+        self.entry.left = 0;
+        self.counted = false;
         self.entry.offset = self.size;
         self.entry.hash = self.expected;
         self.due = true;
@@ -590,6 +601,7 @@ impl Update<'_> {
                 entry.active = self.config.running;
                 if kind != Kind::Idle {
                     entry.kind = Kind::Idle;
+                    entry.failures = 0;
                     self.due = true;
                 }
             }

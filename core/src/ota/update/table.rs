@@ -96,6 +96,7 @@ pub const TRANSITIONS: &[(State, Trigger, State)] = &[
     (Reverted, Trigger::Known, Confirmed),
     (Failed, Trigger::Announce, Announced),
     (Failed, Trigger::Known, Confirmed),
+    (Failed, Trigger::Cancel, Idle),
 ];
 
 /// Where `trigger` leads from `state`; `None` where it has no meaning there.

@@ -49,6 +49,8 @@ class DeviceConfig:
     """For manifests that are for one device only, and for its turn in a fleet."""
     jitter_ms: int = 0
     """A download begins so much later at most, by a share that ``device_id`` and the manifest give."""
+    backoff_ms: int = 60_000
+    """The first pause before a download that came to nothing is made again."""
     window: tuple[int, int] | None = None
     """When downloads are made: the second of the day, UTC, when they may begin, and for how many seconds. It takes ``clock``."""
     battery: int = 0
@@ -174,6 +176,7 @@ class Boot(Driver):
             rotation=config.rotation,
             device_id=None if config.device_id is None else config.device_id.bytes,
             jitter=config.jitter_ms * 1_000,
+            backoff=config.backoff_ms * 1_000,
             window=config.window,
             battery=config.battery,
             step=config.step,
