@@ -23,34 +23,60 @@ const NULL: u8 = 0xf6;
 /// It sticks: readers go on, with zeros and nothing, so that their callers need not ask after each item, and whoever
 /// began asks at the end. No reader gives more items than it has bytes, whatever is wrong.
 #[derive(Debug)]
-pub(crate) struct Fault(Cell<Option<Refusal>>);
+pub(crate) struct Fault(Cell<Why>);
+
+/// A refusal by its place among them, counted from 1; 0: none. (A byte is half as much code to pass as a number of its own
+/// is, and refusals are named in a hundred places.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Why(u8);
+
+impl Why {
+    const NONE: Self = Self(0);
+
+    #[inline(always)]
+    const fn of(refusal: Refusal) -> Self {
+        Self((Refusal::Malformed as i16).wrapping_sub(refusal as i16).wrapping_add(1) as u8)
+    }
+}
 
 impl Fault {
     pub(crate) const fn new() -> Self {
-        Self(Cell::new(None))
+        Self(Cell::new(Why::NONE))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, refusal: Refusal) {
+        self.put(Why::of(refusal));
     }
 
     #[inline(never)]
-    pub(crate) fn set(&self, refusal: Refusal) {
-        if self.0.get().is_none() {
-            self.0.set(Some(refusal));
+    fn put(&self, why: Why) {
+        if !self.is_set() {
+            self.0.set(why);
         }
     }
 
     /// Where this does not hold, it is wrong.
+    #[inline(always)]
     pub(crate) fn unless(&self, holds: bool, refusal: Refusal) {
+        self.must(holds, Why::of(refusal));
+    }
+
+    fn must(&self, holds: bool, why: Why) {
         if !holds {
-            self.set(refusal);
+            self.put(why);
         }
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.get().is_some()
+        self.0.get() != Why::NONE
     }
 
     /// Whether nothing was wrong so far.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
-        self.0.get().map_or(Ok(()), Err)
+        // 0 has no place before it.
+        let place = usize::from(self.0.get().0).wrapping_sub(1);
+        Refusal::ALL.get(place).map_or(Ok(()), |refusal| Err(*refusal))
     }
 }
 
@@ -206,9 +232,14 @@ impl<'a, 'f> Reader<'a, 'f> {
     }
 
     /// A byte string of exactly `N` bytes; else `refusal`.
+    #[inline(always)]
     pub(crate) fn array_of<const N: usize>(&mut self, refusal: Refusal) -> &'a [u8; N] {
+        self.array_else(Why::of(refusal))
+    }
+
+    fn array_else<const N: usize>(&mut self, why: Why) -> &'a [u8; N] {
         self.bytes().try_into().unwrap_or_else(|_| {
-            self.fault.set(refusal);
+            self.fault.put(why);
             const { &[0; N] }
         })
     }
@@ -231,9 +262,14 @@ impl<'a, 'f> Reader<'a, 'f> {
     }
 
     /// The head of an array of so many items; else `refusal`.
+    #[inline(always)]
     pub(crate) fn array_with(&mut self, items: usize, refusal: Refusal) {
+        self.array_with_else(items, Why::of(refusal));
+    }
+
+    fn array_with_else(&mut self, items: usize, why: Why) {
         let found = self.array();
-        self.fault.unless(found == items, refusal);
+        self.fault.must(found == items, why);
     }
 
     /// A map's head: how many pairs follow.
@@ -309,9 +345,14 @@ impl<'a> Map<'a> {
     }
 
     /// The next key, which has to be this one; else `refusal`.
+    #[inline(always)]
     pub(crate) fn required(&mut self, reader: &mut Reader<'a, '_>, key: i32, refusal: Refusal) {
+        self.required_else(reader, key, Why::of(refusal));
+    }
+
+    fn required_else(&mut self, reader: &mut Reader<'a, '_>, key: i32, why: Why) {
         let found = self.key(reader);
-        reader.fault.unless(found == Some(key), refusal);
+        reader.fault.must(found == Some(key), why);
     }
 
     /// There may be no further pair; else `refusal`.

@@ -119,16 +119,39 @@ impl<'w> Explorer<'w> {
         }
     }
 
-    /// Tries all cuts in one operation.
-    fn cut(&mut self, chip: &Chip, op: &Op, written: &[u8], later: usize) {
-        let nth = self.depth.cuts - 1 - later;
-        let masks = self.depth.masks[nth];
+    /// About how many cuts `explore` tries, as an undisturbed life has operations: of several cuts in one life the second
+    /// comes somewhere after the first.
+    pub fn expected(&self) -> u64 {
+        let mut chip = Chip::new(self.world.geometry, &self.world.releases[0].image);
+        let mut when = Moment::FACTORY;
+        let mut counts = [0; 3];
+        while !self.world.is_over(when) {
+            let run = self.world.power_on(&mut chip, when);
+            when = run.end;
+            for op in &run.log {
+                for (count, masks) in counts.iter_mut().zip(self.depth.masks) {
+                    *count += self.tears(&chip, op, masks).count() as u64;
+                }
+            }
+        }
+        let levels = counts.into_iter().zip(self.depth.sample).take(self.depth.cuts);
+        levels.enumerate().fold(1, |tried, (n, (count, sample))| tried * count.div_ceil(sample) / (n as u64 + 1))
+    }
+
+    /// The cuts there may be in one operation.
+    fn tears(&self, chip: &Chip, op: &Op, masks: u8) -> impl Iterator<Item = Tear> + use<> {
         let units = chip.units(op);
-        let tears = (0..units).flat_map(|unit| (0..masks).map(move |mask| Tear { unit, mask }));
+        let tears = (0..units).flat_map(move |unit| (0..masks).map(move |mask| Tear { unit, mask }));
         let block = if op.source.is_none() { masks } else { 0 };
         let whole = (1..block).map(|mask| Tear { unit: 0, mask: mask | WHOLE_BLOCK });
         // At last: all of it is done, and nobody was told.
-        for tear in tears.chain(whole).chain([Tear { unit: units, mask: 0 }]) {
+        tears.chain(whole).chain([Tear { unit: units, mask: 0 }])
+    }
+
+    /// Tries all cuts in one operation.
+    fn cut(&mut self, chip: &Chip, op: &Op, written: &[u8], later: usize) {
+        let nth = self.depth.cuts - 1 - later;
+        for tear in self.tears(chip, op, self.depth.masks[nth]) {
             self.tick = self.tick.wrapping_add(0x9E37_79B9_7F4A_7C15);
             if !(self.tick >> 20).is_multiple_of(self.depth.sample[nth]) {
                 continue;
