@@ -33,6 +33,9 @@ CLIENT_VERBS = "init|connect|subscribe|publish|handle_input|poll_output|next_tim
 # Verbs of the endpoint that the size of CoAP stacks is compared by: client and server, observing, blocks both ways, duplicates.
 ENDPOINT_VERBS = "endpoint_(init|request|cancel|respond|notify|handle_input|poll_output|next_timeout)|options_next"
 
+# Verbs of the update that a device cannot do without; the others tell, postpone, or ask.
+UPDATE_VERBS = "init|start|announce|data|done|loaded|failed|confirm|reject|poll_output|next_timeout"
+
 # What a capability is: every function of these names.
 CAPABILITIES = {
     "mqtt_client": rf"waft_mqtt_client_({CLIENT_VERBS})",
@@ -41,6 +44,8 @@ CAPABILITIES = {
     "coap_endpoint": rf"waft_coap_({ENDPOINT_VERBS})",
     "coap_endpoint_all": r"waft_coap_\w+",
     "update": r"waft_update_\w+|waft_boot_decide",
+    "update_verbs": rf"waft_update_({UPDATE_VERBS})",
+    "crypto": r"waft_ed25519_verify|waft_sha256",
     "boot": r"waft_boot_decide",
     "agent": r"waft_agent_\w+|waft_boot_decide",
 }
@@ -160,7 +165,7 @@ def measure() -> dict[str, dict]:
     for name, pattern in CAPABILITIES.items():
         size = sum(size for size, _ in linked(name, pattern))
         add(f"size.{name}.bytes", size, "bytes", f"scripts/figures.py --explain {name}")
-    update_figures.measure(add, linked("update", CAPABILITIES["update"]), TARGET)
+    update_figures.measure(add, lambda name: linked(name, CAPABILITIES[name]), TARGET)
     for name, size in storage().items():
         add(f"ram.{name}.bytes", size, "bytes", "make figures")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CRYPTO = re.compile(r"ed25519|Ed25519|sha2|sha512|compress256")
+# Constants have no names: those are cryptography's that an image of it alone holds too.
+CRYPTO = re.compile(r"ed25519|Ed25519|sha2|sha512|compress256|^\.rodata")
 
 
 def test(*arguments: str) -> str:
@@ -22,12 +23,16 @@ def image(target: Path) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", told, re.MULTILINE)}
 
 
-def measure(add: Callable[..., None], parts: list[tuple[int, str]], target: Path) -> None:
-    """Adds them; `parts` are the sections that the update links, with their sizes."""
-    total = sum(size for size, _ in parts)
-    crypto = sum(size for size, section in parts if CRYPTO.search(section))
-    add("size.update_with_crypto.bytes", total, "bytes", "scripts/figures.py --explain update")
-    add("size.update.bytes", total - crypto, "bytes without Ed25519 and SHA-256", "scripts/figures.py --explain update")
+def measure(add: Callable[..., None], linked: Callable[[str], list[tuple[int, str]]], target: Path) -> None:
+    """Adds them; `linked` gives the sections that a capability links, with their sizes."""
+    alone = {section for _, section in linked("crypto") if CRYPTO.search(section)}
+    for name, capability in (("", "update"), ("_verbs", "update_verbs")):
+        parts = linked(capability)
+        total = sum(size for size, _ in parts)
+        crypto = sum(size for size, section in parts if section in alone)
+        how = f"scripts/figures.py --explain {capability}"
+        add(f"size.update{name}_with_crypto.bytes", total, "bytes", how)
+        add(f"size.update{name}.bytes", total - crypto, "bytes without Ed25519 and SHA-256", how)
 
     told = image(target)
     how = "make -C tests/arm check-update"

@@ -35,14 +35,14 @@ pub(super) struct Layout<'a, 'f> {
     pub(super) key_id: Option<&'a [u8; 8]>,
     pub(super) sequence: u64,
     pub(super) reference_uri: Option<&'a str>,
-    /// suit-set-version, encoded; empty where there is none.
-    version: &'a [u8],
+    /// suit-set-version, encoded.
+    version: Option<&'a [u8]>,
     /// The component identifiers, encoded one after another.
     ids: &'a [u8],
     /// How many components there are.
     pub(super) components: usize,
-    /// The command sequences, by [`Section::index`]; empty where there is none.
-    pub(super) sections: [&'a [u8]; Section::ALL.len()],
+    /// The command sequences, by [`Section::index`].
+    pub(super) sections: [Option<&'a [u8]>; Section::ALL.len()],
     /// A sequence was severed and is not in the envelope.
     pub(super) severed: bool,
     /// The integrated payloads: the members of the envelope whose keys are texts.
@@ -59,10 +59,10 @@ impl<'a, 'f> Layout<'a, 'f> {
             key_id: None,
             sequence: 0,
             reference_uri: None,
-            version: &[],
+            version: None,
             ids: &[],
             components: 0,
-            sections: [&[]; Section::ALL.len()],
+            sections: [None; Section::ALL.len()],
             severed: false,
             payloads: Reader::new(&[], fault),
             payload_count: 0,
@@ -83,7 +83,7 @@ impl<'a, 'f> Layout<'a, 'f> {
 
     /// suit-set-version.
     pub(super) fn version(&self) -> Option<Version> {
-        (!self.version.is_empty()).then(|| Version::read(&mut Reader::new(self.version, self.fault())))
+        self.version.map(|encoded| Version::read(&mut Reader::new(encoded, self.fault())))
     }
 
     /// Reads an envelope to its end, but for what is in the sequences. (Not inlined: its part of the stack is free again when
@@ -152,7 +152,7 @@ impl<'a, 'f> Layout<'a, 'f> {
                 4 => self.reference_uri = Some(reader.text()),
                 6 => {
                     let mut version = reader.nested();
-                    self.version = version.rest();
+                    self.version = Some(version.rest());
                     Version::read(&mut version);
                     version.end();
                 }
@@ -204,7 +204,7 @@ impl<'a, 'f> Layout<'a, 'f> {
         // An empty one would read as one that is not there.
         sequence.fault().unless(!sequence.rest().is_empty(), Refusal::Malformed);
         if let Some(place) = self.sections.get_mut(section.index()) {
-            *place = sequence.rest();
+            *place = Some(sequence.rest());
         }
     }
 
@@ -212,9 +212,9 @@ impl<'a, 'f> Layout<'a, 'f> {
         self.payloads.fault()
     }
 
-    /// The sequence of that section; empty where there is none.
-    pub(super) fn section(&self, section: Section) -> &'a [u8] {
-        self.sections.get(section.index()).copied().unwrap_or_default()
+    /// The sequence of that section.
+    pub(super) fn section(&self, section: Section) -> Option<&'a [u8]> {
+        self.sections.get(section.index()).copied().flatten()
     }
 
     /// The encoded identifier of component `n`; empty where there is none of that number.

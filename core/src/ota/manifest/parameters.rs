@@ -14,8 +14,8 @@ const KEYS: [i32; 14] = [1, 2, 3, 4, 5, 14, 21, 22, 24, 26, 27, 28, 29, PRIVATE]
 #[derive(Debug)]
 pub(super) struct Parameters<'a, 'f> {
     fault: &'f Fault,
-    /// Encoded; empty where it is not set.
-    values: [&'a [u8]; KEYS.len()],
+    /// Encoded.
+    values: [Option<&'a [u8]>; KEYS.len()],
 }
 
 /// What waft's own parameter says: see [`PRIVATE`].
@@ -27,15 +27,22 @@ pub(super) struct Private<'a> {
     pub(super) list: Option<&'a [u8; 32]>,
 }
 
+impl<'a> Private<'a> {
+    /// What it says, where it was set; it was read before.
+    pub(super) fn of(encoded: Option<&'a [u8]>, fault: &Fault) -> Self {
+        encoded.map_or(Self::default(), |encoded| private(&mut Reader::new(encoded, fault)))
+    }
+}
+
 impl<'a, 'f> Parameters<'a, 'f> {
     /// None is set.
     pub(super) const fn new(fault: &'f Fault) -> Self {
-        Self { fault, values: [&[]; KEYS.len()] }
+        Self { fault, values: [None; KEYS.len()] }
     }
 
     /// None is set any more.
     pub(super) fn clear(&mut self) {
-        self.values = [&[]; KEYS.len()];
+        self.values = [None; KEYS.len()];
     }
 
     /// Reads the argument of override-parameters (§8.4.10.3); what is in it is set where it is `live`.
@@ -69,15 +76,19 @@ impl<'a, 'f> Parameters<'a, 'f> {
             let value = reader.since(&start);
             visit.parameter(depth, key, value);
             if live {
-                *place = value;
+                *place = Some(value);
             }
         }
     }
 
+    /// The parameter with the `n`-th key, as it is encoded.
+    fn encoded(&self, n: usize) -> Option<&'a [u8]> {
+        self.values.get(n).copied().flatten()
+    }
+
     /// The parameter with the `n`-th key, as `read` reads it.
     fn get<T>(&self, n: usize, read: impl FnOnce(&mut Reader<'a, 'f>) -> T) -> Option<T> {
-        let value = self.values.get(n).filter(|value| !value.is_empty())?;
-        Some(read(&mut Reader::new(value, self.fault)))
+        Some(read(&mut Reader::new(self.encoded(n)?, self.fault)))
     }
 
     pub(super) fn vendor(&self) -> Option<&'a [u8; 16]> {
@@ -124,18 +135,19 @@ impl<'a, 'f> Parameters<'a, 'f> {
         self.get(10, Reader::int).map(Severity::from_priority)
     }
 
-    /// As it is encoded; empty where there is none.
-    pub(super) fn version(&self) -> &'a [u8] {
-        self.values.get(11).copied().unwrap_or_default()
+    /// As it is encoded.
+    pub(super) fn version(&self) -> Option<&'a [u8]> {
+        self.encoded(11)
     }
 
     /// Likewise.
-    pub(super) fn wait(&self) -> &'a [u8] {
-        self.values.get(12).copied().unwrap_or_default()
+    pub(super) fn wait(&self) -> Option<&'a [u8]> {
+        self.encoded(12)
     }
 
-    pub(super) fn private(&self) -> Private<'a> {
-        self.get(13, private).unwrap_or_default()
+    /// Likewise: see [`Private::of`].
+    pub(super) fn private(&self) -> Option<&'a [u8]> {
+        self.encoded(13)
     }
 }
 

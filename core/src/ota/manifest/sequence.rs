@@ -10,7 +10,7 @@
 //! is noted too ([`Requires`]); it can therefore not be a condition of an alternative, and is refused there.
 
 use super::envelope::Layout;
-use super::parameters::{Parameters, Private, component_index, version};
+use super::parameters::{Parameters, component_index, version};
 use super::{Component, DEPTH, Requires, Visit, Wait};
 use crate::ota::cbor::{Fault, Reader};
 use crate::ota::policy::Severity;
@@ -68,7 +68,8 @@ pub(super) struct Found<'a> {
     pub(super) from: Option<usize>,
     /// How many commands came before that.
     pub(super) at: usize,
-    pub(super) private: Private<'a>,
+    /// As it is encoded.
+    pub(super) private: Option<&'a [u8]>,
     pub(super) severity: Option<Severity>,
     /// It was checked after that.
     matched: bool,
@@ -84,38 +85,36 @@ struct Frame<'a, 'f> {
     commands: usize,
     /// Alternatives of a try-each still to be read.
     alternatives: usize,
-    /// A try-each is under way, and one of its alternatives has succeeded.
-    trying: bool,
-    chosen: bool,
-    /// No condition has failed.
-    live: bool,
-    /// Commands are about the component that this pass is for.
-    selected: bool,
-    /// This is an alternative, or is in one.
-    alternative: bool,
-    conditional: bool,
+    flags: u8,
 }
 
-impl<'a, 'f> Frame<'a, 'f> {
-    const fn empty(fault: &'f Fault) -> Self {
-        Self {
-            reader: Reader::new(&[], fault),
-            commands: 0,
-            alternatives: 0,
-            trying: false,
-            chosen: false,
-            live: false,
-            selected: false,
-            alternative: false,
-            conditional: false,
-        }
-    }
+/// A try-each is under way, and one of its alternatives has succeeded.
+const TRYING: u8 = 1;
+const CHOSEN: u8 = 2;
+/// No condition has failed.
+const LIVE: u8 = 4;
+/// Commands are about the component that this pass is for.
+const SELECTED: u8 = 8;
+/// This is an alternative, or is in one.
+const ALTERNATIVE: u8 = 16;
+const CONDITIONAL: u8 = 32;
 
-    /// A sequence that begins in this frame, or is all there is where that is empty.
-    fn open(self, mut reader: Reader<'a, 'f>, live: bool) -> Self {
+impl<'a, 'f> Frame<'a, 'f> {
+    /// A sequence that begins.
+    fn open(mut reader: Reader<'a, 'f>, flags: u8) -> Self {
         let items = reader.array();
         reader.fault().unless(items != 0 && items & 1 == 0, Refusal::Malformed);
-        Self { reader, commands: items >> 1, live, alternatives: 0, trying: false, alternative: false, ..self }
+        Self { reader, commands: items >> 1, alternatives: 0, flags }
+    }
+
+    /// Whether it has all of these flags.
+    const fn is(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Sets that flag or takes it away.
+    fn put(&mut self, flag: u8, on: bool) {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
     }
 }
 
@@ -143,9 +142,9 @@ pub(super) struct Processor<'a, 'f> {
     battery: Option<u32>,
     authorization: bool,
     device: Option<&'a [u8; 16]>,
-    /// As they are encoded: versions, and what to wait for. Empty where there is none.
-    versions: [&'a [u8]; 2],
-    wait: &'a [u8],
+    /// As they are encoded: versions, and what to wait for.
+    versions: [Option<&'a [u8]>; 2],
+    wait: Option<&'a [u8]>,
 }
 
 impl<'a, 'f> Processor<'a, 'f> {
@@ -168,22 +167,21 @@ impl<'a, 'f> Processor<'a, 'f> {
             battery: None,
             authorization: false,
             device: None,
-            versions: [&[]; 2],
-            wait: &[],
+            versions: [None; 2],
+            wait: None,
         }
     }
 
     /// What the device has to decide.
     pub(super) fn requires(&self) -> Requires {
         let Self { fault, use_before, battery, authorization, .. } = *self;
-        let [first, second] =
-            self.versions.map(|encoded| (!encoded.is_empty()).then(|| version(&mut Reader::new(encoded, fault))));
-        let wait = (!self.wait.is_empty()).then(|| Wait::read(&mut Reader::new(self.wait, fault)));
+        let version = self.versions.map(|encoded| encoded.map(|encoded| version(&mut Reader::new(encoded, fault))));
+        let wait = self.wait.map(|encoded| Wait::read(&mut Reader::new(encoded, fault)));
         Requires {
             use_before,
             battery,
             authorization: authorization || wait.is_some_and(|(_, authorization)| authorization),
-            version: [first, second],
+            version,
             device: self.device.copied(),
             wait: wait.map(|(wait, _)| wait),
         }
@@ -196,14 +194,14 @@ impl<'a, 'f> Processor<'a, 'f> {
         self.step = 0;
         self.found = Found::default();
         for section in Section::ALL {
-            let sequence = layout.section(section);
-            if sequence.is_empty() {
-                continue;
-            }
+            let Some(sequence) = layout.section(section) else { continue };
             self.parameters.clear();
             // §8.4.5: it comes before each of the others.
-            if self.live && section != Section::Shared {
-                self.run(Section::Shared, layout.section(Section::Shared), visit);
+            if self.live
+                && section != Section::Shared
+                && let Some(shared) = layout.section(Section::Shared)
+            {
+                self.run(Section::Shared, shared, visit);
             }
             self.run(section, sequence, visit);
             self.fault.unless(self.found.digest.is_none() || self.found.matched, Refusal::ImageMatch);
@@ -215,86 +213,85 @@ impl<'a, 'f> Processor<'a, 'f> {
         let fault = self.fault;
         let several = self.components > 1;
         let mut first = several;
-        let outermost = Frame { selected: !several, ..Frame::empty(fault) };
-        let mut stack = [outermost; DEPTH];
+        let flags = if self.live { LIVE } else { 0 } | if several { 0 } else { SELECTED };
+        let mut stack = [Frame::open(Reader::new(sequence, fault), flags); DEPTH];
         let mut depth = 0usize;
-        if let Some(frame) = stack.first_mut() {
-            *frame = outermost.open(Reader::new(sequence, fault), self.live);
-        }
         visit.sequence(section, 0, false);
         while !fault.is_set() {
             let Some(frame) = stack.get_mut(depth) else { return };
-            let acts = frame.live && frame.selected;
             let mut inner = None;
             if let Some(left) = frame.alternatives.checked_sub(1) {
                 // The next alternative. It is only carried out where none before it has succeeded.
                 frame.alternatives = left;
-                let live = frame.live && !frame.chosen;
+                let live = if frame.is(CHOSEN) { 0 } else { frame.flags & LIVE };
                 if left == 0 && frame.reader.skip_null() {
-                    frame.chosen |= live;
+                    if live != 0 {
+                        frame.flags |= CHOSEN;
+                    }
                 } else {
-                    let sequence = frame.reader.nested();
-                    inner = Some(Frame { alternative: true, conditional: true, ..frame.open(sequence, live) });
+                    let flags = frame.flags & SELECTED | live | ALTERNATIVE | CONDITIONAL;
+                    inner = Some(Frame::open(frame.reader.nested(), flags));
                 }
-            } else if frame.trying {
-                frame.trying = false;
-                frame.live &= frame.chosen;
+            } else if frame.is(TRYING) {
+                frame.put(TRYING, false);
+                frame.put(LIVE, frame.is(LIVE | CHOSEN));
             } else if let Some(left) = frame.commands.checked_sub(1) {
                 frame.commands = left;
                 self.step = self.step.saturating_add(1);
                 let code = frame.reader.label();
                 // §6.2: with several components, each sequence begins by naming those it is about.
                 fault.unless(!core::mem::take(&mut first) || code == 12, Refusal::Component);
+                let start = frame.reader;
                 match code {
                     12 => {
                         // In a sequence that is run for several components it could not be said for which it counts.
                         fault.unless(depth == 0 || !self.live, Refusal::Command);
-                        let start = frame.reader;
-                        frame.selected = self.index(&mut frame.reader);
+                        let selected = self.index(&mut frame.reader);
+                        frame.put(SELECTED, selected);
                         visit.command(depth, code, frame.reader.since(&start));
                     }
                     15 => {
                         visit.command(depth, code, &[]);
                         frame.alternatives = frame.reader.array();
-                        frame.trying = true;
-                        frame.chosen = false;
+                        frame.flags = frame.flags & !CHOSEN | TRYING;
                         fault.unless(frame.alternatives >= 2, Refusal::Argument);
                     }
                     20 => {
                         visit.command(depth, code, &[]);
+                        let acts = frame.is(LIVE | SELECTED);
                         self.parameters.read(&mut frame.reader, self.components, acts, depth, visit);
                     }
                     32 => {
                         visit.command(depth, code, &[]);
-                        let sequence = frame.reader.nested();
-                        inner = Some(frame.open(sequence, frame.live));
+                        let flags = frame.flags & (LIVE | SELECTED | CONDITIONAL);
+                        inner = Some(Frame::open(frame.reader.nested(), flags));
                     }
                     _ => {
                         let condition = matches!(code, 1..=5 | 14 | 24 | 26..=28);
                         let directive = matches!(code, 21..=23 | 29 | 31) && section != Section::Shared;
                         fault.unless(condition || directive, Refusal::Command);
                         // The reporting policy (§8.4.7).
-                        let start = frame.reader;
                         frame.reader.up_to(15);
                         visit.command(depth, code, frame.reader.since(&start));
-                        if acts && !fault.is_set() {
-                            frame.live = self.carry_out(code, section, frame.conditional);
+                        if frame.is(LIVE | SELECTED) && !fault.is_set() {
+                            let live = self.carry_out(code, section, frame.is(CONDITIONAL));
+                            frame.put(LIVE, live);
                         }
                     }
                 }
             } else {
                 // The end of a sequence.
                 frame.reader.end();
-                let Frame { live, alternative, .. } = *frame;
+                let (live, alternative) = (frame.is(LIVE), frame.is(ALTERNATIVE));
                 let Some(outer) = depth.checked_sub(1) else {
                     return fault.unless(live || !self.live, Refusal::Condition);
                 };
                 depth = outer;
                 if let Some(outer) = stack.get_mut(depth) {
-                    if alternative {
-                        outer.chosen |= live;
-                    } else {
-                        outer.live &= live;
+                    match (alternative, live) {
+                        (true, true) => outer.flags |= CHOSEN,
+                        (false, false) => outer.put(LIVE, false),
+                        _ => {}
                     }
                 }
             }
@@ -304,7 +301,7 @@ impl<'a, 'f> Processor<'a, 'f> {
                     Some(place) => *place = inner,
                     None => return fault.set(Refusal::TooDeep),
                 }
-                visit.sequence(section, depth, inner.alternative);
+                visit.sequence(section, depth, inner.is(ALTERNATIVE));
             }
         }
     }
@@ -369,12 +366,12 @@ impl<'a, 'f> Processor<'a, 'f> {
                 None => return false,
             },
             28 => match parameters.version() {
-                [] => return false,
-                version => self.version_match(version),
+                None => return false,
+                Some(version) => self.version_match(version),
             },
             _ => match parameters.wait() {
-                [] => return false,
-                wait => self.wait(wait, section),
+                None => return false,
+                Some(wait) => self.wait(wait, section),
             },
         }
         true
@@ -398,8 +395,8 @@ impl<'a, 'f> Processor<'a, 'f> {
     /// Notes what version has to be installed: of the firmware, and twice at most.
     fn version_match(&mut self, wanted: &'a [u8]) {
         // Once for each sequence that comes after the shared one.
-        match self.versions.iter_mut().find(|place| place.is_empty() || **place == wanted) {
-            Some(place) if !place.is_empty() || self.role == Some(Component::Image(0)) => *place = wanted,
+        match self.versions.iter_mut().find(|place| place.is_none_or(|known| known == wanted)) {
+            Some(place) if place.is_some() || self.role == Some(Component::Image(0)) => *place = Some(wanted),
             _ => self.fault.set(Refusal::Condition),
         }
     }
@@ -407,8 +404,8 @@ impl<'a, 'f> Processor<'a, 'f> {
     /// Notes what has to be waited for (draft-ietf-suit-update-management §5.6), before the first fetch.
     fn wait(&mut self, wanted: &'a [u8], section: Section) {
         self.fault.unless(section.installs(), Refusal::Command);
-        self.fault.unless(self.wait.is_empty() || self.wait == wanted, Refusal::Condition);
-        self.wait = wanted;
+        self.fault.unless(self.wait.is_none_or(|known| known == wanted), Refusal::Condition);
+        self.wait = Some(wanted);
     }
 
     /// Carries out a directive that is about the component (§8.4.10).

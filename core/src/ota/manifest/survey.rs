@@ -40,7 +40,7 @@ struct Survey<'a, 'f> {
     /// The payload that was asked for; else the firmware.
     wanted: Option<Item<'a>>,
     /// What the first image says.
-    private: Private<'a>,
+    private: Option<&'a [u8]>,
     severity: Option<Severity>,
 }
 
@@ -76,7 +76,7 @@ impl<'a, 'f> Survey<'a, 'f> {
             used: 0,
             payloads: 0,
             wanted: None,
-            private: Private::default(),
+            private: None,
             severity: None,
         }
     }
@@ -91,8 +91,8 @@ impl<'a, 'f> Survey<'a, 'f> {
         self.processor.components = count;
         fault.unless(!layout.severed, Refusal::Severed);
         // A device of the profile runs its image from where it is installed.
-        fault.unless(layout.section(Section::Load).is_empty(), Refusal::UnknownMember);
-        fault.unless(!layout.section(Section::Shared).is_empty(), Refusal::IdentityCheck);
+        fault.unless(layout.section(Section::Load).is_none(), Refusal::UnknownMember);
+        fault.unless(layout.section(Section::Shared).is_some(), Refusal::IdentityCheck);
         fault.unless(count <= COMPONENTS, Refusal::Component);
         fault.check()?;
         let (mut first, mut lists, mut unchecked) = (true, 0_usize, 0_u32);
@@ -140,7 +140,8 @@ impl<'a, 'f> Survey<'a, 'f> {
     /// What it came to.
     #[inline(never)]
     fn manifest(&self, key: Option<&Key>) -> Result<Manifest<'a>, Refusal> {
-        let Self { layout, processor, private, .. } = self;
+        let Self { layout, processor, .. } = self;
+        let private = Private::of(self.private, layout.fault());
         let requires = processor.requires();
         layout.fault().check()?;
         Ok(Manifest {
@@ -184,9 +185,10 @@ impl<'a, 'f> Survey<'a, 'f> {
         }
         let size = found.size.ok_or(Refusal::Image)?;
         let mut chunks = None;
-        if let Some(list) = found.private.list {
+        let private = Private::of(found.private, fault);
+        if let Some(list) = private.list {
             fault.unless(matches!(component, Component::Image(_)), Refusal::ChunkList);
-            let chunk = found.private.chunk.unwrap_or(0);
+            let chunk = private.chunk.unwrap_or(0);
             chunks = ChunkDigests::new(chunk, size, *list).map(|chunks| (chunk, list, chunks.list_size()));
             fault.unless(chunks.is_some(), Refusal::ChunkList);
         }
