@@ -179,6 +179,13 @@ impl Fail {
     pub const fn code(self) -> i32 {
         0_i32.wrapping_sub_unsigned(self.0.get())
     }
+
+    /// What a call comes to as a number: that of the error, or 0.
+    #[must_use]
+    pub fn result(done: Result<(), Self>) -> i32 {
+        // Not by cases, of which there is none: all that is done here is to turn the sign.
+        0_i32.wrapping_sub_unsigned(done.map_or_else(|fail| fail.0.get(), |()| 0))
+    }
 }
 
 impl<C: Code> From<C> for Fail {
@@ -251,7 +258,9 @@ mod tests {
     fn an_error_has_the_same_number_alone() {
         for error in Capacity::ALL {
             assert_eq!(Fail::from(*error).code(), error.code());
+            assert_eq!(Fail::result(Err(Fail::from(*error))), error.code());
         }
+        assert_eq!(Fail::result(Ok(())), 0);
         assert_eq!(size_of::<Result<(), Fail>>(), 4);
     }
 

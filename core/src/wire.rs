@@ -199,14 +199,15 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Copies as many bytes as both have.
+/// Copies as many bytes as both have; how many.
 #[cfg(target_pointer_width = "64")]
 #[inline]
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
     let len = to.len().min(from.len());
     if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
         to.copy_from_slice(from);
     }
+    len
 }
 
 /// [`copy`], without a call where it is the 8 to 32 bytes of most names.
@@ -236,14 +237,15 @@ pub(crate) fn copy_name(to: &mut [u8], from: &[u8]) {
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) use copy as copy_name;
 
-/// Copies as many bytes as both have. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z.
+/// Copies as many bytes as both have; how many. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z.
 /// This becomes memcpy too, after a look at whether the two overlap.)
 #[cfg(not(target_pointer_width = "64"))]
 #[inline]
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
     }
+    to.len().min(from.len())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use waft::{Capacity, Misuse, coap, mqtt, ota::refusal::Refusal};
 
 /// What C gets of a call.
 pub(crate) fn result(done: Result<(), Fail>) -> i32 {
-    done.map_or_else(Fail::code, |()| 0)
+    Fail::result(done)
 }
 
 /// The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where

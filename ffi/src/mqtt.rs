@@ -11,7 +11,7 @@ use crate::{
         instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
     },
 };
-use core::{mem::offset_of, ptr};
+use core::{mem::offset_of, ptr, slice};
 use waft::{
     Input, Misuse, Peer,
     mqtt::{
@@ -282,9 +282,8 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
         let (client, c) = unsafe { (client(handle, now)?, lent_one(connect)?) };
         // SAFETY: this is how `connect` begins.
         let parts: &[waft_bytes_t; 5] = unsafe { &*ptr::from_ref(c).cast() };
-        let mut strings = [None; 5];
-        let mut is_there = true;
-        for (index, (string, part)) in strings.iter_mut().zip(parts).enumerate() {
+        let (mut raw, mut is_there) = (RawConnect { strings: [None; 5], flags: 0, keep_alive: c.keep_alive }, true);
+        for (index, (string, part)) in raw.strings.iter_mut().zip(parts).enumerate() {
             // The client identifier always is; the will's payload, if its topic is.
             if index != CLIENT_ID && index != WILL_PAYLOAD {
                 is_there = !part.data.is_null();
@@ -295,11 +294,11 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
                 *string = Some(unsafe { part.checked() });
             }
         }
-        let mut flags = u8::from(c.clean_session != 0) << 1;
         if !c.will_topic.data.is_null() {
-            flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
+            raw.flags = (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
         }
-        client.connect_raw(Peer(peer), &RawConnect { strings, flags, keep_alive: c.keep_alive })
+        raw.flags |= u8::from(c.clean_session != 0) << 1;
+        client.connect_raw(Peer(peer), &raw)
     })())
 }
 
@@ -348,7 +347,7 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
             let (client, out, topic) = (client(handle, now)?, Out::new(id)?, topic.as_bytes());
             topic.check()?;
             payload.check()?;
-            out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic.checked(), payload.checked())?);
+            out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic.checked(), payload.checked())? as u16);
         }
         Ok(())
     })())
@@ -371,7 +370,7 @@ pub unsafe extern "C" fn waft_mqtt_client_publish_streamed(
         unsafe {
             let (client, out) = (client(handle, now)?, Out::new(id)?);
             let topic = topic.as_bytes().lent()?;
-            out.set(client.publish_streamed_raw(self::qos(qos)?, retain != 0, topic, len)?);
+            out.set(client.publish_streamed_raw(self::qos(qos)?, retain != 0, topic, len)? as u16);
         }
         Ok(())
     })())
@@ -395,6 +394,21 @@ pub unsafe extern "C" fn waft_mqtt_client_payload(
     })())
 }
 
+/// Filters that have been looked at.
+#[derive(Clone)]
+struct Each<'f>(slice::Iter<'f, waft_mqtt_filter_t>);
+
+impl<'f> Iterator for Each<'f> {
+    type Item = (&'f [u8], QoS);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let filter = self.0.next()?;
+        // SAFETY: C lends the text for the call, and what is wrong with it has been found before.
+        Some((unsafe { filter.filter.as_bytes().checked() }, QoS::from_u8(filter.qos).unwrap_or_default()))
+    }
+}
+
 /// Subscribes to `count` filters. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_subscribe(
@@ -412,10 +426,7 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
                 filter.filter.as_bytes().check()?;
                 qos(filter.qos)?;
             }
-            let each = |filter: &waft_mqtt_filter_t| {
-                (filter.filter.as_bytes().checked(), qos(filter.qos).unwrap_or_default())
-            };
-            out.set(client.subscribe_raw(filters.iter().map(each))?);
+            out.set(client.subscribe_raw(Each(filters.iter()))? as u16);
         }
         Ok(())
     })())
@@ -437,7 +448,7 @@ pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
             for filter in filters {
                 filter.as_bytes().check()?;
             }
-            out.set(client.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes().checked()))?);
+            out.set(client.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes().checked()))? as u16);
         }
         Ok(())
     })())

@@ -30,35 +30,46 @@ pub(super) fn check(bytes: &[u8], kind: Kind) -> Result<(), Fail> {
 /// How many bytes of a character that is cut off stand at the end of `bytes`, the first part of such a string.
 #[cfg_attr(feature = "opt-size", inline(never))]
 pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
-    // Of the character at hand: bytes to come, between which bounds the next one lies, and all that stands from it on.
-    let (mut left, mut least, mut most, mut from) = (0_u8, 0x80_u8, 0xBF_u8, bytes);
+    // Of the character at hand: bytes behind the first, those of them that are to come, and between what the next one lies.
+    let (mut all, mut left, mut least, mut most) = (0_usize, 0_usize, 0x80_u8, 0xBF_u8);
     // What stands before a byte where wildcards may stand; nowhere in a name.
     let mut before = if kind == Kind::Filter { b'/' } else { b'x' };
-    let mut rest = bytes;
-    while let Some((&byte, more)) = rest.split_first() {
+    for byte in bytes.iter().copied() {
         if left != 0 {
             if byte < least || byte > most {
                 return Err(Violation::NotUtf8.into());
             }
-            (left, least, most, rest) = (left.wrapping_sub(1), 0x80, 0xBF, more);
+            (left, least, most) = (left.wrapping_sub(1), 0x80, 0xBF);
             continue;
         }
-        (from, rest) = (rest, more);
+        if byte >= 0x80 {
+            // Unicode, Table 3-7: neither too long a form, nor half of a surrogate pair, nor past the last character.
+            if byte.wrapping_sub(0xC2) > 0x32 {
+                return Err(Violation::NotUtf8.into());
+            }
+            all = 1;
+            if byte >= 0xE0 {
+                all = 2;
+                if byte == 0xE0 {
+                    least = 0xA0;
+                }
+                if byte == 0xED {
+                    most = 0x9F;
+                }
+            }
+            if byte >= 0xF0 {
+                all = 3;
+                if byte == 0xF0 {
+                    least = 0x90;
+                }
+                if byte == 0xF4 {
+                    most = 0x8F;
+                }
+            }
+            left = all;
+        }
         if byte == 0 {
             return Err(Violation::NullCharacter.into());
-        }
-        if byte >= 0x80 {
-            // Neither too long a form, nor half of a surrogate pair, nor past the last character (Unicode, Table 3-7).
-            (left, least, most) = match byte {
-                0xC2..=0xDF => (1, 0x80, 0xBF),
-                0xE0 => (2, 0xA0, 0xBF),
-                0xED => (2, 0x80, 0x9F),
-                0xE1..=0xEF => (2, 0x80, 0xBF),
-                0xF0 => (3, 0x90, 0xBF),
-                0xF1..=0xF3 => (3, 0x80, 0xBF),
-                0xF4 => (3, 0x80, 0x8F),
-                _ => return Err(Violation::NotUtf8.into()),
-            };
         }
         // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.1-3]
         let wild = byte | 0x08 == b'+';
@@ -69,7 +80,7 @@ pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
             before = byte;
         }
     }
-    Ok(if left == 0 { 0 } else { from.len() })
+    Ok(if left == 0 { 0 } else { all.wrapping_sub(left).wrapping_add(1) })
 }
 
 #[cfg(test)]

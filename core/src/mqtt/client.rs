@@ -378,7 +378,7 @@ impl<'a> Client<'a> {
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
         self.tick(now);
-        Ok(PacketId::new(self.publish_raw(qos, retain, topic.as_bytes(), payload)?))
+        Ok(given(self.publish_raw(qos, retain, topic.as_bytes(), payload)?))
     }
 
     /// Publishes a message of any length: when its turn comes, and again after a reconnect if it was not acknowledged,
@@ -395,7 +395,7 @@ impl<'a> Client<'a> {
         retain: bool,
     ) -> Result<Option<PacketId>, Error> {
         self.tick(now);
-        Ok(PacketId::new(self.publish_streamed_raw(qos, retain, topic.as_bytes(), len)?))
+        Ok(given(self.publish_streamed_raw(qos, retain, topic.as_bytes(), len)?))
     }
 
     /// Gives payload that [`Event::PayloadWanted`] asked for, from the offset it named on. Returns how many of the
@@ -416,7 +416,7 @@ impl<'a> Client<'a> {
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
         self.tick(now);
         let id = self.subscribe_raw(filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos)))?;
-        Ok(PacketId::new(id).unwrap_or(PacketId::FIRST))
+        Ok(given(id).unwrap_or(PacketId::FIRST))
     }
 
     /// Takes subscriptions back. Tells [`Event::Unsubscribed`] with the identifier given here.
@@ -426,7 +426,7 @@ impl<'a> Client<'a> {
     pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
         self.tick(now);
         let id = self.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes()))?;
-        Ok(PacketId::new(id).unwrap_or(PacketId::FIRST))
+        Ok(given(id).unwrap_or(PacketId::FIRST))
     }
 
     /// With [`Config::manual_ack`]: the message received under this identifier is safe, so PUBACK or PUBREC may go.
@@ -501,6 +501,11 @@ impl<'a> Client<'a> {
     pub fn next_timeout(&self) -> Option<Instant> {
         Some(self.next_timeout_raw()).filter(|at| *at != NEVER)
     }
+}
+
+/// A packet identifier, of which 0 says that there is none.
+fn given(id: u32) -> Option<PacketId> {
+    u16::try_from(id).ok().and_then(PacketId::new)
 }
 
 impl Machine for Client<'_> {

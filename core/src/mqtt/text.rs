@@ -2,15 +2,19 @@
 //! so has to be looked at byte by byte. Only for processors of 64 bits: on a microcontroller the code would cost more than
 //! the time.
 
+use crate::Misuse;
+
 /// What a string may hold besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Kind {
-    /// Anything.
-    Text,
+    // The numbers are those of the errors, so that one becomes the other without code.
     /// No wildcards.
-    Name,
+    Name = (Misuse::InvalidTopic as i8).unsigned_abs(),
     /// Wildcards where they may stand (§4.7.1).
-    Filter,
+    Filter = (Misuse::InvalidFilter as i8).unsigned_abs(),
+    /// Anything.
+    Text = (Misuse::InvalidString as i8).unsigned_abs(),
 }
 
 #[cfg(target_pointer_width = "64")]

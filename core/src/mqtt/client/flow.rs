@@ -436,6 +436,7 @@ impl Client<'_> {
 
     /// A packet came that is about what has a place; a SUBACK with that many `codes`.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Taken {
         let ours = cause != Cause::PubRel;
         let Some(index) = self.slots.find(id, ours) else {

@@ -15,7 +15,6 @@ use crate::{
         checked::cut_off,
         text::{Kind, is_right},
     },
-    wire::Reader,
 };
 
 // Of each packet type (Table 2.1): in the lower half its flags (Table 2.2); in the upper half what there is to tell of it, if
@@ -28,12 +27,9 @@ const NONE: u8 = 0xE0;
 const NEVER: u8 = 0xF0;
 const TOLD: u8 = (What::ACKNOWLEDGED as u8) << 4;
 const UNSUBACK: u8 = (What::UNSUBSCRIBED as u8) << 4;
-static TYPES: [u8; 16] =
-    [NEVER, NEVER, 0, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER, NEVER];
+const TYPES: [u8; 15] = [NEVER, NEVER, 0, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
-const SUBACK: u8 = 9;
-const PINGRESP: u8 = 13;
 
 impl Client<'_> {
     /// The short way of what comes most often, whole and about something: PUBACK, PUBREC and PUBCOMP. `None`: it takes the
@@ -70,20 +66,27 @@ impl Client<'_> {
             return Err(Misuse::UnknownId.into());
         }
         let bytes = input.bytes;
-        if bytes.is_empty() {
-            told.needed = 1;
-        } else if self.receiving.header == 0 && self.receiving.left != 0 {
-            self.payload_in(bytes, told);
-        } else if let Err(violation) = self.packet_in(bytes, told) {
+        let taken = match bytes.first() {
+            None => {
+                told.needed = 1;
+                Ok(())
+            }
+            Some(_) if self.receiving.header != 0 => self.header_in(bytes, told),
+            Some(_) if self.receiving.left != 0 => {
+                self.payload_in(bytes, told);
+                Ok(())
+            }
+            Some(first) => self.packet_in(*first, bytes, told),
+        };
+        if taken.is_err() {
             self.lost(); // [MQTT-4.8.0-1]
-            return Err(violation);
-        }
-        if told.consumed != 0 {
+        } else if told.consumed != 0 {
             self.bytes_in();
         }
-        Ok(())
+        taken
     }
 
+    #[inline]
     fn payload_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) {
         let left = usize::try_from(self.receiving.left).unwrap_or(usize::MAX);
         let bytes = bytes.get(..left).unwrap_or(bytes);
@@ -102,151 +105,158 @@ impl Client<'_> {
 
     /// The packet at the front of `bytes`; of a PUBLISH, topic and packet identifier.
     #[inline]
-    fn packet_in<'i>(&mut self, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
-        let (mut reader, mut message) = (Reader::new(bytes), self.receiving);
-        let begun = message.header != 0;
-        if !begun {
-            let first = *bytes.first().unwrap_or(&0);
-            let kind = first >> 4;
-            let about = TYPES.get(usize::from(kind)).copied().unwrap_or(0) ^ (first & 0x0F);
-            if kind == PUBLISH {
-                // §3.3.1
-                match first & 0x0E {
-                    0x06 | 0x0E => return Err(Violation::QoS.into()),
-                    0x08 => return Err(Violation::DupQoS0.into()),
-                    _ => {}
-                }
-            } else if kind == 0 || kind == 15 {
-                return Err(Violation::ReservedType.into());
-            } else if about & 0x0F != 0 {
-                return Err(Violation::ReservedFlags.into()); // [MQTT-2.2.2-2], [MQTT-3.6.1-1]
+    fn packet_in<'i>(&mut self, first: u8, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
+        let kind = first >> 4;
+        let about = TYPES.get(usize::from(kind)).copied().unwrap_or(0) ^ (first & 0x0F);
+        if kind == PUBLISH {
+            // §3.3.1
+            let flags = first & 0x0E;
+            if flags & 0x06 == 0x06 {
+                return Err(Violation::QoS.into());
             }
-            let (len, remaining) = remaining_length(bytes);
-            let rest = bytes.get(len..).unwrap_or(&[]);
-            if len == 0 {
-                if bytes.len() > 4 {
-                    return Err(Violation::RemainingLength.into());
-                }
-                told.needed = 1;
-                return Ok(());
+            if flags == 0x08 {
+                return Err(Violation::DupQoS0.into());
             }
-            if kind != PUBLISH {
-                return self.whole_in(kind, about & 0xF0, len, remaining, rest, told);
-            }
-            // §3.3
-            reader = Reader::new(rest);
-            let id_len = id_len(first);
-            let Some(behind) = remaining.checked_sub(id_len.wrapping_add(2)) else {
-                return Err(Violation::Length.into());
-            };
-            let Some(topic_len) = reader.u16() else {
-                told.needed = 2_usize.wrapping_sub(rest.len());
-                return Ok(());
-            };
-            let Some(left) = behind.checked_sub(topic_len.into()) else { return Err(Violation::Length.into()) };
-            if topic_len == 0 {
-                return Err(Violation::TopicName.into());
-            }
-            let header = usize::from(topic_len).wrapping_add(id_len);
-            message = Receiving {
-                left: u32::try_from(left).unwrap_or(u32::MAX),
-                header: u32::try_from(header).unwrap_or(0),
-                topic_len,
-                first,
-                ..Receiving::default()
-            };
-            if header.wrapping_add(2) > self.max_packet.into() {
-                if self.link != Link::Connected {
-                    return Err(Violation::PacketTooLarge.into());
-                }
-                // It is passed over.
-                told.consumed = bytes.len().wrapping_sub(reader.len());
-                self.receiving = message;
-                return Ok(());
-            }
-            // Topic and identifier, or neither: what is there of them counts towards what is needed.
-            if reader.len() < header {
-                told.needed = header.wrapping_sub(reader.len());
-                return Ok(());
-            }
+        } else if kind == 0 || kind == 15 {
+            return Err(Violation::ReservedType.into());
+        } else if about & 0x0F != 0 {
+            return Err(Violation::ReservedFlags.into()); // [MQTT-2.2.2-2], [MQTT-3.6.1-1]
         }
-        let header = usize::try_from(message.header).unwrap_or(usize::MAX);
-        let topic_len = header.saturating_sub(id_len(message.first));
-        let topic = reader.rest().get(..topic_len).unwrap_or(reader.rest());
+        let (len, remaining) = remaining_length(bytes);
+        let Some(rest) = bytes.get(len..).filter(|_| len != 0) else {
+            if bytes.len() > 4 {
+                return Err(Violation::RemainingLength.into());
+            }
+            return told.want(1);
+        };
+        told.consumed = len;
+        if kind == PUBLISH {
+            self.publish_in(first, remaining, rest, told)
+        } else {
+            self.whole_in(about & 0xF0, remaining, rest, told, kind)
+        }
+    }
+
+    /// §3.3; `rest` is behind the fixed header.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn publish_in<'i>(
+        &mut self,
+        first: u8,
+        remaining: usize,
+        rest: &'i [u8],
+        told: &mut Told<'i>,
+    ) -> Result<(), Fail> {
+        let id_len = id_len(first);
+        let Some(behind) = remaining.checked_sub(id_len.wrapping_add(2)) else {
+            return Err(Violation::Length.into());
+        };
+        let Some((len, rest)) = rest.split_first_chunk() else { return told.want(2_usize.wrapping_sub(rest.len())) };
+        let topic_len = u16::from_be_bytes(*len);
+        let Some(left) = behind.checked_sub(topic_len.into()) else { return Err(Violation::Length.into()) };
+        if topic_len == 0 {
+            return Err(Violation::TopicName.into());
+        }
+        let header = usize::from(topic_len).wrapping_add(id_len);
+        let passed_over = header.wrapping_add(2) > self.max_packet.into();
+        if passed_over && self.link != Link::Connected {
+            return Err(Violation::PacketTooLarge.into());
+        }
+        // Topic and identifier, or neither: what is there of them counts towards what is needed.
+        if !passed_over && rest.len() < header {
+            return told.want(header.wrapping_sub(rest.len()));
+        }
+        told.consumed = told.consumed.wrapping_add(2);
+        self.receiving = Receiving {
+            left: u32::try_from(left).unwrap_or(u32::MAX),
+            header: u32::try_from(header).unwrap_or(0),
+            topic_len,
+            first,
+            ..Receiving::default()
+        };
+        if passed_over { Ok(()) } else { self.header_in(rest, told) }
+    }
+
+    /// Topic and packet identifier of a PUBLISH, or some of those that are passed over: then nothing has been consumed yet.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn header_in<'i>(&mut self, rest: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
+        let (begun, id_len) = (told.consumed == 0, id_len(self.receiving.first));
+        let header = usize::try_from(self.receiving.header).unwrap_or(usize::MAX);
+        let topic_len = header.saturating_sub(id_len);
+        let (topic, behind) = rest.split_at_checked(topic_len).unwrap_or((rest, &[]));
         // Of what is passed over nobody is told, and yet it has to be a topic name. A character may be cut off where more is to
         // come.
         let cut = if is_right(topic, Kind::Name) { 0 } else { cut_off(topic, Kind::Name)? };
         if cut != 0 && topic.len() == topic_len {
             return Err(Violation::NotUtf8.into());
         }
-        if reader.len() < header {
+        if rest.len() < header {
             let valid = topic.len().wrapping_sub(cut);
             told.consumed = valid;
             self.receiving.header = u32::try_from(header.wrapping_sub(valid)).unwrap_or(0);
             if valid == 0 {
                 // The rest of a character, or of the identifier.
-                told.needed = if topic_len == 0 { header.wrapping_sub(reader.len()) } else { 1 };
+                told.needed = if topic_len == 0 { header.wrapping_sub(rest.len()) } else { 1 };
             }
             return Ok(());
         }
-        reader.take(topic_len);
-        if id_len(message.first) != 0 {
-            message.id = PacketId::new(reader.u16().unwrap_or(0));
-            if message.id.is_none() {
-                return Err(Violation::ZeroPacketId.into());
-            }
+        let before = self.receiving;
+        told.consumed = told.consumed.wrapping_add(header);
+        if id_len != 0 {
+            let id = behind.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+            self.receiving.id = Some(PacketId::new(id).ok_or(Violation::ZeroPacketId)?);
         }
         if self.link != Link::Connected {
             return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
-        message.quiet = begun || message.left > self.max_payload;
-        let mut duplicate = false;
-        if let Some(id) = message.id {
-            match self.arriving(message.first & 0x04 != 0, id, message.first & 0x08 != 0) {
+        self.receiving.header = 0;
+        let wanted = !begun && before.left <= self.max_payload;
+        let mut new = true;
+        if let Some(id) = self.receiving.id {
+            match self.arriving(before.first & 0x04 != 0, id, before.first & 0x08 != 0) {
                 Admission::New => {}
-                Admission::Duplicate => duplicate = true,
-                Admission::NotNow => return Ok(()),
+                Admission::Duplicate => new = false,
+                Admission::NotNow => {
+                    self.receiving = if begun { before } else { Receiving::default() };
+                    return told.want(0);
+                }
                 Admission::Overflow => {
                     self.lost(); // [MQTT-4.8.0-2]
                     told.what.kind = What::CLOSED;
                     told.what.code = CloseReason::Overflow as u8;
-                    return Ok(());
+                    return told.want(0);
                 }
                 Admission::Unexpected => return Err(Violation::UnexpectedPacket.into()),
             }
         }
-        told.consumed = bytes.len().wrapping_sub(reader.len());
-        self.receiving = Receiving { header: 0, quiet: message.quiet || duplicate, ..message };
-        if message.left == 0 {
-            self.arrived();
-        }
-        if !duplicate {
-            told.what.len = message.left;
-            if message.quiet {
-                told.what.kind = What::SKIPPED;
-                told.topic_len = message.topic_len;
-            } else {
+        self.receiving.quiet = !(wanted && new);
+        if new {
+            told.what.len = before.left;
+            told.topic_len = before.topic_len;
+            told.what.kind = What::SKIPPED;
+            if wanted {
                 told.what.kind = What::PUBLISH;
-                told.what.id = message.id.map_or(0, PacketId::get);
-                told.what.qos = (message.first >> 1) & 3;
-                told.what.retain = message.first & 1;
-                told.what.dup = (message.first >> 3) & 1;
+                told.what.id = self.receiving.id.map_or(0, PacketId::get);
+                told.what.qos = (before.first >> 1) & 3;
+                told.what.retain = before.first & 1;
+                told.what.dup = (before.first >> 3) & 1;
                 told.topic = topic;
             }
+        }
+        if before.left == 0 {
+            self.arrived();
         }
         Ok(())
     }
 
-    /// A packet of any other type than PUBLISH; `len` bytes of it are its fixed header, and `rest` is behind that.
-    #[inline]
+    /// A packet of any other type than PUBLISH; `rest` is behind the fixed header.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn whole_in<'i>(
         &mut self,
-        kind: u8,
         about: u8,
-        len: usize,
         remaining: usize,
         rest: &'i [u8],
         told: &mut Told<'i>,
+        kind: u8,
     ) -> Result<(), Fail> {
         if about == NEVER {
             return Err(Violation::UnexpectedPacket.into());
@@ -257,37 +267,35 @@ impl Client<'_> {
         if remaining > usize::from(self.max_packet) {
             return Err(Violation::PacketTooLarge.into());
         }
-        let Some(body) = rest.get(..remaining) else {
-            told.needed = remaining.wrapping_sub(rest.len());
+        let Some(body) = rest.get(..remaining) else { return told.want(remaining.wrapping_sub(rest.len())) };
+        told.consumed = told.consumed.wrapping_add(remaining);
+        let Some((id, codes)) = body.split_first_chunk() else {
+            if about != NONE {
+                return Err(Violation::Length.into());
+            }
+            if self.link != Link::Connected {
+                return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
+            }
+            self.ponged();
             return Ok(());
         };
-        let (id, codes) = match *body {
-            [high, low, ref codes @ ..] => (u16::from_be_bytes([high, low]), codes),
-            _ if kind == PINGRESP => (1, &[][..]),
-            _ => return Err(Violation::Length.into()),
-        };
-        told.consumed = len.wrapping_add(remaining);
         if kind == CONNACK {
-            return self.connack_in(id, told);
+            return self.connack_in(*id, told);
         }
-        let id = PacketId::new(id).ok_or(Violation::ZeroPacketId)?;
+        let id = PacketId::new(u16::from_be_bytes(*id)).ok_or(Violation::ZeroPacketId)?;
         // [MQTT-3.9.3-2]
-        if kind == SUBACK && (codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80))) {
+        if about == ANY && (codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80))) {
             return Err(Violation::SubAck.into());
         }
         if self.link != Link::Connected {
             return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
         let cause = match kind {
-            PINGRESP => {
-                self.ponged();
-                return Ok(());
-            }
             4 => Cause::PubAck,
             5 => Cause::PubRec,
             6 => Cause::PubRel,
             7 => Cause::PubComp,
-            SUBACK => Cause::SubAck,
+            9 => Cause::SubAck,
             _ => Cause::UnsubAck,
         };
         match self.answered(cause, id, codes.len()) {
@@ -295,18 +303,17 @@ impl Client<'_> {
                 told.what.kind = (about >> 4).into();
                 told.what.id = id.get();
                 told.bytes = codes;
+                Ok(())
             }
-            Taken::Quiet => {}
-            Taken::NotNow => told.consumed = 0,
-            Taken::Unexpected => return Err(Violation::UnexpectedPacket.into()),
-            Taken::Miscounted => return Err(Violation::SubAck.into()),
+            Taken::Quiet => Ok(()),
+            Taken::NotNow => told.want(0),
+            Taken::Unexpected => Err(Violation::UnexpectedPacket.into()),
+            Taken::Miscounted => Err(Violation::SubAck.into()),
         }
-        Ok(())
     }
 
     /// §3.2
-    fn connack_in(&mut self, flags_and_code: u16, told: &mut Told<'_>) -> Result<(), Fail> {
-        let [flags, code] = flags_and_code.to_be_bytes();
+    fn connack_in(&mut self, [flags, code]: [u8; 2], told: &mut Told<'_>) -> Result<(), Fail> {
         // [MQTT-3.2.2-4]; the other seven bits are reserved (§3.2.2.1).
         if flags > 1 || code > ConnectReturnCode::NotAuthorized as u8 || (flags == 1 && code != 0) {
             return Err(Violation::ConnAck.into());

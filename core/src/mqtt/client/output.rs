@@ -108,61 +108,58 @@ impl Client<'_> {
     /// `ask`, `told` asks for payload.
     #[inline]
     fn write_next(&mut self, space: &mut [u8], ask: bool, told: &mut Told<'_>) -> usize {
-        let mut start = self.slots.memory.len().wrapping_sub(self.reserve);
-        let mut index = usize::MAX;
-        match self.link {
-            Link::Greeting => self.sending.end = self.reserve,
-            Link::Connected => {
-                index = self.next_due().unwrap_or(usize::MAX);
-                let (mut first, mut id, mut more, mut due) = (DISCONNECT, None, 0, Due::No);
-                if let Some(slot) = self.slots.get(index) {
-                    (first, id, more, due) = (slot.step as u8, slot.id, slot.more, slot.due);
+        let (mut start, mut index) = (self.slots.memory.len().wrapping_sub(self.reserve), usize::MAX);
+        if self.link == Link::Greeting {
+            self.sending.end = self.reserve;
+        } else if self.link == Link::Connected {
+            index = self.next_due();
+            let (mut first, mut id, mut more, mut due) = (DISCONNECT, None, 0, Due::No);
+            if let Some(slot) = self.slots.get(index) {
+                (first, id, more, due) = (slot.step as u8, slot.id, slot.more, slot.due);
+            }
+            if self.ping && !due.has_begun() {
+                first = PINGREQ;
+            } else if first == DISCONNECT && !self.leaving {
+                return 0;
+            }
+            if first >= Step::PubAck as u8 {
+                return self.write_short(index, first, id, space, told);
+            }
+            let len;
+            (start, len) = self.slots.span(index);
+            if due == Due::Yes {
+                // A whole packet leaves at once; firmware has less code without this short way.
+                if !cfg!(feature = "opt-size")
+                    && more == 0
+                    && let Some(space) = space.get_mut(..len)
+                {
+                    copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
+                    self.sent(index);
+                    return len;
                 }
-                if self.ping && !due.has_begun() {
-                    first = PINGREQ;
-                } else if first == DISCONNECT && !self.leaving {
-                    return 0;
-                }
-                if first >= Step::PubAck as u8 {
-                    return self.write_short(first, id, index, space, told);
-                }
-                let len;
-                (start, len) = self.slots.span(index);
-                if due == Due::Yes {
-                    // A whole packet leaves at once; firmware has less code without this short way.
-                    if !cfg!(feature = "opt-size")
-                        && more == 0
-                        && let Some(space) = space.get_mut(..len)
-                    {
-                        copy(space, self.slots.memory.get(start..).unwrap_or(&[]));
-                        self.sent(index);
-                        return len;
-                    }
-                    self.sending = Sending { end: len, ..Sending::default() };
-                    if more != 0 {
-                        (self.stream)(self, index, told);
-                    }
+                self.sending = Sending { end: len, ..Sending::default() };
+                if more != 0 {
+                    (self.stream)(self, index, told);
                 }
             }
-            _ => return 0,
+        } else {
+            return 0;
         }
-        let Sending { sent, end, taken, total } = self.sending;
-        let packet = self.slots.memory.get(start..).and_then(|bytes| bytes.get(sent..end)).unwrap_or(&[]);
-        let len = packet.len().min(space.len());
-        copy(space, packet);
+        let Sending { sent, end, .. } = self.sending;
+        let Some(packet) = self.slots.memory.get(start.wrapping_add(sent)..start.wrapping_add(end)) else { return 0 };
         if space.is_empty() && !packet.is_empty() {
             told.needed = 1;
         }
-        let sent = sent.wrapping_add(len);
-        self.sending.sent = sent;
-        if sent != end || taken != total {
+        let len = copy(space, packet);
+        self.sending.sent = sent.wrapping_add(len);
+        if self.sending.sent != end || self.sending.taken != self.sending.total {
             self.stir();
             match self.slots.get_mut(index) {
-                Some(place) if place.due == Due::Yes && sent != 0 => place.due = Due::Begun,
-                Some(_) if sent == end && len == 0 && ask => (self.stream)(self, index, told),
+                Some(place) if place.due == Due::Yes && self.sending.sent != 0 => place.due = Due::Begun,
+                Some(_) if ask && len == 0 && told.needed == 0 => (self.stream)(self, index, told),
                 _ => {}
             }
-        } else if self.link == Link::Greeting {
+        } else if index == usize::MAX {
             self.sending = Sending::default();
             self.link = Link::Connecting;
         } else {
@@ -172,12 +169,12 @@ impl Client<'_> {
     }
 
     /// Writes a packet that is not kept.
-    #[inline]
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn write_short(
         &mut self,
+        index: usize,
         first: u8,
         id: Option<PacketId>,
-        index: usize,
         space: &mut [u8],
         told: &mut Told<'_>,
     ) -> usize {
@@ -199,12 +196,13 @@ impl Client<'_> {
     }
 
     /// The place with something to send: the one begun, or the first in the order things began, and no acknowledgement
-    /// before that of an earlier message (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`).
-    fn next_due(&mut self) -> Option<usize> {
+    /// before that of an earlier message (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`). The greatest number: there is none.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn next_due(&mut self) -> usize {
+        let (mut held1, mut held2, mut first, mut more) = (false, false, usize::MAX, false);
         if self.is_quiet() {
-            return None;
+            return first;
         }
-        let (mut held1, mut held2, mut first, mut more) = (false, false, None, false);
         for (index, slot) in self.slots.as_slice().iter().enumerate() {
             match slot.step {
                 Step::Held1 => held1 = true,
@@ -212,10 +210,10 @@ impl Client<'_> {
                 Step::PubAck if held1 => {}
                 Step::PubRec if held2 => {}
                 _ if slot.due == Due::No => {}
-                _ if slot.due.has_begun() => return Some(index),
+                _ if slot.due.has_begun() => return index,
                 _ => {
-                    more = first.is_some();
-                    first = first.or(Some(index));
+                    more = first != usize::MAX;
+                    first = first.min(index);
                 }
             }
         }

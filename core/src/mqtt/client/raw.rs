@@ -67,6 +67,13 @@ pub struct Told<'e> {
 }
 
 impl<'e> Told<'e> {
+    /// Nothing is consumed: so many bytes more are wanted, or 0 for "not now".
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn want(&mut self, needed: usize) -> Result<(), Fail> {
+        (self.consumed, self.needed) = (0, needed);
+        Ok(())
+    }
+
     #[inline]
     pub(super) fn event(&self) -> Option<Event<'e>> {
         if self.what.kind == What::NOTHING { None } else { self.some_event() }
@@ -161,7 +168,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn publish_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], payload: &[u8]) -> Result<u16, Fail> {
+    pub fn publish_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], payload: &[u8]) -> Result<u32, Fail> {
         self.queue_publish(qos, retain, topic, payload, (0, 0))
     }
 
@@ -169,7 +176,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u16, Fail> {
+    pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u32, Fail> {
         self.stream = stream;
         let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window);
         self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
@@ -179,7 +186,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone) -> Result<u16, Fail> {
+    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone) -> Result<u32, Fail> {
         self.queue_filters(write::SUBSCRIBE, filters)
     }
 
@@ -187,7 +194,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn unsubscribe_raw<'f>(&mut self, filters: impl Iterator<Item = &'f [u8]> + Clone) -> Result<u16, Fail> {
+    pub fn unsubscribe_raw<'f>(&mut self, filters: impl Iterator<Item = &'f [u8]> + Clone) -> Result<u32, Fail> {
         self.queue_filters(write::UNSUBSCRIBE, filters.map(|filter| (filter, QoS::AtMostOnce)))
     }
 

@@ -15,33 +15,17 @@ const STRINGS: [(u8, Option<Kind>); 5] =
 pub(super) const SUBSCRIBE: u8 = 0x82;
 pub(super) const UNSUBSCRIBE: u8 = 0xA2;
 
-/// A fixed header (§2.2).
-struct Header {
-    bytes: [u8; 5],
-    len: usize,
-}
-
-impl Header {
-    /// With a remaining length of seven bits a byte, least significant first, at most four bytes (§2.2.3).
-    #[cfg_attr(feature = "opt-size", inline(never))]
-    fn new(first: u8, remaining: usize) -> Result<Self, Fail> {
-        let (mut bytes, mut len, mut left) = ([first, 0, 0, 0, 0], 1_usize, remaining);
-        loop {
-            let byte = bytes.get_mut(len).ok_or(Misuse::OutOfRange)?;
-            len = len.wrapping_add(1);
-            let [low, ..] = left.to_le_bytes();
-            left >>= 7;
-            if left == 0 {
-                *byte = low;
-                return Ok(Self { bytes, len });
-            }
-            *byte = low | 0x80;
+/// Bytes of a fixed header with that remaining length, of which each byte holds seven bits; four are the most (§2.2.3).
+#[cfg_attr(feature = "opt-size", inline(never))]
+fn header_len(remaining: usize) -> Result<usize, Fail> {
+    let (mut len, mut left) = (1_usize, remaining);
+    loop {
+        (len, left) = (len.wrapping_add(1), left >> 7);
+        if left == 0 {
+            break;
         }
     }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
-    }
+    if len > 5 { Err(Misuse::OutOfRange.into()) } else { Ok(len) }
 }
 
 impl Client<'_> {
@@ -67,21 +51,22 @@ impl Client<'_> {
         }
         // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
         let forget = clean || self.clean_session;
-        let header = Header::new(0x10, remaining)?;
-        let len = header.len.wrapping_add(remaining);
+        let len = header_len(remaining)?.wrapping_add(remaining);
         let kept = if forget { 0 } else { self.slots.kept };
         let start = self.slots.memory.len().checked_sub(len).filter(|start| *start >= kept).ok_or(Capacity::Arena)?;
         if forget {
             self.slots.clear();
         }
         self.reserve = len;
-        let mut at = self.put(start, header.as_bytes());
+        self.slots.kept = start;
+        self.put_header(0x10, remaining);
         let [high, low] = connect.keep_alive.to_be_bytes();
-        at = self.put(at, &[0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
+        self.put(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
         // [MQTT-3.1.3-1]
         for string in connect.strings.iter().flatten() {
-            at = self.put_prefixed(at, string);
+            self.put_prefixed(string);
         }
+        self.slots.kept = kept;
         self.opened(peer, clean, connect.keep_alive);
         Ok(())
     }
@@ -90,8 +75,8 @@ impl Client<'_> {
         if self.is_closed() || self.leaving { Err(Misuse::NotConnected.into()) } else { Ok(()) }
     }
 
-    /// A place for a packet, in the memory of which the header stands already and behind it all else is put; with something
-    /// left for the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place.
+    /// A place for a packet, of which the header stands in the memory and all else is to be put there; with something left for
+    /// the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place.
     #[cfg_attr(feature = "opt-size", inline(never))]
     fn queue(
         &mut self,
@@ -101,14 +86,12 @@ impl Client<'_> {
         step: Step,
         id: Option<PacketId>,
         more: u16,
-    ) -> Result<usize, Fail> {
-        let header = Header::new(first, remaining)?;
-        let len = header.len.wrapping_add(remaining).wrapping_sub(missing);
+    ) -> Result<(), Fail> {
+        let len = header_len(remaining)?.wrapping_add(remaining).wrapping_sub(missing);
         if self.slots.free() <= usize::from(self.slots.keep_free) {
             return Err(Capacity::InFlight.into());
         }
-        let start = self.slots.kept;
-        let room = self.slots.memory.len().wrapping_sub(start);
+        let room = self.slots.memory.len().wrapping_sub(self.slots.kept);
         if len.saturating_add(self.reserve) > room {
             return Err(Capacity::Arena.into());
         }
@@ -116,44 +99,62 @@ impl Client<'_> {
             self.next_id = id.next();
         }
         self.stir();
-        self.slots.kept = start.wrapping_add(len);
         if let Some(place) = self.slots.push(id, step, Due::Yes) {
             place.len = u32::try_from(len).unwrap_or(u32::MAX);
             place.more = more;
         }
-        Ok(self.put(start, header.as_bytes()))
+        self.put_header(first, remaining);
+        Ok(())
     }
 
-    /// Writes at a place in the memory, whose length was worked out before: what were too long would be left out. Where that
-    /// ends.
+    /// Writes behind what is kept, where the room was made sure of before: what were too long would be left out.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
-        let end = at.wrapping_add(bytes.len());
-        if let Some(place) = self.slots.memory.get_mut(at..end) {
+    fn put(&mut self, bytes: &[u8]) {
+        let start = self.slots.kept;
+        self.slots.kept = start.wrapping_add(bytes.len());
+        if let Some(place) = self.slots.memory.get_mut(start..self.slots.kept) {
             copy(place, bytes);
         }
-        end
     }
 
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn put_u16(&mut self, at: usize, value: u16) -> usize {
-        self.put(at, &value.to_be_bytes())
+    fn put_u8(&mut self, value: u8) {
+        self.put(&[value]);
+    }
+
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn put_u16(&mut self, value: u16) {
+        self.put(&value.to_be_bytes());
     }
 
     /// A string or binary data of at most [`MAX_LEN`] bytes (§1.5.3).
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn put_prefixed(&mut self, at: usize, bytes: &[u8]) -> usize {
+    fn put_prefixed(&mut self, bytes: &[u8]) {
         let [low, high, ..] = bytes.len().to_le_bytes();
-        let at = self.put_u16(at, u16::from_le_bytes([low, high]));
+        self.put_u16(u16::from_le_bytes([low, high]));
         // Most are names; firmware has one way to copy.
         if cfg!(feature = "opt-size") {
-            return self.put(at, bytes);
+            return self.put(bytes);
         }
-        let end = at.wrapping_add(bytes.len());
-        if let Some(place) = self.slots.memory.get_mut(at..end) {
+        let start = self.slots.kept;
+        self.slots.kept = start.wrapping_add(bytes.len());
+        if let Some(place) = self.slots.memory.get_mut(start..self.slots.kept) {
             copy_name(place, bytes);
         }
-        end
+    }
+
+    /// A fixed header (§2.2).
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn put_header(&mut self, first: u8, remaining: usize) {
+        self.put_u8(first);
+        let mut left = remaining;
+        while left > 0x7F {
+            let [low, ..] = left.to_le_bytes();
+            self.put_u8(low | 0x80);
+            left >>= 7;
+        }
+        let [low, ..] = left.to_le_bytes();
+        self.put_u8(low);
     }
 
     /// A PUBLISH. Behind `payload`, `missing` bytes are asked for when it is sent, for which there is a `window`.
@@ -165,54 +166,57 @@ impl Client<'_> {
         topic: &[u8],
         payload: &[u8],
         (missing, window): (usize, u16),
-    ) -> Result<u16, Fail> {
+    ) -> Result<u32, Fail> {
         self.may_send()?;
         check(topic, Kind::Name)?;
-        let (step, id) = match qos {
-            QoS::AtMostOnce => (Step::Message0, None),
-            QoS::AtLeastOnce => (Step::Message1, Some(self.free_id())),
-            QoS::ExactlyOnce => (Step::Message2, Some(self.free_id())),
-        };
-        let variable = topic.len().wrapping_add(if id.is_some() { 4 } else { 2 });
+        let (mut step, mut id, mut variable) = (Step::Message0, None, topic.len().wrapping_add(2));
+        if qos != QoS::AtMostOnce {
+            step = if qos == QoS::AtLeastOnce { Step::Message1 } else { Step::Message2 };
+            id = Some(self.free_id());
+            variable = variable.wrapping_add(2);
+        }
         let remaining = variable.saturating_add(payload.len()).saturating_add(missing);
         let first = 0x30 | (qos as u8) << 1 | u8::from(retain);
-        let mut at = self.queue(first, remaining, missing.saturating_sub(window.into()), step, id, window)?;
-        at = self.put_prefixed(at, topic);
+        self.queue(first, remaining, missing.wrapping_sub(window.into()), step, id, window)?;
+        self.put_prefixed(topic);
         if let Some(id) = id {
-            at = self.put_u16(at, id.get());
+            self.put_u16(id.get());
         }
-        self.put(at, payload);
-        Ok(id.map_or(0, PacketId::get))
+        self.put(payload);
+        self.slots.kept = self.slots.kept.wrapping_add(window.into());
+        Ok(id.map_or(0, |id| id.get().into()))
     }
 
+    #[inline]
     pub(super) fn queue_filters<'f>(
         &mut self,
         first: u8,
         filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone,
-    ) -> Result<u16, Fail> {
+    ) -> Result<u32, Fail> {
         self.may_send()?;
-        // Of each filter, its length and the QoS wanted.
-        let more = if first == SUBSCRIBE { 3 } else { 2 };
-        let (mut count, mut remaining) = (0_u16, 2_usize);
+        let (mut count, mut remaining) = (0_usize, 2_usize);
         for (filter, _) in filters.clone() {
             check(filter, Kind::Filter)?;
-            remaining = remaining.saturating_add(filter.len()).saturating_add(more);
-            count = count.checked_add(1).ok_or(Misuse::OutOfRange)?;
+            // Its length and, in a SUBSCRIBE, the QoS wanted.
+            let more = if first == SUBSCRIBE { 3 } else { 2 };
+            remaining = remaining.saturating_add(filter.len().wrapping_add(more));
+            count = count.wrapping_add(1);
         }
         if count == 0 {
             return Err(Misuse::InvalidFilter.into());
         }
+        let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
         let id = self.free_id();
         let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
-        let mut at = self.queue(first, remaining, 0, step, Some(id), count)?;
-        at = self.put_u16(at, id.get());
+        self.queue(first, remaining, 0, step, Some(id), count)?;
+        self.put_u16(id.get());
         for (filter, qos) in filters {
-            at = self.put_prefixed(at, filter);
+            self.put_prefixed(filter);
             if first == SUBSCRIBE {
-                at = self.put(at, &[qos as u8]);
+                self.put_u8(qos as u8);
             }
         }
-        Ok(id.get())
+        Ok(id.get().into())
     }
 
     /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). The table is shorter than the numbers
