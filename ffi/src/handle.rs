@@ -1,7 +1,11 @@
 //! From C's pointers to Rust's references: all the checks, in one place.
 
 use crate::error::Fail;
-use core::{mem::MaybeUninit, ptr, slice};
+use core::{
+    mem::MaybeUninit,
+    ptr::{self, NonNull},
+    slice,
+};
 use waft::{Capacity, Misuse};
 
 /// A handle as C declares it: an array of words of which C only knows the size.
@@ -108,54 +112,45 @@ pub(crate) unsafe fn machine_ref<'h, O: Opaque>(handle: *const O) -> Result<&'h 
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that live, and do not change, for `'b`.
+#[inline(always)]
 pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T], Fail> {
-    check(pointer, len)?;
-    // SAFETY: checked; the caller vouches for the rest.
-    Ok(unsafe { checked(pointer, len) })
-}
-
-/// What a pointer and a length lend that have been looked at.
-///
-/// # Safety
-/// As for [`lent`], and [`check`] has found nothing wrong.
-pub(crate) unsafe fn checked<'b, T>(pointer: *const T, len: usize) -> &'b [T] {
+    let pointer = check(pointer, len)?;
     // SAFETY: not NULL, aligned, of a length that an object can have; the caller vouches for the rest.
-    if len == 0 { &[] } else { unsafe { slice::from_raw_parts(pointer, len) } }
+    Ok(unsafe { slice::from_raw_parts(pointer.as_ptr(), len) })
 }
 
 /// The one value that a pointer lends.
 ///
 /// # Safety
 /// `pointer` is NULL or points to a value that lives, and does not change, for `'b`.
+#[inline(always)]
 pub(crate) unsafe fn lent_one<'b, T>(pointer: *const T) -> Result<&'b T, Fail> {
-    check(pointer, 1)?;
     // SAFETY: not NULL and aligned; the caller vouches for the rest.
-    Ok(unsafe { &*pointer })
+    Ok(unsafe { check(pointer, 1)?.as_ref() })
 }
 
 /// The same, to be written to.
 ///
 /// # Safety
 /// `pointer` is NULL or points to `len` values that nothing else uses for `'b`.
+#[inline(always)]
 pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b mut [T], Fail> {
-    check(pointer, len)?;
+    let pointer = check(pointer, len)?;
     // SAFETY: as for `lent`.
-    Ok(if len == 0 { &mut [] } else { unsafe { slice::from_raw_parts_mut(pointer, len) } })
+    Ok(unsafe { slice::from_raw_parts_mut(pointer.as_ptr(), len) })
 }
 
-/// Whether a pointer and a length can lend something, as far as it shows.
+/// What a pointer and a length lend, as far as it shows that they do: a pointer to nothing, aligned, where the length is 0.
 #[inline(never)]
-pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<(), Fail> {
+fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
     if len == 0 {
-        return Ok(());
+        return Ok(NonNull::dangling());
     }
-    if pointer.is_null() {
-        return Err(Misuse::NullPointer.into());
-    }
+    let found = NonNull::new(pointer.cast_mut()).ok_or(Misuse::NullPointer)?;
     if len > isize::MAX.unsigned_abs() / size_of::<T>() || !pointer.is_aligned() {
         return Err(Misuse::OutOfRange.into());
     }
-    Ok(())
+    Ok(found)
 }
 
 /// A place for a result: checked before anything happens, written when all went well.

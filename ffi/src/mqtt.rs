@@ -5,7 +5,7 @@ pub mod packet;
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, check, checked, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
+    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
         instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
@@ -186,7 +186,7 @@ const _: () = {
 /// `event` is not NULL and good for a write.
 #[inline(never)]
 unsafe fn tell(event: *mut waft_mqtt_event_t, told: &Told<'_>) {
-    let some = |bytes: &[u8]| if bytes.is_empty() { waft_bytes_t::EMPTY } else { waft_bytes_t::of(bytes) };
+    let some = |bytes: Option<&[u8]>| bytes.map_or(waft_bytes_t::EMPTY, waft_bytes_t::of);
     let (topic, bytes) = (some(told.topic), some(told.bytes));
     // SAFETY: the caller's; the event begins as `What` does.
     unsafe {
@@ -289,9 +289,8 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
                 is_there = !part.data.is_null();
             }
             if is_there {
-                part.check()?;
                 // SAFETY: C lends what `connect` names, too.
-                *string = Some(unsafe { part.checked() });
+                *string = Some(unsafe { part.lent() }?);
             }
         }
         if !c.will_topic.data.is_null() {
@@ -344,10 +343,9 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
     result((|| {
         // SAFETY: C lends the handle, the topic and the payload for this call, and the place of `id`.
         unsafe {
-            let (client, out, topic) = (client(handle, now)?, Out::new(id)?, topic.as_bytes());
-            topic.check()?;
-            payload.check()?;
-            out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic.checked(), payload.checked())? as u16);
+            let (client, out) = (client(handle, now)?, Out::new(id)?);
+            let (topic, payload) = (topic.as_bytes().lent()?, payload.lent()?);
+            out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic, payload)? as u16);
         }
         Ok(())
     })())
@@ -394,7 +392,7 @@ pub unsafe extern "C" fn waft_mqtt_client_payload(
     })())
 }
 
-/// Filters that have been looked at.
+/// Filters that have been looked at, none of which is empty.
 #[derive(Clone)]
 struct Each<'f>(slice::Iter<'f, waft_mqtt_filter_t>);
 
@@ -403,9 +401,10 @@ impl<'f> Iterator for Each<'f> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let filter = self.0.next()?;
+        let waft_mqtt_filter_t { filter, qos } = self.0.next()?;
         // SAFETY: C lends the text for the call, and what is wrong with it has been found before.
-        Some((unsafe { filter.filter.as_bytes().checked() }, QoS::from_u8(filter.qos).unwrap_or_default()))
+        let filter = unsafe { slice::from_raw_parts(filter.data.cast(), filter.len) };
+        Some((filter, QoS::from_u8(*qos).unwrap_or_default()))
     }
 }
 
@@ -423,7 +422,9 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
         unsafe {
             let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
             for filter in filters {
-                filter.filter.as_bytes().check()?;
+                if filter.filter.as_bytes().lent()?.is_empty() {
+                    return Err(Misuse::InvalidFilter.into());
+                }
                 qos(filter.qos)?;
             }
             out.set(client.subscribe_raw(Each(filters.iter()))? as u16);
@@ -446,9 +447,11 @@ pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
         unsafe {
             let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
             for filter in filters {
-                filter.as_bytes().check()?;
+                filter.as_bytes().lent()?;
             }
-            out.set(client.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes().checked()))? as u16);
+            // What is wrong with one has been found before.
+            let filters = filters.iter().map(|filter| filter.as_bytes().lent().unwrap_or(&[]));
+            out.set(client.unsubscribe_raw(filters)? as u16);
         }
         Ok(())
     })())
@@ -643,9 +646,8 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_input(
         unsafe {
             let client = client(handle, now)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            check(data, len)?;
-            let mut told = Told::default();
-            client.handle_input_raw(Input { peer: Peer(peer), bytes: checked(data, len) }, &mut told)?;
+            let (input, mut told) = (Input { peer: Peer(peer), bytes: lent(data, len)? }, Told::default());
+            client.handle_input_raw(input, &mut told)?;
             handled.set(waft_handled_t { consumed: told.consumed, needed: told.needed });
             tell(out.pointer(), &told);
         }

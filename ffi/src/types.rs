@@ -1,10 +1,7 @@
 //! What crosses the ABI besides numbers: small structs that C reads and writes.
 #![allow(non_camel_case_types, reason = "C's names")]
 
-use crate::{
-    error::Fail,
-    handle::{check, checked, lent},
-};
+use crate::{error::Fail, handle::lent};
 use core::{ffi::c_char, ptr};
 use waft::{Duration, Instant, Misuse, Output};
 
@@ -61,36 +58,16 @@ impl waft_str_t {
 impl waft_bytes_t {
     pub(crate) const EMPTY: Self = Self { data: ptr::null(), len: 0 };
 
-    /// Whether it can be what it says, as far as it shows.
-    pub(crate) fn check(self) -> Result<(), Fail> {
-        check(self.data, self.len)
-    }
-
-    /// # Safety
-    /// As for [`waft_str_t::lent`], and [`check`](Self::check) has found nothing wrong.
-    pub(crate) unsafe fn checked<'b>(self) -> &'b [u8] {
-        // SAFETY: the caller's.
-        unsafe { checked(self.data, self.len) }
-    }
-
     pub(crate) const fn of(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
     }
 
     /// # Safety
     /// As for [`waft_str_t::lent`].
+    #[inline(always)]
     pub(crate) unsafe fn lent<'b>(self) -> Result<&'b [u8], Fail> {
         // SAFETY: the caller's.
         unsafe { lent(self.data, self.len) }
-    }
-
-    /// The same; `None` where the pointer is NULL.
-    ///
-    /// # Safety
-    /// As for [`waft_str_t::lent`].
-    pub(crate) unsafe fn lent_if_any<'b>(self) -> Result<Option<&'b [u8]>, Fail> {
-        // SAFETY: the caller's.
-        if self.data.is_null() { Ok(None) } else { unsafe { self.lent() }.map(Some) }
     }
 }
 

@@ -282,7 +282,7 @@ impl<'a> Client<'a> {
             keep_alive: 0,
             next_id: PacketId::FIRST,
             max_packet: config.max_packet,
-            window: config.window.max(1),
+            window: config.window,
             sending: Sending::default(),
             receiving: Receiving::default(),
             peer: Peer(0),

@@ -123,75 +123,81 @@ impl Step {
 
 /// What makes a step follow another. What a packet causes has the packet's number (Table 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Cause {
+pub(super) struct Cause(u8);
+
+impl Cause {
     /// The packet that was due is out.
-    Sent = 0,
+    const SENT: Self = Self(0);
     /// The connection ended.
-    Lost = 1,
+    const LOST: Self = Self(1);
     /// The server has no session.
-    Forgotten = 2,
+    const FORGOTTEN: Self = Self(2);
     /// A PUBLISH that had come before, and the last of its payload.
-    Again = 3,
-    PubAck = 4,
-    PubRec = 5,
-    PubRel = 6,
-    PubComp = 7,
+    const AGAIN: Self = Self(3);
+    pub(super) const PUBACK: Self = Self(4);
+    pub(super) const PUBREC: Self = Self(5);
+    const PUBREL: Self = Self(6);
+    pub(super) const PUBCOMP: Self = Self(7);
     /// The last of the payload came.
-    Whole = 8,
-    SubAck = 9,
+    const WHOLE: Self = Self(8);
+    const SUBACK: Self = Self(9);
     /// The application acknowledges.
-    Acknowledge = 10,
-    UnsubAck = 11,
+    const ACKNOWLEDGE: Self = Self(10);
+    const UNSUBACK: Self = Self(11);
+
+    /// A packet of that type, which is an acknowledgement.
+    pub(super) const fn packet(kind: u8) -> Self {
+        Self(kind)
+    }
 }
 
 /// The table: where a message or subscription is, what happens, and what follows: a step, or nothing as it is done. What
 /// is not in it, the server may not do. (What is ours and has an identifier stays where it is when it is sent.)
 pub(super) const TABLE: &[(Step, Cause, Option<Step>)] = &[
     // 5
-    (Step::Message0, Cause::Sent, None),
-    (Step::Message0, Cause::Lost, None),
+    (Step::Message0, Cause::SENT, None),
+    (Step::Message0, Cause::LOST, None),
     // 6
-    (Step::Message1, Cause::PubAck, None),
-    (Step::Message1, Cause::Lost, Some(Step::Message1)),
+    (Step::Message1, Cause::PUBACK, None),
+    (Step::Message1, Cause::LOST, Some(Step::Message1)),
     // 7
-    (Step::Message2, Cause::PubRec, Some(Step::Release)),
-    (Step::Message2, Cause::Lost, Some(Step::Message2)),
-    (Step::Release, Cause::PubComp, None),
-    (Step::Release, Cause::PubRec, Some(Step::Release)),
-    (Step::Release, Cause::Lost, Some(Step::Release)),
+    (Step::Message2, Cause::PUBREC, Some(Step::Release)),
+    (Step::Message2, Cause::LOST, Some(Step::Message2)),
+    (Step::Release, Cause::PUBCOMP, None),
+    (Step::Release, Cause::PUBREC, Some(Step::Release)),
+    (Step::Release, Cause::LOST, Some(Step::Release)),
     // Subscriptions
-    (Step::Subscribe, Cause::SubAck, None),
-    (Step::Subscribe, Cause::Lost, Some(Step::Subscribe)),
-    (Step::Unsubscribe, Cause::UnsubAck, None),
-    (Step::Unsubscribe, Cause::Lost, Some(Step::Unsubscribe)),
+    (Step::Subscribe, Cause::SUBACK, None),
+    (Step::Subscribe, Cause::LOST, Some(Step::Subscribe)),
+    (Step::Unsubscribe, Cause::UNSUBACK, None),
+    (Step::Unsubscribe, Cause::LOST, Some(Step::Unsubscribe)),
     // 8
-    (Step::Arriving1, Cause::Whole, Some(Step::Held1)),
-    (Step::Arriving1, Cause::Lost, None),
-    (Step::Held1, Cause::Acknowledge, Some(Step::PubAck)),
-    (Step::Held1, Cause::Again, Some(Step::Held1)),
-    (Step::Held1, Cause::Lost, None),
-    (Step::PubAck, Cause::Sent, None),
-    (Step::PubAck, Cause::Lost, None),
+    (Step::Arriving1, Cause::WHOLE, Some(Step::Held1)),
+    (Step::Arriving1, Cause::LOST, None),
+    (Step::Held1, Cause::ACKNOWLEDGE, Some(Step::PubAck)),
+    (Step::Held1, Cause::AGAIN, Some(Step::Held1)),
+    (Step::Held1, Cause::LOST, None),
+    (Step::PubAck, Cause::SENT, None),
+    (Step::PubAck, Cause::LOST, None),
     // 9
-    (Step::Arriving2, Cause::Whole, Some(Step::Held2)),
-    (Step::Arriving2, Cause::Lost, None),
-    (Step::Held2, Cause::Acknowledge, Some(Step::PubRec)),
-    (Step::Held2, Cause::Again, Some(Step::Held2)),
-    (Step::Held2, Cause::Lost, Some(Step::Kept2)),
+    (Step::Arriving2, Cause::WHOLE, Some(Step::Held2)),
+    (Step::Arriving2, Cause::LOST, None),
+    (Step::Held2, Cause::ACKNOWLEDGE, Some(Step::PubRec)),
+    (Step::Held2, Cause::AGAIN, Some(Step::Held2)),
+    (Step::Held2, Cause::LOST, Some(Step::Kept2)),
     // PUBREC waits for the PUBLISH that it is going to answer.
-    (Step::Kept2, Cause::Acknowledge, Some(Step::Known)),
-    (Step::Kept2, Cause::Again, Some(Step::Held2)),
-    (Step::Kept2, Cause::Lost, Some(Step::Kept2)),
-    (Step::Kept2, Cause::Forgotten, None),
-    (Step::PubRec, Cause::Sent, Some(Step::Known)),
-    (Step::PubRec, Cause::Lost, Some(Step::Known)),
-    (Step::Known, Cause::Again, Some(Step::PubRec)),
-    (Step::Known, Cause::PubRel, Some(Step::PubComp)),
-    (Step::Known, Cause::Lost, Some(Step::Known)),
-    (Step::Known, Cause::Forgotten, None),
-    (Step::PubComp, Cause::Sent, None),
-    (Step::PubComp, Cause::Lost, None),
+    (Step::Kept2, Cause::ACKNOWLEDGE, Some(Step::Known)),
+    (Step::Kept2, Cause::AGAIN, Some(Step::Held2)),
+    (Step::Kept2, Cause::LOST, Some(Step::Kept2)),
+    (Step::Kept2, Cause::FORGOTTEN, None),
+    (Step::PubRec, Cause::SENT, Some(Step::Known)),
+    (Step::PubRec, Cause::LOST, Some(Step::Known)),
+    (Step::Known, Cause::AGAIN, Some(Step::PubRec)),
+    (Step::Known, Cause::PUBREL, Some(Step::PubComp)),
+    (Step::Known, Cause::LOST, Some(Step::Known)),
+    (Step::Known, Cause::FORGOTTEN, None),
+    (Step::PubComp, Cause::SENT, None),
+    (Step::PubComp, Cause::LOST, None),
 ];
 
 /// Looks it up. `None`: it is not in the table.
@@ -249,7 +255,7 @@ impl Client<'_> {
             return Err(Violation::ConnAck.into()); // [MQTT-3.2.2-1]
         }
         if !session_present {
-            self.all(Cause::Forgotten);
+            self.all(Cause::FORGOTTEN);
         }
         self.link = Link::Connected;
         self.answer = NEVER;
@@ -273,7 +279,7 @@ impl Client<'_> {
         self.leaving = false;
         self.ping = false;
         self.excuse = Excuse::None;
-        self.all(Cause::Lost);
+        self.all(Cause::LOST);
     }
 
     /// Any → 1, to be told by `poll_output`.
@@ -397,7 +403,7 @@ impl Client<'_> {
             }
             // §4.4 lets a server send again over the same connection, too.
             let same = if at_2 { step != Step::Held1 } else { step == Step::Held1 && dup };
-            let again = same && next(step, Cause::Again).is_some();
+            let again = same && next(step, Cause::AGAIN).is_some();
             return if again { Admission::Duplicate } else { Admission::Unexpected };
         }
         let step = if at_2 { Step::Arriving2 } else { Step::Arriving1 };
@@ -420,31 +426,31 @@ impl Client<'_> {
     /// The last of the payload came.
     pub(super) fn arrived(&mut self) {
         let Some(index) = self.receiving.id.take().and_then(|id| self.slots.find(id, false)) else { return };
-        if self.apply(index, Cause::Whole) == Taken::Unexpected {
-            self.apply(index, Cause::Again);
+        if self.apply(index, Cause::WHOLE) == Taken::Unexpected {
+            self.apply(index, Cause::AGAIN);
         } else if self.receiving.quiet || !self.manual_ack {
             // What was passed over, nobody can acknowledge, and yet it has to be: [MQTT-4.5.0-2].
-            self.apply(index, Cause::Acknowledge);
+            self.apply(index, Cause::ACKNOWLEDGE);
         }
     }
 
     /// The application acknowledges.
     pub(super) fn acknowledged(&mut self, id: PacketId) -> Result<(), Misuse> {
         let index = self.slots.find(id, false).ok_or(Misuse::UnknownId)?;
-        if self.apply(index, Cause::Acknowledge) == Taken::Unexpected { Err(Misuse::UnknownId) } else { Ok(()) }
+        if self.apply(index, Cause::ACKNOWLEDGE) == Taken::Unexpected { Err(Misuse::UnknownId) } else { Ok(()) }
     }
 
     /// A packet came that is about what has a place; a SUBACK with that many `codes`.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Taken {
-        let ours = cause != Cause::PubRel;
+        let ours = cause != Cause::PUBREL;
         let Some(index) = self.slots.find(id, ours) else {
             let step = match cause {
                 // Forgotten already, and yet it wants its answer.
-                Cause::PubRel => Step::PubComp,
+                Cause::PUBREL => Step::PubComp,
                 // A server that kept a session which we lost goes on with it.
-                Cause::PubRec => Step::Release,
+                Cause::PUBREC => Step::Release,
                 _ => return Taken::Quiet,
             };
             // Where there never will be a place for the answer, it is left out.
@@ -457,7 +463,9 @@ impl Client<'_> {
             // It answers nothing that was sent over this connection.
             Some(slot) if slot.due != Due::No && slot.step.is_kept() => Taken::Quiet,
             // [MQTT-3.9.3-1]
-            Some(slot) if slot.step == Step::Subscribe && cause == Cause::SubAck && usize::from(slot.more) != codes => {
+            Some(slot)
+                if slot.step == Step::Subscribe && cause == Cause::SUBACK && usize::from(slot.more) != codes =>
+            {
                 Taken::Miscounted
             }
             _ if cfg!(feature = "opt-size") => self.apply(index, cause),
@@ -470,7 +478,7 @@ impl Client<'_> {
         match self.slots.get_mut(index) {
             Some(place) if place.step.is_ours() && place.id.is_some() => place.due = Due::No,
             _ => {
-                self.apply(index, Cause::Sent);
+                self.apply(index, Cause::SENT);
             }
         }
     }
@@ -509,7 +517,7 @@ impl Client<'_> {
             // 7: the message is no longer needed, and the place moves to the end.
             self.slots.remove(index);
             self.slots.push(id, step, Due::Yes);
-        } else if cause == Cause::Lost && due != Due::Yes {
+        } else if cause == Cause::LOST && due != Due::Yes {
             self.sent_before(index);
         }
         Taken::Quiet

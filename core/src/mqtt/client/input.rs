@@ -26,9 +26,9 @@ const NONE: u8 = 0xE0;
 /// Servers do not send it.
 const NEVER: u8 = 0xF0;
 const TOLD: u8 = (What::ACKNOWLEDGED as u8) << 4;
+const CONNACK: u8 = (What::CONNECTED as u8) << 4;
 const UNSUBACK: u8 = (What::UNSUBSCRIBED as u8) << 4;
-const TYPES: [u8; 15] = [NEVER, NEVER, 0, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
-const CONNACK: u8 = 2;
+const TYPES: [u8; 15] = [NEVER, NEVER, CONNACK, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
 const PUBLISH: u8 = 3;
 
 impl Client<'_> {
@@ -38,9 +38,9 @@ impl Client<'_> {
     pub(super) fn acknowledgement_in<'i>(&mut self, input: Input<'_>) -> Option<Handled<Event<'i>>> {
         let &[first, 2, high, low, ..] = input.bytes else { return None };
         let cause = match first {
-            0x40 => Cause::PubAck,
-            0x50 => Cause::PubRec,
-            0x70 => Cause::PubComp,
+            0x40 => Cause::PUBACK,
+            0x50 => Cause::PUBREC,
+            0x70 => Cause::PUBCOMP,
             _ => return None,
         };
         let ready = self.link == Link::Connected && input.peer == self.peer && !self.is_receiving();
@@ -96,7 +96,7 @@ impl Client<'_> {
         if !self.receiving.quiet {
             told.what.kind = What::PAYLOAD;
             told.what.last = last.into();
-            told.bytes = bytes;
+            told.bytes = Some(bytes);
         }
         if last {
             self.arrived();
@@ -182,7 +182,7 @@ impl Client<'_> {
         let (begun, id_len) = (told.consumed == 0, id_len(self.receiving.first));
         let header = usize::try_from(self.receiving.header).unwrap_or(usize::MAX);
         let topic_len = header.saturating_sub(id_len);
-        let (topic, behind) = rest.split_at_checked(topic_len).unwrap_or((rest, &[]));
+        let topic = rest.get(..topic_len).unwrap_or(rest);
         // Of what is passed over nobody is told, and yet it has to be a topic name. A character may be cut off where more is to
         // come.
         let cut = if is_right(topic, Kind::Name) { 0 } else { cut_off(topic, Kind::Name)? };
@@ -199,24 +199,23 @@ impl Client<'_> {
             }
             return Ok(());
         }
-        let before = self.receiving;
+        let Receiving { left, first, topic_len, .. } = self.receiving;
         told.consumed = told.consumed.wrapping_add(header);
-        if id_len != 0 {
-            let id = behind.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-            self.receiving.id = Some(PacketId::new(id).ok_or(Violation::ZeroPacketId)?);
-        }
+        let id = rest.get(topic.len()..).and_then(<[u8]>::first_chunk).map_or(0, |id| u16::from_be_bytes(*id));
+        let id = if id_len == 0 { None } else { Some(PacketId::new(id).ok_or(Violation::ZeroPacketId)?) };
         if self.link != Link::Connected {
             return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
-        self.receiving.header = 0;
-        let wanted = !begun && before.left <= self.max_payload;
+        let wanted = !begun && left <= self.max_payload;
         let mut new = true;
-        if let Some(id) = self.receiving.id {
-            match self.arriving(before.first & 0x04 != 0, id, before.first & 0x08 != 0) {
+        if let Some(id) = id {
+            match self.arriving(first & 0x04 != 0, id, first & 0x08 != 0) {
                 Admission::New => {}
                 Admission::Duplicate => new = false,
                 Admission::NotNow => {
-                    self.receiving = if begun { before } else { Receiving::default() };
+                    if !begun {
+                        self.receiving = Receiving::default();
+                    }
                     return told.want(0);
                 }
                 Admission::Overflow => {
@@ -228,21 +227,23 @@ impl Client<'_> {
                 Admission::Unexpected => return Err(Violation::UnexpectedPacket.into()),
             }
         }
+        self.receiving.header = 0;
+        self.receiving.id = id;
         self.receiving.quiet = !(wanted && new);
         if new {
-            told.what.len = before.left;
-            told.topic_len = before.topic_len;
+            told.what.len = left;
+            told.topic_len = topic_len;
             told.what.kind = What::SKIPPED;
             if wanted {
                 told.what.kind = What::PUBLISH;
-                told.what.id = self.receiving.id.map_or(0, PacketId::get);
-                told.what.qos = (before.first >> 1) & 3;
-                told.what.retain = before.first & 1;
-                told.what.dup = (before.first >> 3) & 1;
-                told.topic = topic;
+                told.what.id = id.map_or(0, PacketId::get);
+                told.what.qos = (first >> 1) & 3;
+                told.what.retain = first & 1;
+                told.what.dup = (first >> 3) & 1;
+                told.topic = Some(topic);
             }
         }
-        if before.left == 0 {
+        if left == 0 {
             self.arrived();
         }
         Ok(())
@@ -279,7 +280,7 @@ impl Client<'_> {
             self.ponged();
             return Ok(());
         };
-        if kind == CONNACK {
+        if about == CONNACK {
             return self.connack_in(*id, told);
         }
         let id = PacketId::new(u16::from_be_bytes(*id)).ok_or(Violation::ZeroPacketId)?;
@@ -290,19 +291,11 @@ impl Client<'_> {
         if self.link != Link::Connected {
             return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
-        let cause = match kind {
-            4 => Cause::PubAck,
-            5 => Cause::PubRec,
-            6 => Cause::PubRel,
-            7 => Cause::PubComp,
-            9 => Cause::SubAck,
-            _ => Cause::UnsubAck,
-        };
-        match self.answered(cause, id, codes.len()) {
+        match self.answered(Cause::packet(kind), id, codes.len()) {
             Taken::Done => {
                 told.what.kind = (about >> 4).into();
                 told.what.id = id.get();
-                told.bytes = codes;
+                told.bytes = Some(codes);
                 Ok(())
             }
             Taken::Quiet => Ok(()),

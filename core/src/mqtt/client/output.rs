@@ -147,20 +147,19 @@ impl Client<'_> {
         }
         let Sending { sent, end, .. } = self.sending;
         let Some(packet) = self.slots.memory.get(start.wrapping_add(sent)..start.wrapping_add(end)) else { return 0 };
-        if space.is_empty() && !packet.is_empty() {
-            told.needed = 1;
-        }
         let len = copy(space, packet);
-        self.sending.sent = sent.wrapping_add(len);
-        if self.sending.sent != end || self.sending.taken != self.sending.total {
+        let sent = sent.wrapping_add(len);
+        self.sending.sent = sent;
+        if sent != end || self.sending.taken != self.sending.total {
             self.stir();
-            match self.slots.get_mut(index) {
-                Some(place) if place.due == Due::Yes && self.sending.sent != 0 => place.due = Due::Begun,
-                Some(_) if ask && len == 0 && told.needed == 0 => (self.stream)(self, index, told),
-                _ => {}
+            if len == 0 && sent != end {
+                told.needed = 1;
+            } else if len == 0 && ask {
+                (self.stream)(self, index, told);
+            } else if let Some(place @ &mut InFlight { due: Due::Yes, .. }) = self.slots.get_mut(index) {
+                place.due = Due::Begun;
             }
         } else if index == usize::MAX {
-            self.sending = Sending::default();
             self.link = Link::Connecting;
         } else {
             self.sent(index);

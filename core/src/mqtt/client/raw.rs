@@ -55,9 +55,9 @@ pub struct Told<'e> {
     /// What happened.
     pub what: What,
     /// `PUBLISH`: the topic, a valid one.
-    pub topic: &'e [u8],
+    pub topic: Option<&'e [u8]>,
     /// `PAYLOAD`: the bytes. `SUBSCRIBED`: the return codes.
-    pub bytes: &'e [u8],
+    pub bytes: Option<&'e [u8]>,
     /// `SKIPPED`: bytes of topic.
     pub topic_len: u16,
     /// See [`Handled`].
@@ -80,7 +80,7 @@ impl<'e> Told<'e> {
     }
 
     fn some_event(&self) -> Option<Event<'e>> {
-        let (bytes, What { kind, offset, len, code, .. }) = (self.bytes, self.what);
+        let (bytes, What { kind, offset, len, code, .. }) = (self.bytes.unwrap_or(&[]), self.what);
         let any_id = PacketId::new(self.what.id);
         // Who is told of a packet identifier is told one.
         let id = any_id.unwrap_or(PacketId::FIRST);
@@ -93,7 +93,7 @@ impl<'e> Told<'e> {
                 dup: self.what.dup != 0,
                 qos: QoS::from_u8(self.what.qos).unwrap_or_default(),
                 retain: self.what.retain != 0,
-                topic: core::str::from_utf8(self.topic).unwrap_or_default(),
+                topic: core::str::from_utf8(self.topic.unwrap_or(&[])).unwrap_or_default(),
                 id: any_id,
                 payload_len: len,
             }),
@@ -168,6 +168,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
+    #[inline]
     pub fn publish_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], payload: &[u8]) -> Result<u32, Fail> {
         self.queue_publish(qos, retain, topic, payload, (0, 0))
     }
@@ -178,7 +179,7 @@ impl Client<'_> {
     /// As there.
     pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u32, Fail> {
         self.stream = stream;
-        let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window);
+        let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window.max(1));
         self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
     }
 

@@ -253,7 +253,7 @@ impl Client<'_> {
             return Err(Misuse::InvalidSession.into());
         }
         if slot.step.is_kept() {
-            let len = packet.len().saturating_add(window.min(self.window.into()));
+            let len = packet.len().saturating_add(window.min(self.window.max(1).into()));
             slot.len = u32::try_from(len).map_err(|_| Capacity::Arena)?;
             let end = self.slots.kept.saturating_add(len);
             copy(self.slots.memory.get_mut(self.slots.kept..end).ok_or(Capacity::Arena)?, packet);

@@ -70,8 +70,8 @@ pub(super) struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     pub(super) fn new(places: Storage<'a, InFlight>, memory: Storage<'a, u8>, keep_free: u16) -> Self {
-        // Fewer places than packet identifiers: `Client::free_id` relies on it.
-        Self { places: places.at_most(0xFFFE), memory, kept: 0, used: 0, keep_free: keep_free.max(1) }
+        // No more places than packet identifiers: `Client::free_id` relies on it.
+        Self { places: places.at_most(0xFFFF), memory, kept: 0, used: 0, keep_free: keep_free.max(1) }
     }
 
     pub(super) fn clear(&mut self) {
@@ -173,11 +173,10 @@ fn shift<T: Copy>(slice: &mut [T], start: usize, by: usize, end: usize) {
     // `copy_within` keeps a panic at opt-level z.
     #[cfg(not(target_pointer_width = "64"))]
     for at in start..end {
-        if let Some(from) = slice.get(at.wrapping_add(by)).copied()
-            && let Some(to) = slice.get_mut(at)
-        {
-            *to = from;
-        }
+        let Some(from) = slice.get(at.wrapping_add(by)) else { return };
+        let value = *from;
+        let Some(to) = slice.get_mut(at) else { return };
+        *to = value;
     }
 }
 

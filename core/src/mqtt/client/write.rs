@@ -76,7 +76,8 @@ impl Client<'_> {
     }
 
     /// A place for a packet, of which the header stands in the memory and all else is to be put there; with something left for
-    /// the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place.
+    /// the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place. Its packet
+    /// identifier, or 0 at QoS 0.
     #[cfg_attr(feature = "opt-size", inline(never))]
     fn queue(
         &mut self,
@@ -84,9 +85,8 @@ impl Client<'_> {
         remaining: usize,
         missing: usize,
         step: Step,
-        id: Option<PacketId>,
         more: u16,
-    ) -> Result<(), Fail> {
+    ) -> Result<u32, Fail> {
         let len = header_len(remaining)?.wrapping_add(remaining).wrapping_sub(missing);
         if self.slots.free() <= usize::from(self.slots.keep_free) {
             return Err(Capacity::InFlight.into());
@@ -95,8 +95,11 @@ impl Client<'_> {
         if len.saturating_add(self.reserve) > room {
             return Err(Capacity::Arena.into());
         }
-        if let Some(id) = id {
-            self.next_id = id.next();
+        let mut id = None;
+        if step != Step::Message0 {
+            let free = self.free_id();
+            self.next_id = free.next();
+            id = Some(free);
         }
         self.stir();
         if let Some(place) = self.slots.push(id, step, Due::Yes) {
@@ -104,7 +107,7 @@ impl Client<'_> {
             place.more = more;
         }
         self.put_header(first, remaining);
-        Ok(())
+        Ok(id.map_or(0, |id| id.get().into()))
     }
 
     /// Writes behind what is kept, where the room was made sure of before: what were too long would be left out.
@@ -122,16 +125,17 @@ impl Client<'_> {
         self.put(&[value]);
     }
 
+    /// The lower half: a packet identifier, or a length.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn put_u16(&mut self, value: u16) {
-        self.put(&value.to_be_bytes());
+    fn put_u16(&mut self, value: u32) {
+        let [.., high, low] = value.to_be_bytes();
+        self.put(&[high, low]);
     }
 
     /// A string or binary data of at most [`MAX_LEN`] bytes (§1.5.3).
     #[cfg_attr(feature = "opt-size", inline(never))]
     fn put_prefixed(&mut self, bytes: &[u8]) {
-        let [low, high, ..] = bytes.len().to_le_bytes();
-        self.put_u16(u16::from_le_bytes([low, high]));
+        self.put_u16(u32::try_from(bytes.len()).unwrap_or(0));
         // Most are names; firmware has one way to copy.
         if cfg!(feature = "opt-size") {
             return self.put(bytes);
@@ -169,22 +173,21 @@ impl Client<'_> {
     ) -> Result<u32, Fail> {
         self.may_send()?;
         check(topic, Kind::Name)?;
-        let (mut step, mut id, mut variable) = (Step::Message0, None, topic.len().wrapping_add(2));
+        let (mut step, mut variable) = (Step::Message0, topic.len().wrapping_add(2));
         if qos != QoS::AtMostOnce {
             step = if qos == QoS::AtLeastOnce { Step::Message1 } else { Step::Message2 };
-            id = Some(self.free_id());
             variable = variable.wrapping_add(2);
         }
         let remaining = variable.saturating_add(payload.len()).saturating_add(missing);
         let first = 0x30 | (qos as u8) << 1 | u8::from(retain);
-        self.queue(first, remaining, missing.wrapping_sub(window.into()), step, id, window)?;
+        let id = self.queue(first, remaining, missing.wrapping_sub(window.into()), step, window)?;
         self.put_prefixed(topic);
-        if let Some(id) = id {
-            self.put_u16(id.get());
+        if id != 0 {
+            self.put_u16(id);
         }
         self.put(payload);
         self.slots.kept = self.slots.kept.wrapping_add(window.into());
-        Ok(id.map_or(0, |id| id.get().into()))
+        Ok(id)
     }
 
     #[inline]
@@ -206,22 +209,21 @@ impl Client<'_> {
             return Err(Misuse::InvalidFilter.into());
         }
         let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
-        let id = self.free_id();
         let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
-        self.queue(first, remaining, 0, step, Some(id), count)?;
-        self.put_u16(id.get());
+        let id = self.queue(first, remaining, 0, step, count)?;
+        self.put_u16(id);
         for (filter, qos) in filters {
             self.put_prefixed(filter);
             if first == SUBSCRIBE {
                 self.put_u8(qos as u8);
             }
         }
-        Ok(id.get().into())
+        Ok(id)
     }
 
-    /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). The table is shorter than the numbers
-    /// are many, so one is found.
-    #[cfg_attr(feature = "opt-size", inline(never))]
+    /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). There is one: a place of the table is free, which
+    /// has no more of them than there are numbers.
+    #[inline]
     fn free_id(&self) -> PacketId {
         let mut id = self.next_id;
         while self.slots.find(id, true).is_some() {
