@@ -142,7 +142,7 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
 
 /// What a pointer and a length lend, as far as it shows that they do: a pointer to nothing, aligned, where the length is 0.
 #[inline(never)]
-fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
+pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
     if len == 0 {
         return Ok(NonNull::dangling());
     }
@@ -185,6 +185,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// # Safety
     /// `pointer` is NULL or points to `len` bytes that are the machine's for as long as it is used.
+    #[inline(always)]
     pub(crate) unsafe fn new(pointer: *mut u8, len: usize) -> Result<Self, Fail> {
         // SAFETY: the caller's.
         Ok(Self { rest: unsafe { lent_mut(pointer, len) }? })

@@ -5,7 +5,7 @@ pub mod packet;
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
+    handle::{Memory, Opaque, Out, check, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
         instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
@@ -18,7 +18,7 @@ use waft::{
         PacketId, QoS,
         client::{
             Client, Config, InFlight,
-            raw::{RawConnect, Told, What},
+            raw::{Told, What},
             session::{Journal, Record},
         },
     },
@@ -282,22 +282,23 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
         let (client, c) = unsafe { (client(handle, now)?, lent_one(connect)?) };
         // SAFETY: this is how `connect` begins.
         let parts: &[waft_bytes_t; 5] = unsafe { &*ptr::from_ref(c).cast() };
-        let (mut raw, mut is_there) = (RawConnect { strings: [None; 5], flags: 0, keep_alive: c.keep_alive }, true);
-        for (index, (string, part)) in raw.strings.iter_mut().zip(parts).enumerate() {
+        let (mut strings, mut is_there) = ([None; 5], true);
+        for (index, (string, part)) in strings.iter_mut().zip(parts).enumerate() {
             // The client identifier always is; the will's payload, if its topic is.
             if index != CLIENT_ID && index != WILL_PAYLOAD {
                 is_there = !part.data.is_null();
             }
             if is_there {
+                let found = part.check()?;
                 // SAFETY: C lends what `connect` names, too.
-                *string = Some(unsafe { part.lent() }?);
+                *string = Some(unsafe { part.lent_at(found) });
             }
         }
+        let mut flags = u8::from(c.clean_session != 0) << 1;
         if !c.will_topic.data.is_null() {
-            raw.flags = (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
+            flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
         }
-        raw.flags |= u8::from(c.clean_session != 0) << 1;
-        client.connect_raw(Peer(peer), &raw)
+        client.connect_raw(Peer(peer), &strings, flags, c.keep_alive)
     })())
 }
 
@@ -344,7 +345,8 @@ pub unsafe extern "C" fn waft_mqtt_client_publish(
         // SAFETY: C lends the handle, the topic and the payload for this call, and the place of `id`.
         unsafe {
             let (client, out) = (client(handle, now)?, Out::new(id)?);
-            let (topic, payload) = (topic.as_bytes().lent()?, payload.lent()?);
+            let topic = topic.as_bytes();
+            let (topic, payload) = (topic.lent_at(topic.check()?), payload.lent_at(payload.check()?));
             out.set(client.publish_raw(self::qos(qos)?, retain != 0, topic, payload)? as u16);
         }
         Ok(())
@@ -397,14 +399,14 @@ pub unsafe extern "C" fn waft_mqtt_client_payload(
 struct Each<'f>(slice::Iter<'f, waft_mqtt_filter_t>);
 
 impl<'f> Iterator for Each<'f> {
-    type Item = (&'f [u8], QoS);
+    type Item = (&'f [u8], u8);
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let waft_mqtt_filter_t { filter, qos } = self.0.next()?;
         // SAFETY: C lends the text for the call, and what is wrong with it has been found before.
         let filter = unsafe { slice::from_raw_parts(filter.data.cast(), filter.len) };
-        Some((filter, QoS::from_u8(*qos).unwrap_or_default()))
+        Some((filter, *qos))
     }
 }
 
@@ -420,12 +422,13 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
     result((|| {
         // SAFETY: C lends the handle, the filters and their text for this call, and the place of `id`.
         unsafe {
-            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
-            for filter in filters {
-                if filter.filter.as_bytes().lent()?.is_empty() {
+            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, check(filters, count)?);
+            let filters = slice::from_raw_parts(filters.as_ptr(), count);
+            for waft_mqtt_filter_t { filter, .. } in filters {
+                filter.as_bytes().check()?;
+                if filter.len == 0 {
                     return Err(Misuse::InvalidFilter.into());
                 }
-                qos(filter.qos)?;
             }
             out.set(client.subscribe_raw(Each(filters.iter()))? as u16);
         }
@@ -646,8 +649,9 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_input(
         unsafe {
             let client = client(handle, now)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            let (input, mut told) = (Input { peer: Peer(peer), bytes: lent(data, len)? }, Told::default());
-            client.handle_input_raw(input, &mut told)?;
+            let (found, mut told) = (check(data, len)?, Told::default());
+            let bytes = slice::from_raw_parts(found.as_ptr(), len);
+            client.handle_input_raw(Input { peer: Peer(peer), bytes }, &mut told)?;
             handled.set(waft_handled_t { consumed: told.consumed, needed: told.needed });
             tell(out.pointer(), &told);
         }
@@ -678,9 +682,8 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
         unsafe {
             let client = client(handle, now)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let buffer = lent_mut(buffer, buffer_len)?;
-            let mut told = Told::default();
-            let len = client.poll_output_raw(buffer, &mut told);
+            let (found, mut told) = (check(buffer, buffer_len)?, Told::default());
+            let len = client.poll_output_raw(slice::from_raw_parts_mut(found.as_ptr(), buffer_len), &mut told);
             let mut what = waft_output_t { kind: WAFT_OUTPUT_EVENT, peer: 0, len, deadline: WAFT_NEVER };
             if len != 0 {
                 (what.kind, what.peer) = (WAFT_OUTPUT_TRANSMIT, client.peer().0);

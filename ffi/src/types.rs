@@ -1,8 +1,15 @@
 //! What crosses the ABI besides numbers: small structs that C reads and writes.
 #![allow(non_camel_case_types, reason = "C's names")]
 
-use crate::{error::Fail, handle::lent};
-use core::{ffi::c_char, ptr};
+use crate::{
+    error::Fail,
+    handle::{check, lent},
+};
+use core::{
+    ffi::c_char,
+    ptr::{self, NonNull},
+    slice,
+};
 use waft::{Duration, Instant, Misuse, Output};
 
 /// Text in UTF-8, without a NUL at its end. `WAFT_STR("...")` makes one of a literal.
@@ -60,6 +67,18 @@ impl waft_bytes_t {
 
     pub(crate) const fn of(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
+    /// Whether it can be what it says, as far as it shows: where that is.
+    pub(crate) fn check(self) -> Result<NonNull<u8>, Fail> {
+        check(self.data, self.len)
+    }
+
+    /// # Safety
+    /// As for [`waft_str_t::lent`]; and `found` is what [`check`](Self::check) gave.
+    pub(crate) const unsafe fn lent_at<'b>(self, found: NonNull<u8>) -> &'b [u8] {
+        // SAFETY: the caller's.
+        unsafe { slice::from_raw_parts(found.as_ptr(), self.len) }
     }
 
     /// # Safety

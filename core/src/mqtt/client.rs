@@ -50,7 +50,7 @@ mod write;
 use super::{Connect, ConnectReturnCode, Error, PacketId, Publish, QoS, packet::MAX_REMAINING};
 use crate::{Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, time::Clock};
 use flow::{Excuse, Link};
-use raw::{RawConnect, Told};
+use raw::Told;
 pub use slots::InFlight;
 use slots::{Due, Slots};
 
@@ -340,7 +340,16 @@ impl<'a> Client<'a> {
     /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`](crate::Capacity::Arena): the arena has no room for this CONNECT.
     pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
         self.tick(now);
-        Ok(self.open(peer, &RawConnect::from(connect))?)
+        let will = connect.will;
+        let strings = [
+            Some(connect.client_id.as_bytes()),
+            will.map(|will| will.topic.as_bytes()),
+            will.map(|will| will.payload),
+            connect.username.map(str::as_bytes),
+            connect.password,
+        ];
+        let flags = will.map_or(0, |will| (will.qos as u8) << 3 | u8::from(will.retain) << 5);
+        Ok(self.open(peer, &strings, flags | u8::from(connect.clean_session) << 1, connect.keep_alive)?)
     }
 
     /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
@@ -415,7 +424,7 @@ impl<'a> Client<'a> {
     /// [`Capacity::InFlight`](crate::Capacity::InFlight), [`Capacity::Arena`](crate::Capacity::Arena).
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
         self.tick(now);
-        let id = self.subscribe_raw(filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos)))?;
+        let id = self.subscribe_raw(filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos as u8)))?;
         Ok(given(id).unwrap_or(PacketId::FIRST))
     }
 

@@ -5,7 +5,7 @@
 use super::{Client, CloseReason, Event, output::stream, write};
 use crate::{
     Fail, Handled, Input, Instant, Peer,
-    mqtt::{Connect, ConnectReturnCode, PacketId, Publish, QoS},
+    mqtt::{ConnectReturnCode, PacketId, Publish, QoS},
 };
 
 /// What happened, and all numbers about it. What a kind does not name is 0.
@@ -120,34 +120,8 @@ impl<'e> Told<'e> {
     }
 }
 
-/// What goes into CONNECT.
-#[derive(Debug, Clone, Copy)]
-pub struct RawConnect<'c> {
-    /// What is there of the client identifier, the will's topic, the will's payload, the user name and the password.
-    pub strings: [Option<&'c [u8]>; 5],
-    /// 0x02 for a clean session; of the will, its QoS times 8, and 0x20 if it is retained.
-    pub flags: u8,
-    /// In seconds; 0 for none.
-    pub keep_alive: u16,
-}
-
-impl<'c> From<&Connect<'c>> for RawConnect<'c> {
-    fn from(connect: &Connect<'c>) -> Self {
-        let will = connect.will;
-        Self {
-            strings: [
-                Some(connect.client_id.as_bytes()),
-                will.map(|will| will.topic.as_bytes()),
-                will.map(|will| will.payload),
-                connect.username.map(str::as_bytes),
-                connect.password,
-            ],
-            flags: u8::from(connect.clean_session) << 1
-                | will.map_or(0, |will| (will.qos as u8) << 3 | u8::from(will.retain) << 5),
-            keep_alive: connect.keep_alive,
-        }
-    }
-}
+/// What is there of a CONNECT's client identifier, will topic, will payload, user name and password.
+pub type Strings<'c> = [Option<&'c [u8]>; 5];
 
 impl Client<'_> {
     /// Takes in the time, as every verb does by itself that has `now`.
@@ -156,12 +130,19 @@ impl Client<'_> {
         self.clock.advance(now);
     }
 
-    /// [`Client::connect`].
+    /// [`Client::connect`]. Of `flags`, 0x02 is a clean session; of the will, 0x08 times its QoS, and 0x20 if it is retained.
+    /// `keep_alive` is in seconds.
     ///
     /// # Errors
     /// As there.
-    pub fn connect_raw(&mut self, peer: Peer, connect: &RawConnect<'_>) -> Result<(), Fail> {
-        self.open(peer, connect)
+    pub fn connect_raw(
+        &mut self,
+        peer: Peer,
+        strings: &Strings<'_>,
+        flags: u8,
+        keep_alive: u16,
+    ) -> Result<(), Fail> {
+        self.open(peer, strings, flags, keep_alive)
     }
 
     /// [`Client::publish`]. The packet identifier, or 0.
@@ -183,11 +164,12 @@ impl Client<'_> {
         self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
     }
 
-    /// [`Client::subscribe`], with the filters from an iterator, which is run through twice. The packet identifier.
+    /// [`Client::subscribe`], with the filters and the QoS wanted from an iterator, which is run through twice. The packet
+    /// identifier.
     ///
     /// # Errors
     /// As there.
-    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone) -> Result<u32, Fail> {
+    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], u8)> + Clone) -> Result<u32, Fail> {
         self.queue_filters(write::SUBSCRIBE, filters)
     }
 
@@ -196,7 +178,7 @@ impl Client<'_> {
     /// # Errors
     /// As there.
     pub fn unsubscribe_raw<'f>(&mut self, filters: impl Iterator<Item = &'f [u8]> + Clone) -> Result<u32, Fail> {
-        self.queue_filters(write::UNSUBSCRIBE, filters.map(|filter| (filter, QoS::AtMostOnce)))
+        self.queue_filters(write::UNSUBSCRIBE, filters.map(|filter| (filter, 0)))
     }
 
     /// [`Client::handle_input`]. `told` is the default before.

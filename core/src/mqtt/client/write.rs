@@ -1,6 +1,6 @@
 //! Commands, as packets in the client's memory.
 
-use super::{Client, Due, flow::Step, raw::RawConnect};
+use super::{Client, Due, flow::Step, raw::Strings};
 use crate::{
     Capacity, Fail, Misuse, Peer,
     mqtt::{PacketId, QoS, checked::check, text::Kind, topic::MAX_LEN},
@@ -29,12 +29,13 @@ fn header_len(remaining: usize) -> Result<usize, Fail> {
 }
 
 impl Client<'_> {
-    pub(super) fn open(&mut self, peer: Peer, connect: &RawConnect<'_>) -> Result<(), Fail> {
+    /// See [`Client::connect_raw`].
+    pub(super) fn open(&mut self, peer: Peer, strings: &Strings<'_>, flags: u8, keep_alive: u16) -> Result<(), Fail> {
         if !self.is_closed() {
             return Err(Misuse::WrongState.into());
         }
-        let (mut remaining, mut flags) = (10_usize, connect.flags);
-        for (string, (bit, kind)) in connect.strings.iter().zip(&STRINGS) {
+        let (mut remaining, mut flags) = (10_usize, flags);
+        for (string, (bit, kind)) in strings.iter().zip(&STRINGS) {
             let Some(bytes) = *string else { continue };
             if let Some(kind) = *kind {
                 check(bytes, kind)?;
@@ -45,8 +46,8 @@ impl Client<'_> {
             remaining = remaining.wrapping_add(2).wrapping_add(bytes.len());
         }
         let clean = flags & 0x02 != 0;
-        // Nobody without a name and with a session; no password without a user name.
-        if (!clean && connect.strings[0].is_none_or(<[u8]>::is_empty)) || flags & 0xC0 == 0x40 {
+        // No password without a user name; nobody without a name and with a session.
+        if flags & 0xC0 == 0x40 || (!clean && strings[0].is_none_or(<[u8]>::is_empty)) {
             return Err(Misuse::InvalidOption.into());
         }
         // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
@@ -60,14 +61,15 @@ impl Client<'_> {
         self.reserve = len;
         self.slots.kept = start;
         self.put_header(0x10, remaining);
-        let [high, low] = connect.keep_alive.to_be_bytes();
-        self.put(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, high, low]);
+        self.put(b"\0\x04MQTT\x04");
+        self.put_u8(flags);
+        self.put_u16(keep_alive.into());
         // [MQTT-3.1.3-1]
-        for string in connect.strings.iter().flatten() {
+        for string in strings.iter().flatten() {
             self.put_prefixed(string);
         }
         self.slots.kept = kept;
-        self.opened(peer, clean, connect.keep_alive);
+        self.opened(peer, clean, keep_alive);
         Ok(())
     }
 
@@ -194,12 +196,15 @@ impl Client<'_> {
     pub(super) fn queue_filters<'f>(
         &mut self,
         first: u8,
-        filters: impl Iterator<Item = (&'f [u8], QoS)> + Clone,
+        filters: impl Iterator<Item = (&'f [u8], u8)> + Clone,
     ) -> Result<u32, Fail> {
         self.may_send()?;
         let (mut count, mut remaining) = (0_usize, 2_usize);
-        for (filter, _) in filters.clone() {
+        for (filter, qos) in filters.clone() {
             check(filter, Kind::Filter)?;
+            if qos > QoS::ExactlyOnce as u8 {
+                return Err(Misuse::OutOfRange.into());
+            }
             // Its length and, in a SUBSCRIBE, the QoS wanted.
             let more = if first == SUBSCRIBE { 3 } else { 2 };
             remaining = remaining.saturating_add(filter.len().wrapping_add(more));
@@ -208,14 +213,14 @@ impl Client<'_> {
         if count == 0 {
             return Err(Misuse::InvalidFilter.into());
         }
-        let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
+        let Ok(count) = u16::try_from(count) else { return Err(Misuse::OutOfRange.into()) };
         let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
         let id = self.queue(first, remaining, 0, step, count)?;
         self.put_u16(id);
         for (filter, qos) in filters {
             self.put_prefixed(filter);
             if first == SUBSCRIBE {
-                self.put_u8(qos as u8);
+                self.put_u8(qos);
             }
         }
         Ok(id)
