@@ -13,7 +13,7 @@ use crate::{
 };
 use core::{mem::offset_of, ptr, slice};
 use waft::{
-    Input, Misuse, Peer,
+    Misuse, Peer,
     mqtt::{
         PacketId, QoS,
         client::{
@@ -649,9 +649,9 @@ pub unsafe extern "C" fn waft_mqtt_client_handle_input(
         unsafe {
             let client = client(handle, now)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            let (found, mut told) = (check(data, len)?, Told::default());
-            let bytes = slice::from_raw_parts(found.as_ptr(), len);
-            client.handle_input_raw(Input { peer: Peer(peer), bytes }, &mut told)?;
+            let bytes = slice::from_raw_parts(check(data, len)?.as_ptr(), len);
+            let mut told = Told::default();
+            client.handle_input_raw(Peer(peer), bytes, &mut told)?;
             handled.set(waft_handled_t { consumed: told.consumed, needed: told.needed });
             tell(out.pointer(), &told);
         }
@@ -682,8 +682,9 @@ pub unsafe extern "C" fn waft_mqtt_client_poll_output(
         unsafe {
             let client = client(handle, now)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let (found, mut told) = (check(buffer, buffer_len)?, Told::default());
-            let len = client.poll_output_raw(slice::from_raw_parts_mut(found.as_ptr(), buffer_len), &mut told);
+            let buffer = slice::from_raw_parts_mut(check(buffer, buffer_len)?.as_ptr(), buffer_len);
+            let mut told = Told::default();
+            let len = client.poll_output_raw(buffer, &mut told);
             let mut what = waft_output_t { kind: WAFT_OUTPUT_EVENT, peer: 0, len, deadline: WAFT_NEVER };
             if len != 0 {
                 (what.kind, what.peer) = (WAFT_OUTPUT_TRANSMIT, client.peer().0);

@@ -487,7 +487,7 @@ impl<'a> Client<'a> {
     #[cfg_attr(not(feature = "opt-size"), inline(never))]
     fn handle_any<'i>(&mut self, input: Input<'i>) -> Result<Handled<Event<'i>>, Error> {
         let mut told = Told::default();
-        self.take_in(input, &mut told)?;
+        self.take_in(input.peer, input.bytes, &mut told)?;
         Ok(told.handled())
     }
 

@@ -32,7 +32,10 @@
 //! DUP if it had been sent (`[MQTT-3.3.1-1]`), and of what is the server's only QoS 2 stays. A server that comes back
 //! without the session starts its identifiers anew, so these are forgotten too.
 
-use super::{Client, CloseReason, Due, InFlight, LAST, NEVER, Receiving, Sending};
+use super::{
+    Client, CloseReason, Due, InFlight, LAST, NEVER, Receiving, Sending,
+    slots::{NOWHERE, Side},
+};
 use crate::{
     Duration, Fail, Instant, Misuse, Peer,
     mqtt::{PacketId, Violation},
@@ -209,6 +212,7 @@ fn next(step: Step, cause: Cause) -> Option<Option<Step>> {
 
 /// What came of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Taken {
     /// What it was about is done.
     Done,
@@ -224,6 +228,7 @@ pub(super) enum Taken {
 
 /// Whether a PUBLISH of QoS 1 or 2 is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Admission {
     New,
     /// It was told before.
@@ -396,8 +401,8 @@ impl Client<'_> {
 
     /// PUBLISH came.
     pub(super) fn arriving(&mut self, at_2: bool, id: PacketId, dup: bool) -> Admission {
-        if let Some(index) = self.slots.find(id, false) {
-            let Some(&InFlight { step, due, .. }) = self.slots.get(index) else { return Admission::NotNow };
+        let index = self.slots.find(Some(id), Side::Theirs);
+        if let Some(&InFlight { step, due, .. }) = self.slots.get(index) {
             if due != Due::No {
                 return Admission::NotNow;
             }
@@ -425,7 +430,7 @@ impl Client<'_> {
 
     /// The last of the payload came.
     pub(super) fn arrived(&mut self) {
-        let Some(index) = self.receiving.id.take().and_then(|id| self.slots.find(id, false)) else { return };
+        let index = self.slots.find(self.receiving.id.take(), Side::Theirs);
         if self.apply(index, Cause::WHOLE) == Taken::Unexpected {
             self.apply(index, Cause::AGAIN);
         } else if self.receiving.quiet || !self.manual_ack {
@@ -436,16 +441,20 @@ impl Client<'_> {
 
     /// The application acknowledges.
     pub(super) fn acknowledged(&mut self, id: PacketId) -> Result<(), Misuse> {
-        let index = self.slots.find(id, false).ok_or(Misuse::UnknownId)?;
-        if self.apply(index, Cause::ACKNOWLEDGE) == Taken::Unexpected { Err(Misuse::UnknownId) } else { Ok(()) }
+        let index = self.slots.find(Some(id), Side::Theirs);
+        if index == NOWHERE || self.apply(index, Cause::ACKNOWLEDGE) == Taken::Unexpected {
+            return Err(Misuse::UnknownId);
+        }
+        Ok(())
     }
 
     /// A packet came that is about what has a place; a SUBACK with that many `codes`.
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn answered(&mut self, cause: Cause, id: PacketId, codes: usize) -> Taken {
-        let ours = cause != Cause::PUBREL;
-        let Some(index) = self.slots.find(id, ours) else {
+        let side = if cause == Cause::PUBREL { Side::Theirs } else { Side::Ours };
+        let index = self.slots.find(Some(id), side);
+        let Some(&InFlight { step, due, more, .. }) = self.slots.get(index) else {
             let step = match cause {
                 // Forgotten already, and yet it wants its answer.
                 Cause::PUBREL => Step::PubComp,
@@ -458,19 +467,20 @@ impl Client<'_> {
             let taken = self.slots.push(Some(id), step, Due::Yes).is_some();
             return if taken || !self.will_free() { Taken::Quiet } else { Taken::NotNow };
         };
-        match self.slots.get(index) {
-            Some(slot) if slot.due != Due::No && !ours => Taken::NotNow,
-            // It answers nothing that was sent over this connection.
-            Some(slot) if slot.due != Due::No && slot.step.is_kept() => Taken::Quiet,
-            // [MQTT-3.9.3-1]
-            Some(slot)
-                if slot.step == Step::Subscribe && cause == Cause::SUBACK && usize::from(slot.more) != codes =>
-            {
-                Taken::Miscounted
+        if due != Due::No {
+            if side == Side::Theirs {
+                return Taken::NotNow;
             }
-            _ if cfg!(feature = "opt-size") => self.apply(index, cause),
-            _ => self.apply_here(index, cause),
+            // It answers nothing that was sent over this connection.
+            if step.is_kept() {
+                return Taken::Quiet;
+            }
         }
+        // [MQTT-3.9.3-1]
+        if step == Step::Subscribe && cause == Cause::SUBACK && usize::from(more) != codes {
+            return Taken::Miscounted;
+        }
+        if cfg!(feature = "opt-size") { self.apply(index, cause) } else { self.apply_here(index, cause) }
     }
 
     /// The packet that was due is out.

@@ -9,7 +9,7 @@ use super::{
     raw::{Told, What},
 };
 use crate::{
-    Fail, Handled, Input, Misuse,
+    Fail, Handled, Input, Misuse, Peer,
     mqtt::{
         ConnectReturnCode, PacketId, Violation,
         checked::cut_off,
@@ -58,14 +58,13 @@ impl Client<'_> {
         Some(Handled { consumed: 4, needed: 0, event })
     }
 
-    pub(super) fn take_in<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Fail> {
+    pub(super) fn take_in<'i>(&mut self, peer: Peer, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
         if self.is_closed() {
             return Err(Misuse::NotConnected.into());
         }
-        if input.peer != self.peer {
+        if peer != self.peer {
             return Err(Misuse::UnknownId.into());
         }
-        let bytes = input.bytes;
         let taken = match bytes.first() {
             None => {
                 told.needed = 1;

@@ -5,6 +5,7 @@ use super::{
     flow::{Link, Step},
     input::{id_len, remaining_length},
     raw::{Told, What},
+    slots::NOWHERE,
 };
 use crate::{
     Output,
@@ -108,7 +109,7 @@ impl Client<'_> {
     /// `ask`, `told` asks for payload.
     #[inline]
     fn write_next(&mut self, space: &mut [u8], ask: bool, told: &mut Told<'_>) -> usize {
-        let (mut start, mut index) = (self.slots.memory.len().wrapping_sub(self.reserve), usize::MAX);
+        let (mut start, mut index) = (self.slots.memory.len().wrapping_sub(self.reserve), NOWHERE);
         if self.link == Link::Greeting {
             self.sending.end = self.reserve;
         } else if self.link == Link::Connected {
@@ -159,7 +160,7 @@ impl Client<'_> {
             } else if let Some(place @ &mut InFlight { due: Due::Yes, .. }) = self.slots.get_mut(index) {
                 place.due = Due::Begun;
             }
-        } else if index == usize::MAX {
+        } else if index == NOWHERE {
             self.link = Link::Connecting;
         } else {
             self.sent(index);
@@ -195,10 +196,10 @@ impl Client<'_> {
     }
 
     /// The place with something to send: the one begun, or the first in the order things began, and no acknowledgement
-    /// before that of an earlier message (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`). The greatest number: there is none.
+    /// before that of an earlier message (`[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`). [`NOWHERE`]: there is none.
     #[cfg_attr(feature = "opt-size", inline(never))]
     fn next_due(&mut self) -> usize {
-        let (mut held1, mut held2, mut first, mut more) = (false, false, usize::MAX, false);
+        let (mut held1, mut held2, mut first, mut more) = (false, false, NOWHERE, false);
         if self.is_quiet() {
             return first;
         }
@@ -211,7 +212,7 @@ impl Client<'_> {
                 _ if slot.due == Due::No => {}
                 _ if slot.due.has_begun() => return index,
                 _ => {
-                    more = first != usize::MAX;
+                    more = first != NOWHERE;
                     first = first.min(index);
                 }
             }

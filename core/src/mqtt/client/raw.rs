@@ -4,7 +4,7 @@
 
 use super::{Client, CloseReason, Event, output::stream, write};
 use crate::{
-    Fail, Handled, Input, Instant, Peer,
+    Fail, Handled, Instant, Peer,
     mqtt::{ConnectReturnCode, PacketId, Publish, QoS},
 };
 
@@ -185,8 +185,13 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn handle_input_raw<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) -> Result<(), Fail> {
-        self.take_in(input, told)
+    pub fn handle_input_raw<'i>(
+        &mut self,
+        peer: Peer,
+        bytes: &'i [u8],
+        told: &mut Told<'i>,
+    ) -> Result<(), Fail> {
+        self.take_in(peer, bytes, told)
     }
 
     /// [`Client::poll_output`]: how many bytes stand at the front of `out`, to be sent to [`Client::peer`]. If there are

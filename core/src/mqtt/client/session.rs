@@ -64,7 +64,12 @@ pub use journal::{Journal, Place};
 
 #[cfg(doc)]
 use super::Config;
-use super::{Client, Due, Error, InFlight, Misuse, flow::Step, output::stream};
+use super::{
+    Client, Due, Error, InFlight, Misuse,
+    flow::Step,
+    output::stream,
+    slots::{NOWHERE, Side},
+};
 use crate::{
     Capacity,
     crc::crc32,
@@ -249,7 +254,8 @@ impl Client<'_> {
         let (mark, streamed) = if packets.first() == Some(&STREAMED) { (1, true) } else { (0, false) };
         let bytes = packets.get(mark..).unwrap_or(&[]);
         let (mut slot, packet, window) = read_packet(bytes, streamed).ok_or(Misuse::InvalidSession)?;
-        if slot.id.is_none_or(|id| self.slots.find(id, slot.step.is_ours()).is_some()) {
+        let side = if slot.step.is_ours() { Side::Ours } else { Side::Theirs };
+        if slot.id.is_none() || self.slots.find(slot.id, side) != NOWHERE {
             return Err(Misuse::InvalidSession.into());
         }
         if slot.step.is_kept() {

@@ -18,6 +18,17 @@ pub struct InFlight {
     pub(super) due: Due,
 }
 
+/// The number of a place that there is not.
+pub(super) const NOWHERE: usize = usize::MAX;
+
+/// Who sends a message or subscription: the bit that all steps of it have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Side {
+    Theirs = 0,
+    Ours = 0x02,
+}
+
 /// Whether a packet is to be sent for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -158,9 +169,11 @@ impl<'a> Slots<'a> {
         self.memory.get_mut(start..).and_then(|bytes| bytes.get_mut(..len)).unwrap_or(&mut [])
     }
 
-    /// What we (or the server) send under `id`.
-    pub(super) fn find(&self, id: PacketId, ours: bool) -> Option<usize> {
-        self.as_slice().iter().position(|slot| slot.id == Some(id) && slot.step.is_ours() == ours)
+    /// What we (or the server) send under `id`; [`NOWHERE`] if there is nothing. (Nothing of the server's is without one.)
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn find(&self, id: Option<PacketId>, side: Side) -> usize {
+        let is_it = |slot: &InFlight| slot.id == id && (slot.step as u8 ^ side as u8) & 0x02 == 0;
+        self.as_slice().iter().position(is_it).unwrap_or(NOWHERE)
     }
 }
 

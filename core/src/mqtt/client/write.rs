@@ -1,6 +1,11 @@
 //! Commands, as packets in the client's memory.
 
-use super::{Client, Due, flow::Step, raw::Strings};
+use super::{
+    Client, Due,
+    flow::Step,
+    raw::Strings,
+    slots::{NOWHERE, Side},
+};
 use crate::{
     Capacity, Fail, Misuse, Peer,
     mqtt::{PacketId, QoS, checked::check, text::Kind, topic::MAX_LEN},
@@ -231,7 +236,7 @@ impl Client<'_> {
     #[inline]
     fn free_id(&self) -> PacketId {
         let mut id = self.next_id;
-        while self.slots.find(id, true).is_some() {
+        while self.slots.find(Some(id), Side::Ours) != NOWHERE {
             id = id.next();
         }
         id
