@@ -243,14 +243,14 @@ pub struct Client<'a> {
     manual_ack: bool,
     /// `poll_output` may find something to send or to tell ([`Client::stir`]); taken back when there is nothing else.
     due: bool,
+    sending: Sending,
+    receiving: Receiving,
     /// In seconds; 0 for none.
     keep_alive: u16,
     /// The identifier to try next.
     next_id: PacketId,
     max_packet: u16,
     window: u16,
-    sending: Sending,
-    receiving: Receiving,
     peer: Peer,
     /// Bytes of the last CONNECT, and so room that the next one finds.
     reserve: usize,

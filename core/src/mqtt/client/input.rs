@@ -205,27 +205,25 @@ impl Client<'_> {
         if self.link != Link::Connected {
             return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
-        let wanted = !begun && left <= self.max_payload;
-        let mut new = true;
-        if let Some(id) = id {
-            match self.arriving(first & 0x04 != 0, id, first & 0x08 != 0) {
-                Admission::New => {}
-                Admission::Duplicate => new = false,
-                Admission::NotNow => {
-                    if !begun {
-                        self.receiving = Receiving::default();
-                    }
-                    return told.want(0);
-                }
-                Admission::Overflow => {
-                    self.lost(); // [MQTT-4.8.0-2]
-                    told.what.kind = What::CLOSED;
-                    told.what.code = CloseReason::Overflow as u8;
-                    return told.want(0);
-                }
-                Admission::Unexpected => return Err(Violation::UnexpectedPacket.into()),
-            }
+        // (Both are looked at, so that there is one way through what follows.)
+        let wanted = !begun & (left <= self.max_payload);
+        let admission = id.map_or(Admission::New, |id| self.arriving(first & 0x04 != 0, id, first & 0x08 != 0));
+        if admission == Admission::Unexpected {
+            return Err(Violation::UnexpectedPacket.into());
         }
+        if admission == Admission::Overflow {
+            self.lost(); // [MQTT-4.8.0-2]
+            told.what.kind = What::CLOSED;
+            told.what.code = CloseReason::Overflow as u8;
+            return told.want(0);
+        }
+        if admission == Admission::NotNow {
+            if !begun {
+                self.receiving = Receiving::default();
+            }
+            return told.want(0);
+        }
+        let new = admission == Admission::New;
         self.receiving.header = 0;
         self.receiving.id = id;
         self.receiving.quiet = !(wanted && new);

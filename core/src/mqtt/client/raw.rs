@@ -51,6 +51,7 @@ impl What {
 
 /// What became of input, or what the client asks for.
 #[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
 pub struct Told<'e> {
     /// What happened.
     pub what: What,
@@ -58,12 +59,12 @@ pub struct Told<'e> {
     pub topic: Option<&'e [u8]>,
     /// `PAYLOAD`: the bytes. `SUBSCRIBED`: the return codes.
     pub bytes: Option<&'e [u8]>,
-    /// `SKIPPED`: bytes of topic.
-    pub topic_len: u16,
     /// See [`Handled`].
     pub consumed: usize,
     /// See [`Handled`]; of output, the room that the next packet takes.
     pub needed: usize,
+    /// `SKIPPED`: bytes of topic.
+    pub topic_len: u16,
 }
 
 impl<'e> Told<'e> {
