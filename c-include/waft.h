@@ -529,35 +529,40 @@
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 37
+#define WAFT_COAP_ENDPOINT_WORDS 30
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 51
+#define WAFT_COAP_ENDPOINT_WORDS 48
 #endif
 
 /**
  * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_TRANSFER_SIZE 168
+#define WAFT_COAP_TRANSFER_SIZE 76
 
 /**
  * Bytes of memory that a message of ours that waits for an answer takes there.
  */
-#define WAFT_COAP_FLIGHT_SIZE 40
+#define WAFT_COAP_FLIGHT_SIZE 32
 
 /**
  * Bytes of memory that a message received takes there.
  */
-#define WAFT_COAP_SEEN_SIZE 24
+#define WAFT_COAP_SEEN_SIZE 20
 
 /**
  * Bytes of memory that an observer takes there.
  */
 #define WAFT_COAP_OBSERVER_SIZE 36
+
+/**
+ * Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
+ */
+#define WAFT_COAP_PATH_SIZE 48
 
 /**
  * Options that one call takes at most.
@@ -916,14 +921,14 @@
 #define WAFT_COAP_POLICY_WINDOWED 2
 
 /**
- * Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
+ * Bytes of memory that do for the defaults: the tables, and 1,296 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
  */
-#define WAFT_COAP_ENDPOINT_MEMORY 2560
+#define WAFT_COAP_ENDPOINT_MEMORY 2048
 
 /**
- * Bytes of a waft_coap_request_id_t.
+ * Words of a waft_coap_request_id_t.
  */
-#define WAFT_COAP_REQUEST_ID_SIZE 26
+#define WAFT_COAP_REQUEST_ID_WORDS 7
 
 /**
  * Nothing to tell.
@@ -2608,10 +2613,6 @@ typedef struct {
      */
     uint8_t reregister;
     /**
-     * By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
-     */
-    uint8_t policy;
-    /**
      * Not 0: requests to a proxy (Proxy-Uri, Proxy-Scheme) come as events instead of being answered 5.05 (0).
      */
     uint8_t proxy;
@@ -2710,7 +2711,8 @@ typedef struct {
      */
     uint8_t manual;
     /**
-     * How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control.
+     * How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control: where
+     * waft_coap_endpoint_measure_paths() has given room for that.
      * 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
      */
     uint8_t window;
@@ -2721,7 +2723,7 @@ typedef struct {
  * answer takes.
  */
 typedef struct {
-    uint8_t _priv[WAFT_COAP_REQUEST_ID_SIZE];
+    uint32_t _priv[WAFT_COAP_REQUEST_ID_WORDS];
 } waft_coap_request_id_t;
 
 /**
@@ -3887,13 +3889,25 @@ int32_t waft_coap_endpoint_defaults(waft_coap_endpoint_config_t *config);
  * Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
  * behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
  *
- * WAFT_ERROR_BUFFER: the memory does not hold the tables. WAFT_ERROR_OUT_OF_RANGE: there is no such `policy`.
+ * WAFT_ERROR_BUFFER: the memory does not hold the tables.
  */
 int32_t waft_coap_endpoint_init(waft_coap_endpoint_t *handle,
                                 size_t size,
                                 const waft_coap_endpoint_config_t *config,
                                 uint8_t *memory,
                                 size_t memory_len);
+
+/**
+ * Lets transfers go by `policy`, WAFT_COAP_POLICY_…, instead of by WAFT_COAP_POLICY_STANDARD: as many at a time as `memory` has
+ * places of WAFT_COAP_PATH_SIZE bytes, without the first. It is called after waft_coap_endpoint_init() and before
+ * the first request, or never; firmware that does not name it links nothing of it.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: there is no such policy.
+ */
+int32_t waft_coap_endpoint_measure_paths(waft_coap_endpoint_t *handle,
+                                         uint8_t policy,
+                                         uint8_t *memory,
+                                         size_t memory_len);
 
 /**
  * Writes a confirmable GET with blocks of up to 1024 bytes. What is left to set is `path`.

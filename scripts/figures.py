@@ -52,7 +52,9 @@ CAPABILITIES = {
 # The storage of each: its handle, and the memory it is given by default.
 STORAGE = {
     "mqtt_client": "sizeof(waft_mqtt_client_t) + 512",
-    "coap_endpoint": "sizeof(waft_coap_endpoint_t) + WAFT_COAP_ENDPOINT_MEMORY",
+    # Its tables at their default lengths, 4, 4, 8 and 4. The arena, where messages are kept, is as long as the user's messages.
+    "coap_endpoint": "sizeof(waft_coap_endpoint_t) + WAFT_COAP_MEMORY(4, 4, 8, 4, 0)",
+    "coap_endpoint_with_arena": "sizeof(waft_coap_endpoint_t) + WAFT_COAP_ENDPOINT_MEMORY",
     "update": "sizeof(waft_update_t) + WAFT_KEY_SIZE + 1024",
     "agent": "sizeof(waft_agent_t) + WAFT_AGENT_MEMORY",
 }

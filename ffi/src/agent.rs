@@ -106,6 +106,8 @@ const TRANSFERS: usize = 4;
 /// Sixteen blocks of an image under way, and two for all else.
 const FLIGHTS: usize = 18;
 const SEEN: usize = 8;
+/// Of the image's transfer, and one that the endpoint wants itself.
+const PATHS: usize = 2;
 
 /// Bytes of memory that waft_agent_init() takes with the defaults and up to four keys.
 pub const WAFT_AGENT_MEMORY: usize = 5248;
@@ -294,6 +296,7 @@ pub unsafe extern "C" fn waft_agent_init(
                     flights: memory.table(FLIGHTS, |_| coap::Flight::EMPTY)?.into(),
                     seen: memory.table(SEEN, |_| coap::Seen::EMPTY)?.into(),
                     observers: waft::Storage::empty(),
+                    paths: memory.table(PATHS, |_| coap::Path::EMPTY)?.into(),
                     arena: memory.bytes(usize::from(c.coap_memory))?.into(),
                 },
                 mqtt_arena: memory.bytes(usize::from(c.mqtt_memory))?.into(),

@@ -7,7 +7,10 @@ pub mod types;
 use crate::{
     error::{Fail, result},
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
-    types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
+    types::{
+        WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
+        deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
+    },
 };
 use core::ffi::c_char;
 use heapless::Vec;
@@ -20,17 +23,18 @@ use types::{
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Policy, Reply, Request, RequestId,
-        Resource, Resources, Seen, Transfer,
+        Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request,
+        RequestId, Resource, Resources, Seen, Transfer,
+        raw::{Kind, Told},
     },
 };
 
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 37;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 30;
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 51;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 48;
 
 /// A CoAP endpoint (RFC 7252, RFC 7641, RFC 7959): client and server at once over one UDP socket.
 ///
@@ -51,13 +55,16 @@ unsafe impl Opaque for waft_coap_endpoint_t {
 const _: () = assert!(fits::<waft_coap_endpoint_t>(), "raise WAFT_COAP_ENDPOINT_WORDS");
 
 /// Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
-pub const WAFT_COAP_TRANSFER_SIZE: usize = 168;
+pub const WAFT_COAP_TRANSFER_SIZE: usize = 76;
 /// Bytes of memory that a message of ours that waits for an answer takes there.
-pub const WAFT_COAP_FLIGHT_SIZE: usize = 40;
+pub const WAFT_COAP_FLIGHT_SIZE: usize = 32;
 /// Bytes of memory that a message received takes there.
-pub const WAFT_COAP_SEEN_SIZE: usize = 24;
+pub const WAFT_COAP_SEEN_SIZE: usize = 20;
 /// Bytes of memory that an observer takes there.
 pub const WAFT_COAP_OBSERVER_SIZE: usize = 36;
+/// Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
+pub const WAFT_COAP_PATH_SIZE: usize = 48;
+const _: () = assert!(size_of::<Path>() <= WAFT_COAP_PATH_SIZE, "raise WAFT_COAP_PATH_SIZE");
 const _: () = assert!(size_of::<Transfer>() <= WAFT_COAP_TRANSFER_SIZE, "raise WAFT_COAP_TRANSFER_SIZE");
 const _: () = assert!(size_of::<Flight>() <= WAFT_COAP_FLIGHT_SIZE, "raise WAFT_COAP_FLIGHT_SIZE");
 const _: () = assert!(size_of::<Seen>() <= WAFT_COAP_SEEN_SIZE, "raise WAFT_COAP_SEEN_SIZE");
@@ -65,13 +72,6 @@ const _: () = assert!(size_of::<Observer>() <= WAFT_COAP_OBSERVER_SIZE, "raise W
 
 /// Options that one call takes at most.
 pub const WAFT_COAP_OPTIONS: usize = 16;
-
-/// Of up to eight bytes: themselves and how many.
-fn etag_or_token(bytes: &[u8]) -> ([u8; 8], u8) {
-    let mut copy = [0; 8];
-    copy.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-    (copy, u8::try_from(bytes.len()).unwrap_or(0))
-}
 
 /// # Safety
 /// As for [`lent`], and each option's value likewise.
@@ -114,7 +114,7 @@ unsafe fn with_reply<R>(
 unsafe fn request_id(id: *const waft_coap_request_id_t) -> Result<RequestId, Fail> {
     // SAFETY: the caller's.
     let id = unsafe { lent(id, 1) }?.first().ok_or(Misuse::NullPointer)?;
-    RequestId::from_bytes(&id._priv).ok_or_else(|| Misuse::BadHandle.into())
+    RequestId::from_words(id._priv).ok_or_else(|| Misuse::BadHandle.into())
 }
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
@@ -141,7 +141,6 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
             nstart: 1,
             szx: 6,
             reregister: 1,
-            policy: WAFT_COAP_POLICY_WINDOWED,
             proxy: 0,
         };
         // SAFETY: C lends the place.
@@ -153,7 +152,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
 /// Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
 /// behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
 ///
-/// WAFT_ERROR_BUFFER: the memory does not hold the tables. WAFT_ERROR_OUT_OF_RANGE: there is no such `policy`.
+/// WAFT_ERROR_BUFFER: the memory does not hold the tables.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_coap_endpoint_init(
     handle: *mut waft_coap_endpoint_t,
@@ -175,8 +174,8 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
         let flights = memory.table(usize::from(c.flights), |_| Flight::EMPTY)?;
         let seen = memory.table(usize::from(c.seen), |_| Seen::EMPTY)?;
         let observers = memory.table(usize::from(c.observers), |_| Observer::EMPTY)?;
-        let endpoint = Endpoint::new(
-            Config {
+        let endpoint = Endpoint::standard(
+            &Config {
                 ack_timeout: millis(c.ack_timeout),
                 ack_jitter: millis(c.ack_jitter),
                 max_retransmit: c.max_retransmit,
@@ -186,12 +185,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
                 ack_delay: millis(c.ack_delay),
                 szx: c.szx,
                 reregister: c.reregister != 0,
-                policy: match c.policy {
-                    WAFT_COAP_POLICY_STANDARD => Policy::Standard,
-                    WAFT_COAP_POLICY_COCOA => Policy::Cocoa,
-                    WAFT_COAP_POLICY_WINDOWED => Policy::Windowed,
-                    _ => return Err(Misuse::OutOfRange.into()),
-                },
+                policy: Policy::Standard,
                 unproven: c.unproven,
                 leisure: millis(c.leisure),
                 probing_rate: c.probing_rate,
@@ -205,10 +199,37 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
                 flights: flights.into(),
                 seen: seen.into(),
                 observers: observers.into(),
+                paths: waft::Storage::empty(),
             },
         );
         // SAFETY: C lends the handle.
         unsafe { init(handle, size, endpoint) }
+    })())
+}
+
+/// Lets transfers go by `policy`, WAFT_COAP_POLICY_…, instead of by WAFT_COAP_POLICY_STANDARD: as many at a time as `memory` has
+/// places of WAFT_COAP_PATH_SIZE bytes, without the first. It is called after waft_coap_endpoint_init() and before
+/// the first request, or never; firmware that does not name it links nothing of it.
+///
+/// WAFT_ERROR_OUT_OF_RANGE: there is no such policy.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn waft_coap_endpoint_measure_paths(
+    handle: *mut waft_coap_endpoint_t,
+    policy: u8,
+    memory: *mut u8,
+    memory_len: usize,
+) -> i32 {
+    result((|| {
+        let policy = match policy {
+            WAFT_COAP_POLICY_STANDARD => Policy::Standard,
+            WAFT_COAP_POLICY_COCOA => Policy::Cocoa,
+            WAFT_COAP_POLICY_WINDOWED => Policy::Windowed,
+            _ => return Err(Misuse::OutOfRange.into()),
+        };
+        // SAFETY: C lends the handle, and the memory for as long as the endpoint is used.
+        let (endpoint, mut memory) = unsafe { (machine(handle)?, Memory::new(memory, memory_len)?) };
+        endpoint.measure_paths(policy, memory.all(|_| Path::EMPTY)?.into());
+        Ok(())
     })())
 }
 
@@ -529,9 +550,10 @@ pub unsafe extern "C" fn waft_coap_endpoint_handle_input(
             let endpoint = machine(handle)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
             let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
-            let Ok(done) = endpoint.handle_input(instant(now), input);
-            handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
-            out.set(waft_coap_event_t::of(done.event));
+            let mut told = Told::NOTHING;
+            endpoint.handle_input_raw(instant(now), input, &mut told);
+            handled.set(waft_handled_t { consumed: len, needed: 0 });
+            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())
@@ -554,9 +576,10 @@ pub unsafe extern "C" fn waft_coap_endpoint_handle_multicast(
         unsafe {
             let (endpoint, handled, out) = (machine(handle)?, Out::new(handled)?, Out::new(event)?);
             let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
-            let Ok(done) = endpoint.handle_multicast(instant(now), input);
-            handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
-            out.set(waft_coap_event_t::of(done.event));
+            let mut told = Told::NOTHING;
+            endpoint.handle_multicast_raw(instant(now), input, &mut told);
+            handled.set(waft_handled_t { consumed: len, needed: 0 });
+            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())
@@ -585,9 +608,19 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
         unsafe {
             let endpoint = machine(handle)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let (what, told) = waft_output_t::of(endpoint.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
-            output.set(what);
-            out.set(waft_coap_event_t::of(told));
+            let mut told = Told::NOTHING;
+            let sent = endpoint.poll_output_raw(instant(now), lent_mut(buffer, buffer_len)?, &mut told);
+            let needed = if told.kind == Kind::Nothing { core::mem::take(&mut told.len) as usize } else { 0 };
+            let (kind, len) = match told.kind {
+                _ if sent != 0 => (WAFT_OUTPUT_TRANSMIT, sent),
+                Kind::Nothing if needed != 0 => (WAFT_OUTPUT_BUFFER_TOO_SMALL, needed),
+                Kind::Nothing => (WAFT_OUTPUT_TIMEOUT, 0),
+                _ => (WAFT_OUTPUT_EVENT, 0),
+            };
+            let idle = kind == WAFT_OUTPUT_TIMEOUT;
+            let deadline = if idle { deadline(endpoint.next_timeout()) } else { WAFT_NEVER };
+            output.set(waft_output_t { kind, peer: told.peer.0, len, deadline });
+            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())
@@ -625,7 +658,6 @@ mod tests {
         assert_eq!((c.unproven, c.proxy != 0), (core.unproven, core.proxy));
         assert_eq!(c.probing_rate, core.probing_rate);
         assert_eq!(spans.map(millis), cores);
-        assert_eq!(c.policy, core.policy as u8);
         assert_eq!((c.max_retransmit, c.nstart, c.szx), (core.max_retransmit, core.nstart, core.szx));
         for failure in [Failure::Timeout, Failure::Reset, Failure::Changed, Failure::BadResponse] {
             // SAFETY: it is a string of C's that lives for ever.

@@ -203,6 +203,13 @@ impl Memory {
         self.rest
     }
 
+    /// A table of as many values as there is room for.
+    pub(crate) fn all<T>(&mut self, value: impl FnMut(usize) -> T) -> Result<&'static mut [T], Fail> {
+        let skip = self.rest.as_ptr().align_offset(align_of::<T>());
+        let room = self.rest.len().saturating_sub(skip);
+        self.table(room.checked_div(size_of::<T>()).unwrap_or(0), value)
+    }
+
     /// A table of `len` values, each made by `value`.
     pub(crate) fn table<T>(&mut self, len: usize, mut value: impl FnMut(usize) -> T) -> Result<&'static mut [T], Fail> {
         let skip = self.rest.as_ptr().align_offset(align_of::<T>());

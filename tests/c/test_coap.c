@@ -150,6 +150,12 @@ static void a_body_comes_block_by_block(int manual, int part) {
 }
 
 static void blocks_come_side_by_side_and_in_any_order(void) {
+    static uint32_t paths[2 * WAFT_COAP_PATH_SIZE / 4];
+    setup();
+    CHECK(waft_coap_endpoint_measure_paths(&client, WAFT_COAP_POLICY_WINDOWED + 1, (uint8_t *)paths, sizeof paths) ==
+          WAFT_ERROR_OUT_OF_RANGE);
+    CHECK(waft_coap_endpoint_measure_paths(&client, WAFT_COAP_POLICY_WINDOWED, NULL, 1) == WAFT_ERROR_NULL_POINTER);
+    OK(waft_coap_endpoint_measure_paths(&client, WAFT_COAP_POLICY_WINDOWED, (uint8_t *)paths, sizeof paths));
     waft_coap_request_t request = get(WAFT_STR("/image"));
     request.window = 4;
     request.szx = 4;
@@ -184,13 +190,15 @@ static void blocks_come_side_by_side_and_in_any_order(void) {
     CHECK(unordered > 0);
     CHECK(waft_coap_endpoint_position(&client, exchange, &position) == WAFT_ERROR_UNKNOWN_ID);
 
-    waft_coap_endpoint_config_t config;
-    static waft_coap_endpoint_t other;
-    OK(waft_coap_endpoint_defaults(&config));
-    CHECK(config.policy == WAFT_COAP_POLICY_WINDOWED);
-    config.policy = WAFT_COAP_POLICY_WINDOWED + 1;
-    CHECK(waft_coap_endpoint_init(&other, sizeof other, &config, (uint8_t *)memories[0], sizeof memories[0]) ==
-          WAFT_ERROR_OUT_OF_RANGE);
+    /* One that was given no room for it asks for one block after the other. */
+    setup();
+    ask(&request);
+    event = expect(&server, WAFT_COAP_EVENT_REQUEST);
+    OK(waft_coap_endpoint_respond(&server, now, &event.request, &reply));
+    expect(&client, WAFT_COAP_EVENT_RESPONSE);
+    expect(&server, WAFT_COAP_EVENT_REQUEST);
+    CHECK(next(&event) == NULL);
+    setup();
 }
 
 static void a_body_goes_out_block_by_block(int streamed) {
@@ -310,7 +318,7 @@ static void a_silent_peer_is_left_alone(void) {
     OK(waft_coap_endpoint_request(&client, now, 9, &request, &exchange));
     OK(waft_coap_endpoint_poll_output(&client, now, buffer, sizeof buffer, &output, &event));
     CHECK(output.kind == WAFT_OUTPUT_TIMEOUT && output.deadline > paid - 100 && output.deadline < paid + 100);
-    OK(waft_coap_endpoint_poll_output(&client, paid, buffer, sizeof buffer, &output, &event));
+    OK(waft_coap_endpoint_poll_output(&client, output.deadline, buffer, sizeof buffer, &output, &event));
     CHECK(output.kind == WAFT_OUTPUT_TRANSMIT && output.peer == 9);
 }
 
@@ -512,6 +520,7 @@ static void misuse_is_refused_and_changes_nothing(void) {
         CHECK(waft_coap_endpoint_body(bad, 0, 0, nothing) == expected);
         CHECK(waft_coap_endpoint_advance(bad, 0, 0) == expected);
         CHECK(waft_coap_endpoint_cancel(bad, 0, 0) == expected);
+        CHECK(waft_coap_endpoint_measure_paths(bad, WAFT_COAP_POLICY_COCOA, NULL, 0) == expected);
         CHECK(waft_coap_endpoint_ping(bad, 0, 0) == expected);
         CHECK(waft_coap_endpoint_respond(bad, 0, &id, &reply) == expected);
         CHECK(waft_coap_endpoint_acknowledge(bad, 0, &id) == expected);

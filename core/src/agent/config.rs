@@ -83,7 +83,7 @@ pub struct Resources<'a> {
     pub mqtt_arena: Storage<'a, u8>,
     /// MQTT messages in flight, both ways together.
     pub mqtt_in_flight: Storage<'a, InFlight>,
-    /// The CoAP endpoint's.
+    /// The CoAP endpoint's. With two places among its paths images are fetched by a window.
     pub coap: coap::Resources<'a>,
     /// The manifest that the update works by.
     pub manifest: Storage<'a, u8>,

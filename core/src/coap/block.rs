@@ -24,7 +24,11 @@ impl Block {
         if value.len() > 3 {
             return None;
         }
-        let bits = super::option::uint(value)?;
+        Self::from_bits(super::option::uint(value)?)
+    }
+
+    /// Of what [`encode`](Self::encode) gives.
+    pub(super) fn from_bits(bits: u32) -> Option<Self> {
         let [.., low] = bits.to_be_bytes();
         let szx = low & 7;
         (szx <= Self::MAX_SZX).then_some(Self { num: bits >> 4, more: bits & 8 != 0, szx })

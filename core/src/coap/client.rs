@@ -5,7 +5,7 @@ use super::{
     endpoint::{Endpoint, Error, UNKNOWN, tag},
     event::{Exchange, Request},
     exchange::Phase,
-    flight::{Flight, Owner},
+    flight::Owner,
     message::{Encoder, Token, Type},
     option,
     outline::check,
@@ -76,15 +76,19 @@ impl Endpoint<'_> {
         }
         let token = self.rng.next_u32();
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
-        place.open(peer, request, body, szx, token, self.config.policy);
-        Ok(place.handle(index))
+        place.open(peer, request, body, szx, token);
+        let exchange = place.handle(index);
+        self.control.open(self, index, request.window);
+        Ok(exchange)
     }
 
     /// RFC 7641 §3.1: a resource is registered for once; the URI and all other options tell which it is. [RFC7641-3.1-1]
     fn observes_already(&self, index: usize, peer: Peer) -> bool {
         let kept = |index| self.arena.get(tag::REQUEST.of(index));
         let asked = kept(index);
-        let live = |t: &super::Transfer| t.peer == peer && (t.register || t.observed) && t.phase() != Phase::Leaving;
+        let live = |t: &super::Transfer| {
+            t.peer == peer && (t.register || t.observed) && !matches!(t.phase, Phase::Leaving | Phase::Free)
+        };
         self.transfers.iter().enumerate().any(|(other, t)| other != index && live(t) && kept(other) == asked)
     }
 
@@ -98,7 +102,7 @@ impl Endpoint<'_> {
         let index = self.find(exchange)?;
         let t = self.transfers.get(index).ok_or(UNKNOWN)?;
         let (_, len) = t.body_block();
-        if t.phase() != (Phase::Wanting { asked: true }) {
+        if t.phase != Phase::Asked {
             return Err(Misuse::WrongState.into());
         }
         if usize::try_from(len) != Ok(bytes.len()) {
@@ -155,7 +159,7 @@ impl Endpoint<'_> {
     /// [`Capacity::InFlight`]: no place among the flights now.
     pub fn ping(&mut self, now: Instant, peer: Peer) -> Result<(), Error> {
         self.tick(now);
-        if self.take_off(Owner::Ping, Flight::to(peer)) { Ok(()) } else { Err(Capacity::InFlight.into()) }
+        if self.take_off(Owner::Ping, 0, peer).is_some() { Ok(()) } else { Err(Capacity::InFlight.into()) }
     }
 
     /// RST (RFC 7252 §4.2) for a flight or for a NON notification (RFC 7641 §3.6). Whether it was for anything.

@@ -1,6 +1,14 @@
 //! Parameters, memory and counters of an endpoint.
 
-use super::{block::Block, congestion::Policy, exchange::Transfer, flight::Flight, observe::Observer, seen::Seen};
+use super::{
+    block::Block,
+    congestion::{Path, Policy},
+    exchange::Transfer,
+    flight::Flight,
+    observe::Observer,
+    seen::Seen,
+    ticks::{Tick, ticks},
+};
 use crate::{Duration, Storage};
 
 /// Parameters of an endpoint. The defaults are those of RFC 7252 §4.8.
@@ -23,7 +31,7 @@ pub struct Config {
     pub ack_delay: Duration,
     /// Size exponent of the largest block sent or asked for, 0 to 6.
     pub szx: u8,
-    /// By what transfers go that fetch several blocks.
+    /// By what transfers go that fetch several blocks and have a [path](Resources::paths).
     pub policy: Policy,
     /// Whether an observation registers again when Max-Age has passed without a notification (RFC 7641 §3.3.1).
     pub reregister: bool,
@@ -36,7 +44,7 @@ pub struct Config {
     pub leisure: Duration,
     /// PROBING_RATE (§4.7): bytes a second that go to a peer that does not respond, on average, in NON requests and in
     /// acknowledged ones: so long the next one to it waits. Not counted are answered requests, and those that ask for no answer
-    /// (No-Response). 0 lets no second one go for three days.
+    /// (No-Response). 0 lets no second one go for 38 hours.
     pub probing_rate: u32,
     /// Whether requests to a proxy (Proxy-Uri, Proxy-Scheme) go to the host instead of being answered 5.05.
     pub proxy: bool,
@@ -71,6 +79,53 @@ impl Default for Config {
     }
 }
 
+/// [`Config`] as an endpoint has it: in its own units, cut to what is allowed.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) ack_timeout: Tick,
+    pub(super) ack_jitter: Tick,
+    pub(super) response_timeout: Tick,
+    pub(super) exchange_lifetime: Tick,
+    pub(super) ack_delay: Tick,
+    pub(super) unproven: u32,
+    pub(super) probing_rate: u32,
+    pub(super) understood: &'static [u16],
+    /// In milliseconds.
+    pub(super) leisure: u16,
+    pub(super) max_retransmit: u8,
+    pub(super) nstart: u8,
+    pub(super) szx: u8,
+    pub(super) policy: Policy,
+    pub(super) reregister: bool,
+    pub(super) proxy: bool,
+}
+
+/// A minute.
+const MINUTE: Tick = 937_500;
+
+impl Rules {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            ack_timeout: ticks(config.ack_timeout).clamp(16, MINUTE),
+            ack_jitter: ticks(config.ack_jitter).min(MINUTE),
+            response_timeout: ticks(config.response_timeout),
+            exchange_lifetime: ticks(config.exchange_lifetime),
+            ack_delay: ticks(config.ack_delay),
+            unproven: config.unproven,
+            probing_rate: config.probing_rate,
+            understood: config.understood,
+            // 1024 µs are 16 ticks.
+            leisure: u16::try_from(ticks(config.leisure).min(MINUTE) >> 4).unwrap_or(u16::MAX),
+            max_retransmit: config.max_retransmit.min(16),
+            nstart: config.nstart.max(1),
+            szx: config.szx.min(Block::MAX_SZX),
+            policy: Policy::Standard,
+            reregister: config.reregister,
+            proxy: config.proxy,
+        }
+    }
+}
+
 /// The memory of an endpoint.
 #[derive(Debug)]
 pub struct Resources<'a> {
@@ -87,6 +142,9 @@ pub struct Resources<'a> {
     pub seen: Storage<'a, Seen>,
     /// Observers of our resources.
     pub observers: Storage<'a, Observer>,
+    /// What is known of the paths of transfers that go by [`Policy::Windowed`] or [`Policy::Cocoa`]: one place for each at a
+    /// time, and one more. A transfer that finds none goes by [`Policy::Standard`].
+    pub paths: Storage<'a, Path>,
 }
 
 #[cfg(feature = "alloc")]
@@ -100,11 +158,13 @@ impl Resources<'static> {
             flights: Storage::owned(flights),
             seen: Storage::owned(seen),
             observers: Storage::owned(observers),
+            paths: Storage::owned(transfers.saturating_add(1)),
         }
     }
 }
 
-/// The arrays behind [`Resources`], for a `static`. A window of blocks wants more flights than there are transfers.
+/// The arrays behind [`Resources`], for a `static`. A window of blocks wants more flights than there are transfers, and
+/// two `PATHS`.
 #[derive(Debug)]
 pub struct Memory<
     const ARENA: usize,
@@ -112,15 +172,19 @@ pub struct Memory<
     const SEEN: usize,
     const OBSERVERS: usize,
     const FLIGHTS: usize = TRANSFERS,
+    const PATHS: usize = 0,
 > {
     arena: [u8; ARENA],
     transfers: [Transfer; TRANSFERS],
     flights: [Flight; FLIGHTS],
     seen: [Seen; SEEN],
     observers: [Observer; OBSERVERS],
+    paths: [Path; PATHS],
 }
 
-impl<const A: usize, const T: usize, const S: usize, const O: usize, const F: usize> Memory<A, T, S, O, F> {
+impl<const A: usize, const T: usize, const S: usize, const O: usize, const F: usize, const P: usize>
+    Memory<A, T, S, O, F, P>
+{
     /// Empty memory.
     pub const EMPTY: Self = Self {
         arena: [0; A],
@@ -128,6 +192,7 @@ impl<const A: usize, const T: usize, const S: usize, const O: usize, const F: us
         flights: [Flight::EMPTY; F],
         seen: [Seen::EMPTY; S],
         observers: [Observer::EMPTY; O],
+        paths: [Path::EMPTY; P],
     };
 
     /// What an endpoint takes.
@@ -138,6 +203,7 @@ impl<const A: usize, const T: usize, const S: usize, const O: usize, const F: us
             flights: (&mut self.flights).into(),
             seen: (&mut self.seen).into(),
             observers: (&mut self.observers).into(),
+            paths: (&mut self.paths).into(),
         }
     }
 }

@@ -28,7 +28,10 @@
 //!
 //! Spans of time are counted in ticks of 64 µs, so that all arithmetic is of 32 bits.
 
-use crate::{Duration, Instant};
+use super::{
+    ids::Ids,
+    ticks::{SECOND, Tick, is_over, later, since},
+};
 
 /// By what a transfer goes that fetches its blocks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,26 +47,6 @@ pub enum Policy {
     Windowed = 2,
 }
 
-/// A span of time in units of 64 µs, up to three days.
-pub(super) type Tick = u32;
-
-/// A span in ticks.
-pub(super) fn ticks(span: Duration) -> Tick {
-    u32::try_from(span.as_micros() >> 6).unwrap_or(u32::MAX)
-}
-
-/// The tick that `now` lies in; they wrap.
-pub(super) fn tick(now: Instant) -> Tick {
-    u32::try_from((now.as_micros() >> 6) & 0xFFFF_FFFF).unwrap_or(0)
-}
-
-/// The instant so many ticks later.
-pub(super) fn after(at: Instant, span: Tick) -> Instant {
-    at.after(Duration::from_micros(u64::from(span) << 6))
-}
-
-/// Ticks of a second.
-const SECOND: Tick = 15_625;
 /// The longest time-out, half a minute.
 const LONGEST: Tick = 32 * SECOND;
 
@@ -93,20 +76,32 @@ impl Estimate {
     }
 }
 
-/// What is known of the path of a transfer.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Path {
-    Standard,
+/// What is known of the path of a transfer. Part of [`Resources`](super::Resources).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Path(pub(super) Known);
+
+impl Path {
+    /// A free place.
+    pub const EMPTY: Self = Self(Known::Nothing);
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) enum Known {
+    #[default]
+    Nothing,
+    /// Of all of them: the message IDs that they use.
+    Ids(Ids),
     Cocoa(Cocoa),
     Windowed(Window),
 }
 
-impl Path {
-    pub(super) const fn new(policy: Policy, most: u8) -> Self {
+impl Known {
+    /// `None`: nothing but what RFC 7252 says.
+    pub(super) const fn new(policy: Policy, most: u8) -> Option<Self> {
         match policy {
-            Policy::Cocoa => Self::Cocoa(Cocoa::NEW),
-            Policy::Windowed if most > 1 => Self::Windowed(Window { most, ..Window::NEW }),
-            _ => Self::Standard,
+            Policy::Cocoa => Some(Self::Cocoa(Cocoa::NEW)),
+            Policy::Windowed if most > 1 => Some(Self::Windowed(Window { most, ..Window::NEW })),
+            _ => None,
         }
     }
 }
@@ -128,6 +123,11 @@ impl Cocoa {
         timeout: 0,
         updated: 0,
     };
+
+    /// Nothing was heard for very long.
+    pub(super) fn age(&mut self, updated: Tick) {
+        self.updated = updated;
+    }
 
     /// The first time-out of a message, before dithering; ages it (§4.3). `standard` is that of RFC 7252.
     pub(super) fn first(&mut self, now: Tick, standard: Tick) -> Tick {
@@ -193,20 +193,20 @@ pub(super) struct Window {
     /// The shortest round trip; 0: unknown.
     floor: Tick,
     /// Since when `floor` is the shortest.
-    since: Instant,
+    since: Tick,
     /// Sixteenths of a block.
     window: u16,
     /// Below it, the window grows by one for each answer.
     threshold: u16,
     /// When the message was sent that is the latest sent of those answered, and how long its answer took.
-    answered: Instant,
+    answered: Tick,
     took: Tick,
     /// When anything was heard last.
-    heard: Instant,
+    heard: Tick,
     /// What was sent before is no reason to shrink again.
-    cut: Instant,
+    cut: Tick,
     /// Nothing is sent before.
-    next: Instant,
+    next: Tick,
     /// Time-outs in a row without an answer.
     silences: u8,
     /// The host's bound.
@@ -217,14 +217,14 @@ impl Window {
     const NEW: Self = Self {
         rtt: Estimate { mean: 0, deviation: 0 },
         floor: 0,
-        since: Instant::ZERO,
+        since: 0,
         window: FIRST,
         threshold: u16::MAX,
-        answered: Instant::ZERO,
+        answered: 0,
         took: 0,
-        heard: Instant::ZERO,
-        cut: Instant::ZERO,
-        next: Instant::ZERO,
+        heard: 0,
+        cut: 0,
+        next: 0,
         silences: 0,
         most: 1,
     };
@@ -254,60 +254,67 @@ impl Window {
     }
 
     /// The first message goes out.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, now: Tick) {
         (self.heard, self.next, self.cut, self.since) = (now, now, now, now);
     }
 
     /// A message goes out.
-    pub(super) fn sent(&mut self, now: Instant) {
+    pub(super) fn sent(&mut self, now: Tick) {
         let gap = (self.rtt.mean >> 1).saturating_mul(BLOCK.into()).checked_div(self.window.into()).unwrap_or(0);
         // What was due by an eighth of a round trip ago may be caught up with.
-        let late = ticks(now.since(self.next)).saturating_sub(self.rtt.mean >> 3);
-        self.next = after(self.next, late.saturating_add(gap));
+        let late = since(now, self.next).unwrap_or(0).saturating_sub(self.rtt.mean >> 3);
+        self.next = self.next.wrapping_add(late.saturating_add(gap));
     }
 
     /// From when on the next message may go out.
-    pub(super) fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Tick {
         self.next
     }
 
     /// Nothing is sent for a while, and then carefully.
-    pub(super) fn pause(&mut self, until: Instant) {
-        self.next = self.next.max(until);
+    pub(super) fn pause(&mut self, until: Tick) {
+        self.next = later(self.next, until);
         self.threshold = LEAST;
         self.window = BLOCK;
     }
 
     /// Nothing is sent for a second, for want of message IDs.
-    pub(super) fn without_ids(self, now: Instant) -> Self {
-        Self { next: self.next.max(now.after(Duration::from_secs(1))), ..self }
+    pub(super) fn without_ids(&mut self, now: Tick) {
+        self.next = later(self.next, now.wrapping_add(SECOND));
     }
 
     /// A message was answered that had been sent at `sent`, `rtt` ago, for the `tries`th time. `filled`: as many were
     /// outstanding as may be.
-    pub(super) fn answered(&mut self, now: Instant, sent: Instant, rtt: Tick, tries: u8, filled: bool) {
+    pub(super) fn answered(&mut self, now: Tick, sent: Tick, rtt: Tick, tries: u8, filled: bool) {
         let rtt = rtt.max(1);
         self.heard = now;
         self.silences = 0;
-        if (tries == 1 || rtt >= self.floor) && (self.took == 0 || self.answered < sent) {
+        if (tries == 1 || rtt >= self.floor) && (self.took == 0 || !is_over(self.answered, sent)) {
             self.answered = sent;
             self.took = rtt;
         }
         if tries != 1 {
-            return self.grow(filled && sent >= self.cut);
+            return self.grow(filled && is_over(sent, self.cut));
         }
         self.rtt.sample(rtt);
         if self.floor == 0 || rtt < self.floor {
             self.floor = rtt;
         }
-        if ticks(now.since(self.since)) > 30 * SECOND {
+        if since(now, self.since).is_none_or(|span| span > 30 * SECOND) {
             // Two blocks empty the queue for a moment, in which the path shows its length anew.
             (self.since, self.cut) = (now, now);
             self.floor = rtt;
             self.threshold = self.window.min(self.threshold);
             self.window = self.window.min(LEAST);
         }
-        self.grow(filled && sent >= self.cut);
+        self.grow(filled && is_over(sent, self.cut));
+    }
+
+    /// The first message of a window was answered.
+    pub(super) fn opened(&mut self, now: Tick, rtt: Tick, tries: u8) {
+        let ahead = self.cut.wrapping_sub(1);
+        self.cut = ahead;
+        self.answered(now, ahead, rtt, tries, true);
     }
 
     fn grow(&mut self, filled: bool) {
@@ -323,11 +330,11 @@ impl Window {
     }
 
     /// A message that was sent at `sent` is lost, as what was sent later shows.
-    pub(super) fn lost(&mut self, now: Instant, sent: Instant) {
+    pub(super) fn lost(&mut self, now: Tick, sent: Tick) {
         if self.queue() <= FULL {
             let twice = if self.window < self.threshold { BLOCK } else { self.share() }.saturating_mul(2);
             self.set(self.window.saturating_sub(twice).max(LEAST));
-        } else if self.cut < sent {
+        } else if !is_over(self.cut, sent) {
             self.cut = now;
             let tenth = self.window.checked_div(10).unwrap_or(0);
             self.set(self.window.saturating_sub(tenth.saturating_mul(3)).max(LEAST));
@@ -336,7 +343,7 @@ impl Window {
     }
 
     /// Nothing was heard for a time-out.
-    pub(super) fn silent(&mut self, now: Instant) {
+    pub(super) fn silent(&mut self, now: Tick) {
         self.silences = self.silences.saturating_add(1);
         self.cut = now;
         self.threshold = match self.silences {
@@ -352,27 +359,27 @@ impl Window {
     }
 
     /// Whether what was sent then has had a round trip.
-    pub(super) fn had_round_trip(&self, now: Instant, sent: Instant) -> bool {
-        ticks(now.since(sent)) >= self.rtt.mean
+    pub(super) fn had_round_trip(&self, now: Tick, sent: Tick) -> bool {
+        since(now, sent).is_some_and(|span| span >= self.rtt.mean)
     }
 
     /// When anything was heard last.
-    pub(super) fn heard(&self) -> Instant {
+    pub(super) fn heard(&self) -> Tick {
         self.heard
     }
 
     /// When a message that was sent at `sent` counts as lost, and whether that is by silence. `first` is the time-out where
     /// nothing has been measured yet.
-    pub(super) fn deadline(&self, sent: Instant, first: Tick) -> (Instant, bool) {
-        if self.took != 0 && sent < self.answered {
+    pub(super) fn deadline(&self, sent: Tick, first: Tick) -> (Tick, bool) {
+        if self.took != 0 && !is_over(sent, self.answered) {
             let slack = (self.rtt.mean >> 2).max(self.rtt.deviation);
-            return (after(sent, self.took.saturating_add(slack).saturating_add(1)), false);
+            return (sent.wrapping_add(self.took.saturating_add(slack).saturating_add(1)), false);
         }
         let timeout = match self.rtt {
             Estimate { mean: 0, .. } => first,
             Estimate { mean, deviation } => Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4),
         };
         let timeout = timeout.checked_shl(self.silences.min(9).into()).unwrap_or(LONGEST).min(LONGEST);
-        (after(sent.max(self.heard), timeout), true)
+        (later(sent, self.heard).wrapping_add(timeout), true)
     }
 }

@@ -8,11 +8,11 @@ use super::{
     code::Code,
     endpoint::{Endpoint, Error, tag},
     event::{Reply, RequestId},
-    flight::Stage,
     message::Message,
     option,
+    ticks::Tick,
 };
-use crate::{Duration, Instant, Peer, wire::Writer};
+use crate::{Instant, Peer, wire::Writer};
 
 /// The longest answer to a peer that has not shown that it is there: RFC 9175 §2.4, item 3.
 pub(super) const SMALL: usize = 136;
@@ -25,18 +25,20 @@ const PROVEN: u8 = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     key: [u64; 2],
-    proven: [Option<Peer>; PROVEN as usize],
+    proven: [Peer; PROVEN as usize],
+    /// How many there are.
+    known: u8,
     next: u8,
     /// Bytes that may still go to those of whom it is not known, since when.
     credit: u32,
-    since: Instant,
+    since: Tick,
 }
 
 impl Reach {
     /// Of an endpoint's seed.
     pub(super) fn new(seed: u64, credit: u32) -> Self {
         let key = [0, 1].map(|n| siphash([seed, 0x7761_6674_4563_686F], n));
-        Self { key, proven: [None; PROVEN as usize], next: 0, credit, since: Instant::ZERO }
+        Self { key, proven: [Peer(0); PROVEN as usize], known: 0, next: 0, credit, since: 0 }
     }
 
     /// What `peer` is to show.
@@ -50,20 +52,21 @@ impl Reach {
         let shown = [now, before].iter().any(|at| self.value(*at, peer) == value);
         if shown && !self.knows(peer) {
             if let Some(place) = self.proven.get_mut(usize::from(self.next)) {
-                *place = Some(peer);
+                *place = peer;
             }
-            self.next = self.next.wrapping_add(1).checked_rem(PROVEN).unwrap_or(0);
+            self.next = self.next.wrapping_add(1) & (PROVEN - 1);
+            self.known = self.known.saturating_add(1).min(PROVEN);
         }
         shown
     }
 
     pub(super) fn knows(&self, peer: Peer) -> bool {
-        self.proven.contains(&Some(peer))
+        self.proven.iter().take(self.known.into()).any(|known| *known == peer)
     }
 
     /// Bytes that may go to peers of whom it is not known that they are there: at most `limit` in a `lifetime`.
-    pub(super) fn credit(&mut self, now: Instant, limit: u32, lifetime: Duration) -> u32 {
-        if now.since(self.since) >= lifetime {
+    pub(super) fn credit(&mut self, now: Tick, limit: u32, lifetime: Tick) -> u32 {
+        if now.wrapping_sub(self.since) >= lifetime {
             self.since = now;
             self.credit = limit;
         }
@@ -71,7 +74,7 @@ impl Reach {
     }
 
     /// `len` bytes are about to go. Whether they may.
-    pub(super) fn spend(&mut self, now: Instant, len: usize, limit: u32, lifetime: Duration) -> bool {
+    pub(super) fn spend(&mut self, now: Tick, len: usize, limit: u32, lifetime: Tick) -> bool {
         let credit = self.credit(now, limit, lifetime);
         let left = u32::try_from(len).ok().and_then(|len| credit.checked_sub(len));
         if limit != u32::MAX {
@@ -82,6 +85,21 @@ impl Reach {
 }
 
 impl Endpoint<'_> {
+    /// [`Reach::credit`] now.
+    pub(super) fn credit(&mut self) -> u32 {
+        self.reach.credit(self.now, self.config.unproven, self.config.exchange_lifetime)
+    }
+
+    /// [`Reach::spend`] now.
+    pub(super) fn spend(&mut self, len: usize) -> bool {
+        self.reach.spend(self.now, len, self.config.unproven, self.config.exchange_lifetime)
+    }
+
+    /// [`Reach::shows`] now.
+    pub(super) fn shows(&mut self, peer: Peer, value: &[u8]) -> bool {
+        self.reach.shows(self.clock.now(), peer, value)
+    }
+
     /// A response to a request of ours: where it is 4.01 with an Echo option, the request goes again with that (RFC 9175
     /// §2.3), and so do all further ones of the transfer. Whether it does: not if it had that value, nor for ever.
     pub(super) fn echoes(&mut self, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
@@ -106,7 +124,8 @@ impl Endpoint<'_> {
             }) == Ok(());
         let mid = self.mid;
         let Some(f) = self.flights.get_mut(flight).filter(|_| kept) else { return false };
-        (f.stage, f.tries, f.timeout, f.mid) = (Stage::Ready, 0, 0, mid);
+        f.renew();
+        f.mid = mid;
         self.mid = mid.wrapping_add(1);
         true
     }
@@ -118,8 +137,8 @@ impl Endpoint<'_> {
     /// # Errors
     /// As [`respond`](Self::respond).
     pub fn challenge(&mut self, now: Instant, id: &RequestId) -> Result<(), Error> {
-        let now = self.tick(now);
-        self.answer(now, id, &Reply::new(Code::UNAUTHORIZED, &[]), true)
+        self.tick(now);
+        self.answer(id, &Reply::new(Code::UNAUTHORIZED, &[]), true)
     }
 }
 
@@ -167,6 +186,7 @@ fn round([a, b, c, d]: [u64; 4]) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Duration;
 
     #[test]
     fn the_mac_is_siphash_2_4() {
@@ -193,12 +213,12 @@ mod tests {
 
     #[test]
     fn so_much_is_spent_in_a_lifetime_and_no_more() {
-        let (mut reach, lifetime) = (Reach::new(7, 300), Duration::from_secs(10));
-        assert!(reach.spend(Instant::ZERO, 200, 300, lifetime));
-        assert!(!reach.spend(Instant::ZERO, 200, 300, lifetime));
-        assert!(reach.spend(Instant::ZERO, 100, 300, lifetime));
-        assert!(reach.spend(Instant::ZERO.after(lifetime), 300, 300, lifetime));
+        let (mut reach, lifetime) = (Reach::new(7, 300), 1000);
+        assert!(reach.spend(0, 200, 300, lifetime));
+        assert!(!reach.spend(0, 200, 300, lifetime));
+        assert!(reach.spend(0, 100, 300, lifetime));
+        assert!(reach.spend(lifetime, 300, 300, lifetime));
         let mut reach = Reach::new(7, u32::MAX);
-        assert!((0..9).all(|_| reach.spend(Instant::ZERO, 1 << 30, u32::MAX, lifetime)));
+        assert!((0..9).all(|_| reach.spend(0, 1 << 30, u32::MAX, lifetime)));
     }
 }

@@ -3,16 +3,21 @@
 use super::{
     Violation,
     code::Code,
-    config::{Config, Resources, Stats},
+    config::{Config, Resources, Rules, Stats},
+    congestion::Path,
+    control::{Control, Standard},
     echo::Reach,
     event::Event,
     exchange::Transfer,
-    flight::{Flight, Ids, Owner},
+    flight::{Flight, Owner, Stage},
     message::{Encoder, Message, Token, Type},
+    multicast::{Group, no_group},
     observe::Observer,
     option,
     outline::Outline,
+    raw::{Kind, Told},
     seen::{Answer, Seen},
+    ticks::{LONGEST, Tick, coarse, is_over, later, tick},
 };
 use crate::{
     Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage, arena::Arena,
@@ -73,51 +78,68 @@ pub(super) mod tag {
 /// ```
 #[derive(Debug)]
 pub struct Endpoint<'a> {
-    pub(super) config: Config,
     pub(super) clock: Clock,
     pub(super) rng: Rng,
-    /// The next message ID (RFC 7252 §4.4).
-    pub(super) mid: u16,
-    /// Those that windows have used.
-    pub(super) ids: Ids,
-    /// The flight to look at first, so that all have their turn.
-    cursor: usize,
+    pub(super) config: Rules,
+    /// The tick of the clock.
+    pub(super) now: Tick,
+    /// Until then no transfer begins: see [`probing`](super::probing).
+    pub(super) quiet: Tick,
     /// The number of the latest notification, 24 bits.
     pub(super) sequence: u32,
-    pub(super) stats: Stats,
-    /// Until then no transfer begins: see [`probing`](super::probing).
-    pub(super) quiet: Instant,
-    pub(super) reach: Reach,
+    pub(super) control: &'static dyn Control,
+    pub(super) group: Group,
     pub(super) arena: Arena<'a>,
     pub(super) transfers: Storage<'a, Transfer>,
     pub(super) flights: Storage<'a, Flight>,
     pub(super) seen: Storage<'a, Seen>,
     pub(super) observers: Storage<'a, Observer>,
+    pub(super) paths: Storage<'a, Path>,
+    pub(super) stats: Stats,
+    pub(super) reach: Reach,
+    /// The flight to look at first, so that all have their turn.
+    cursor: u16,
+    /// The next message ID (RFC 7252 §4.4).
+    pub(super) mid: u16,
 }
 
 impl<'a> Endpoint<'a> {
     /// An endpoint in memory of the caller's. Of the `seed` follow message IDs, tokens and jitter: take it from a source
     /// that others cannot guess (RFC 7252 §11.4).
     #[must_use]
-    pub fn new(config: Config, seed: u64, resources: Resources<'a>) -> Self {
+    pub fn new(config: Config, seed: u64, mut resources: Resources<'a>) -> Self {
+        let paths = core::mem::replace(&mut resources.paths, Storage::empty());
+        let mut endpoint = Self::standard(&config, seed, resources);
+        endpoint.measure_paths(config.policy, paths);
+        endpoint
+    }
+
+    /// The same, of which all transfers go by [`Policy::Standard`](super::Policy::Standard) whatever the configuration says: firmware that makes no other holds no code for
+    /// windows. [`measure_paths`](Self::measure_paths) makes up for it.
+    #[must_use]
+    #[inline]
+    pub fn standard(config: &Config, seed: u64, resources: Resources<'a>) -> Self {
         let mut rng = Rng::new(seed);
         let [a, b, ..] = rng.next_u32().to_be_bytes();
         Self {
-            config: Config { szx: config.szx.min(super::Block::MAX_SZX), ..config },
             clock: Clock::START,
-            mid: u16::from_be_bytes([a, b]),
-            ids: Ids::NEW,
             rng,
-            cursor: 0,
+            config: Rules::new(config),
+            now: 0,
+            quiet: 0,
             sequence: 1,
-            stats: Stats::default(),
-            quiet: Instant::ZERO,
-            reach: Reach::new(seed, config.unproven),
+            control: &Standard,
+            group: no_group,
             arena: Arena::new(resources.arena),
             transfers: resources.transfers,
             flights: resources.flights,
             seen: resources.seen,
             observers: resources.observers,
+            paths: resources.paths,
+            stats: Stats::default(),
+            reach: Reach::new(seed, config.unproven),
+            cursor: 0,
+            mid: u16::from_be_bytes([a, b]),
         }
     }
 
@@ -125,12 +147,6 @@ impl<'a> Endpoint<'a> {
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// The parameters.
-    #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Takes in a datagram.
@@ -142,184 +158,232 @@ impl<'a> Endpoint<'a> {
         now: Instant,
         input: Input<'i>,
     ) -> Result<Handled<Event<'i>>, core::convert::Infallible> {
-        let now = self.clock.advance(now);
-        Stats::count(&mut self.stats.received);
-        let event = match Message::decode(input.bytes) {
-            Ok(message) => {
-                self.heard(input.peer);
-                self.on_message(now, input.peer, &message)
-            }
-            Err(violation) => {
-                Stats::count(&mut self.stats.malformed);
-                self.on_garbage(now, input, violation);
-                None
-            }
-        };
-        Ok(Handled { consumed: input.bytes.len(), needed: 0, event })
+        let mut told = Told::NOTHING;
+        self.handle_input_raw(now, input, &mut told);
+        Ok(Handled { consumed: input.bytes.len(), needed: 0, event: told.event() })
     }
 
     /// Lets time-outs happen.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
-        self.expire_flights(now);
+        self.tick(now);
+        let now = self.now;
+        self.quiet = later(self.quiet, now);
+        for index in 0..self.flights.len() {
+            let late = |f: &&Flight| f.stage != Stage::Ready && self.due(f).is_some_and(|at| is_over(now, at));
+            if self.flights.get(index).filter(late).is_some() {
+                self.expire(index);
+            }
+        }
+        let seconds = coarse(self.clock.now());
         for t in self.transfers.iter_mut() {
-            if t.refresh().is_some_and(|at| at <= now) {
+            if t.refresh().is_some_and(|at| at <= seconds) {
                 t.reregister();
             }
         }
-        let delay = self.config.ack_delay;
-        for s in self.seen.iter_mut() {
-            if s.due_at(delay).is_some_and(|at| at <= now) {
-                s.fall_due();
-            }
-        }
+        self.age_seen();
     }
 
     /// The next datagram to send or thing to tell.
     pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        self.handle_timeout(now);
-        let now = self.clock.now();
-        match self.next_datagram(now, out) {
-            Some((peer, Ok(len))) => {
-                Stats::count(&mut self.stats.sent);
-                let out: &'o [u8] = out;
-                return Output::Transmit { peer, bytes: out.get(..len).unwrap_or(&[]) };
-            }
-            Some((_, Err(needed))) => return Output::BufferTooSmall { needed },
-            None => {}
-        }
-        match self.poll_transfer().or_else(|| self.poll_observer()) {
-            Some(event) => Output::Event(event),
-            None => Output::Timeout(self.next_timeout()),
+        let mut told = Told::NOTHING;
+        let len = self.poll_output_raw(now, out, &mut told);
+        let out: &'o [u8] = out;
+        match (out.get(..len), told.event()) {
+            (Some(bytes @ [_, ..]), _) => Output::Transmit { peer: told.peer, bytes },
+            (_, Some(event)) => Output::Event(event),
+            _ if told.len != 0 => Output::BufferTooSmall { needed: usize::try_from(told.len).unwrap_or(usize::MAX) },
+            _ => Output::Timeout(self.next_timeout()),
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let delay = self.config.ack_delay;
-        let flights = self.next_flight_at();
-        let transfers = self.transfers.iter().filter_map(Transfer::refresh).min();
-        let seen = self.seen.iter().filter_map(|s| s.due_at(delay)).min();
-        earliest(earliest(flights, transfers), seen)
+        let mut least = u32::MAX;
+        let mut note = |at: Option<Tick>| {
+            if let Some(at) = at {
+                least = least.min(if is_over(self.now, at) { 0 } else { at.wrapping_sub(self.now) });
+            }
+        };
+        self.flights.iter().for_each(|f| note(self.due(f)));
+        self.seen.iter().for_each(|s| note(s.due_at(self.config.ack_delay)));
+        let at = |units: u64, shift: u32| Instant::from_micros(units.wrapping_shl(shift));
+        let ticks = self.clock.now().as_micros() >> 6;
+        let timers = (least != u32::MAX).then(|| at(ticks.wrapping_add(least.into()), 6));
+        let refresh = self.transfers.iter().filter_map(Transfer::refresh).min();
+        earliest(timers, refresh.map(|refresh| at(refresh.into(), 20)))
     }
 
-    /// RFC 7252 §4.2, §4.3: a CON that is no message is reset, all else ignored; another version always (§3).
-    fn on_garbage(&mut self, now: Instant, input: Input<'_>, violation: Violation) {
-        // [RFC7252-4.2-1] [RFC7252-4.2-3] [RFC7252-4.3-3] [RFC7252-4.3-4]
-        let Some(&[first, _, high, low]) = input.bytes.first_chunk::<4>() else { return };
-        if violation != Violation::Version && first & 0x30 == 0 {
-            self.reject(now, input.peer, u16::from_be_bytes([high, low]));
+    /// The machine's time for a command that was given at `now`.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let before = self.clock.now();
+        let now = self.clock.advance(now);
+        self.now = tick(now);
+        if now.since(before) > Duration::from_micros(u64::from(LONGEST >> 1) << 6) {
+            self.lapse();
         }
     }
 
-    fn on_message<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+    /// The tick that spans which begin now are counted from: none is shorter for it.
+    pub(super) fn from(&self) -> Tick {
+        let now = self.clock.now().as_micros();
+        self.now.wrapping_add(u32::from(now & 63 != 0))
+    }
+
+    /// Nothing was done for so long that ticks may have wrapped: all that had a time is due.
+    #[cold]
+    fn lapse(&mut self) {
+        let past = self.now.wrapping_sub(LONGEST);
+        self.quiet = past;
+        for f in self.flights.iter_mut() {
+            (f.since, f.at) = (past, self.now);
+        }
+        for s in self.seen.iter_mut() {
+            s.at = past;
+        }
+        self.control.lapse(self);
+    }
+
+    /// Takes in a datagram.
+    pub(super) fn take_in<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) {
+        Stats::count(&mut self.stats.received);
+        let peer = input.peer;
+        match Message::decode(input.bytes) {
+            Ok(message) => {
+                self.heard(peer);
+                self.on_message(peer, &message, told);
+            }
+            Err(violation) => {
+                Stats::count(&mut self.stats.malformed);
+                // RFC 7252 §4.2, §4.3: a CON that is no message is reset, all else ignored; another version always (§3).
+                // [RFC7252-4.2-1] [RFC7252-4.2-3] [RFC7252-4.3-3] [RFC7252-4.3-4]
+                let Some(&[first, _, high, low]) = input.bytes.first_chunk::<4>() else { return };
+                if violation != Violation::Version && first & 0x30 == 0 {
+                    self.reject(peer, u16::from_be_bytes([high, low]));
+                }
+            }
+        }
+    }
+
+    fn on_message<'i>(&mut self, peer: Peer, message: &Message<'i>, told: &mut Told<'i>) {
         if message.code.is_request() {
-            return self.on_request(now, peer, message, false);
+            self.on_request(peer, message, false, told);
+            return;
         }
         match message.ty {
             // [RFC7252-4.2-4]
             Type::Acknowledgement | Type::Reset => {
-                let flight = self.find_flight(peer, message.id);
-                if message.ty == Type::Reset {
-                    if !self.on_reset(peer, message.id, flight) {
-                        Stats::count(&mut self.stats.unmatched);
-                    }
-                    return None;
-                }
-                let Some(index) = flight else {
+                if !self.on_answer(peer, message, told) {
                     Stats::count(&mut self.stats.unmatched);
-                    return None;
-                };
-                // §5.2.2: what else an acknowledgement of a response says means nothing. [RFC7252-5.2.2-4]
-                let ours = |f: &Flight| matches!(f.owner, Owner::Transfer(_));
-                if message.code == Code::EMPTY || !self.flights.get(index).is_some_and(ours) {
-                    self.on_acknowledged(now, index);
-                    return None;
-                }
-                // §5.3.2: a piggybacked response has the message ID and the token of its request.
-                // [RFC7252-5.2.1-1] [RFC7252-5.3.2-1] [RFC7252-5.3.2-2]
-                match self.find_response(peer, &message.token) {
-                    Some((transfer, Some(found))) if found == index => self.on_response(now, transfer, flight, message),
-                    _ => {
-                        Stats::count(&mut self.stats.unmatched);
-                        None
-                    }
                 }
             }
             // [TD_COAP_CORE_31]
             // §4.3: a ping.
-            _ if message.code == Code::EMPTY => {
-                self.reject(now, peer, message.id);
-                None
+            _ if message.code == Code::EMPTY => self.reject(peer, message.id),
+            _ => {
+                self.on_separate(peer, message, told);
             }
-            _ => self.on_separate(now, peer, message),
+        }
+    }
+
+    /// ACK or RST arrived. Whether it was for anything.
+    fn on_answer<'i>(&mut self, peer: Peer, message: &Message<'i>, told: &mut Told<'i>) -> bool {
+        let flight = self.find_flight(peer, message.id);
+        if message.ty == Type::Reset {
+            return self.on_reset(peer, message.id, flight);
+        }
+        let Some(index) = flight else { return false };
+        // §5.2.2: what else an acknowledgement of a response says means nothing. [RFC7252-5.2.2-4]
+        let ours = self.flights.get(index).is_some_and(|f| f.owner == Owner::Transfer);
+        if message.code == Code::EMPTY || !ours {
+            self.on_acknowledged(index);
+            return true;
+        }
+        // §5.3.2: a piggybacked response has the message ID and the token of its request.
+        // [RFC7252-5.2.1-1] [RFC7252-5.3.2-1] [RFC7252-5.3.2-2]
+        match self.find_response(peer, &message.token) {
+            Some((transfer, found)) if found == flight => {
+                self.on_response(transfer, flight, message, told);
+                true
+            }
+            _ => false,
         }
     }
 
     /// A response in a message of its own (§5.2.2, §5.2.3), a notification perhaps.
-    fn on_separate<'i>(&mut self, now: Instant, peer: Peer, message: &Message<'i>) -> Option<Event<'i>> {
+    fn on_separate<'i>(&mut self, peer: Peer, message: &Message<'i>, told: &mut Told<'i>) -> Option<()> {
         // [RFC7252-5.2.2-3] [RFC7252-5.2.3-1] [RFC7252-5.3.2-3] [RFC7252-4.3-2]
         let confirmable = message.ty == Type::Confirmable;
-        if let Some(s) = self.find_seen(now, peer, message.id).and_then(|i| self.seen.get_mut(i)) {
+        if let Some(s) = self.find_seen(peer, message.id).and_then(|i| self.seen.get_mut(i)) {
             s.due |= s.confirmable && s.answer == Answer::Done;
             Stats::count(&mut self.stats.duplicates);
             return None;
         }
-        if let Some(transfer) = self.find_group(&message.token) {
-            return self.on_group(now, peer, transfer, message);
+        if (self.group)(self, peer, message, told) {
+            return None;
         }
         let found = self.find_response(peer, &message.token);
-        let Some((transfer, flight)) = found.filter(|_| !self.refuses(message)) else {
-            // §4.2: a CON that nothing can be done with is reset; so is, for the server's sake, a notification that
-            // nobody waits for (RFC 7641 §3.6).
-            if found.is_none() {
-                Stats::count(&mut self.stats.unmatched);
-            }
-            // [RFC7641-3.5-1]
-            if confirmable || (found.is_none() && message.options.get(option::OBSERVE).is_some()) {
-                self.reject(now, peer, message.id);
-            }
-            return match found {
-                Some((transfer, flight)) => self.on_response(now, transfer, flight, message),
-                None => None,
-            };
-        };
-        // [RFC7641-3.5-2]
-        if confirmable {
-            let seen = Seen {
-                peer,
-                mid: message.id,
-                answer: Answer::Done,
-                due: true,
-                confirmable,
-                harmless: true,
-                ..Seen::EMPTY
-            };
-            self.remember(now, seen)?;
+        // §4.2: a CON that nothing can be done with is reset; so is, for the server's sake, a notification that
+        // nobody waits for (RFC 7641 §3.6).
+        // [RFC7641-3.5-1]
+        let none = found.is_none();
+        if none {
+            Stats::count(&mut self.stats.unmatched);
         }
-        self.on_response(now, transfer, flight, message)
+        if none || self.refuses(message) {
+            if confirmable || (none && message.options.get(option::OBSERVE).is_some()) {
+                self.reject(peer, message.id);
+            }
+        } else if confirmable {
+            // [RFC7641-3.5-2]
+            self.acknowledged(peer, message)?;
+        }
+        let (transfer, flight) = found?;
+        self.on_response(transfer, flight, message, told)
+    }
+
+    /// Remembers a response, and acknowledges it where it is CON. `None`: there is no place; it counts as lost.
+    pub(super) fn acknowledged(&mut self, peer: Peer, message: &Message<'_>) -> Option<()> {
+        let confirmable = message.ty == Type::Confirmable;
+        let seen = Seen { peer, mid: message.id, answer: Answer::Done, harmless: true, ..Seen::EMPTY };
+        self.remember(Seen { due: confirmable, confirmable, ..seen }).map(|_| ())
     }
 
     pub(super) fn refuses(&self, message: &Message<'_>) -> bool {
         option::not_understood_in_response(message.options, self.config.understood)
     }
 
-    /// Writes the next datagram that is due. Nothing changes where it does not fit.
-    fn next_datagram(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
-        if let Some(answer) = self.next_answer(out) {
-            return Some(answer);
+    /// The next datagram, of which it gives the length, or thing to tell.
+    pub(super) fn put_out(&mut self, out: &mut [u8], told: &mut Told<'_>) -> usize {
+        let mut written = self.next_answer(out, told);
+        if written.is_none() {
+            written = self.next_note(out, told);
         }
-        match self.next_note(now, out) {
-            Some(note) => Some(note),
-            None => self.next_flight(now, out),
+        if written.is_none() {
+            written = self.next_flight(out, told);
         }
+        match written {
+            Some(Ok(len)) => {
+                Stats::count(&mut self.stats.sent);
+                return len;
+            }
+            // Nothing changes where it does not fit.
+            Some(Err(needed)) => told.len = u32::try_from(needed).unwrap_or(u32::MAX),
+            None => {
+                self.poll_transfer(told);
+                if told.kind == Kind::Nothing {
+                    self.poll_observer(told);
+                }
+            }
+        }
+        0
     }
 
     /// Acknowledgements, resets and answers.
-    fn next_answer(&mut self, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+    fn next_answer(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
         let index = self.seen.iter().position(|s| s.due)?;
         let s = self.seen.get_mut(index)?;
+        told.peer = s.peer;
         let written = match s.answer {
             Answer::Replied => copy(out, self.arena.get(tag::REPLY.of(index)).unwrap_or(&[])),
             Answer::Reject => empty(out, Type::Reset, s.mid),
@@ -335,21 +399,32 @@ impl<'a> Endpoint<'a> {
                 self.arena.remove(tag::REPLY.of(index));
             }
         }
-        Some((s.peer, written))
+        Some(written)
     }
 
     /// Requests, separate responses, CON notifications, pings: the first time and again.
-    fn next_flight(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
+    fn next_flight(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
         self.launch();
         let len = self.flights.len();
-        let cursor = self.cursor;
-        let index =
-            (cursor..len).chain(0..cursor.min(len)).find(|i| self.may_fly(now, *i).is_ok() && self.renew(now, *i))?;
+        let mut index = usize::from(self.cursor);
+        let mut left = len;
+        loop {
+            left = left.checked_sub(1)?;
+            if index >= len {
+                index = 0;
+            }
+            if self.may_fly(index) {
+                break;
+            }
+            index = index.wrapping_add(1);
+        }
         self.freshen(index);
         let f = *self.flights.get(index)?;
+        told.peer = f.peer;
+        let of = usize::from(f.of);
         let written = match f.owner {
-            Owner::Transfer(transfer) => self.write_request(out, &f, usize::from(transfer)),
-            Owner::Observer(observer) => self.write_note(out, usize::from(observer), Type::Confirmable, f.mid),
+            Owner::Transfer => self.write_request(out, &f, of),
+            Owner::Observer => self.write_note(out, of, Type::Confirmable, f.mid),
             Owner::Response => copy(out, self.arena.get(tag::SEPARATE.of(index)).unwrap_or(&[])),
             _ => empty(out, Type::Confirmable, f.mid),
         };
@@ -357,13 +432,14 @@ impl<'a> Endpoint<'a> {
             if f.tries != 0 {
                 Stats::count(&mut self.stats.retransmitted);
             }
-            self.sent(now, index);
-            self.cursor = index.saturating_add(1);
+            self.sent(index);
+            self.cursor = u16::try_from(index).unwrap_or(0).wrapping_add(1);
         }
-        Some((f.peer, written))
+        Some(written)
     }
 
     /// Puts a message into the arena.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Result<(), Capacity> {
         let len = outline.len(options);
         if !self.make_room(len) {
@@ -373,16 +449,6 @@ impl<'a> Endpoint<'a> {
             let _ = outline.write(buf, &mut options.iter().copied());
         })
     }
-
-    /// The machine's time for a command that was given at `now`.
-    pub(super) fn tick(&mut self, now: Instant) -> Instant {
-        self.clock.advance(now)
-    }
-}
-
-/// A duration in microseconds, cut to `least` … 60 s.
-pub(super) fn micros(duration: Duration, least: u32) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX).clamp(least, 60_000_000)
 }
 
 pub(super) fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {

@@ -4,12 +4,9 @@ use super::{
     block::{self, Block},
     code::Code,
     message::Token,
-    option::{self, Opt, Options},
+    option::{Opt, Options},
 };
-use crate::{
-    Peer,
-    wire::{Reader, Writer},
-};
+use crate::Peer;
 
 /// A version of a representation: 1 to 8 bytes of the server's choosing (RFC 7252 §5.10.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +23,15 @@ impl ETag {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    pub(super) const fn token(self) -> Token {
+        self.0
+    }
+
+    /// The version that a transfer knows; `None`: an empty token, for none.
+    pub(super) fn of(token: Token) -> Option<Self> {
+        Some(Self(token)).filter(|_| token.len() != 0)
     }
 }
 
@@ -141,116 +147,162 @@ impl<'r> Request<'r> {
 /// A request of a peer's, to be answered by [`respond`](super::Endpoint::respond). It holds all that the answer needs, so
 /// that it can be kept while the answer is being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId {
-    pub(super) peer: Peer,
-    pub(super) token: Token,
-    pub(super) mid: u16,
+pub struct RequestId([u32; Self::WORDS]);
+
+/// What stands in the first word of a [`RequestId`]: the length of the token in the lowest four bits, and from these bits on.
+mod head {
+    /// The size exponent of a response's blocks.
+    pub(super) const SZX: u32 = 4;
+    /// The No-Response option: bit `class - 1` for each class that is not wanted, and bit 0 where there is one.
+    pub(super) const QUIET: u32 = 8;
+    pub(super) const OBSERVE: u32 = 1 << 16;
+    pub(super) const SIZE2: u32 = 1 << 17;
+    pub(super) const MULTICAST: u32 = 1 << 18;
+    pub(super) const PROVEN: u32 = 1 << 19;
+    /// GET or FETCH: it may be asked for again.
+    pub(super) const SAFE: u32 = 1 << 20;
+    /// There is a request.
+    pub(super) const LIVE: u32 = 1 << 31;
+    pub(super) const ALL: u32 = 0x801F_1B7F;
+}
+
+/// What a request says of its answer, as [`RequestId::new`] takes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wishes {
     pub(super) block1: Option<Block>,
     /// As asked for, its size already cut to ours.
     pub(super) block2: Option<Block>,
     pub(super) szx: u8,
+    pub(super) quiet: u8,
     pub(super) observe: bool,
     pub(super) size2: bool,
     pub(super) multicast: bool,
     pub(super) proven: bool,
-    /// GET or FETCH: it may be asked for again.
     pub(super) safe: bool,
-    /// The No-Response option: bit `class - 1` for each class that is not wanted, and bit 0 where there is one.
-    pub(super) quiet: u8,
 }
 
 impl RequestId {
+    /// None.
+    pub(super) const NONE: Self = Self([0; Self::WORDS]);
+
+    pub(super) fn new(peer: Peer, mid: u16, token: &Token, wishes: &Wishes) -> Self {
+        let bit = |flag: bool, bit: u32| if flag { bit } else { 0 };
+        let flags = bit(wishes.observe, head::OBSERVE)
+            | bit(wishes.size2, head::SIZE2)
+            | bit(wishes.multicast, head::MULTICAST)
+            | bit(wishes.proven, head::PROVEN)
+            | bit(wishes.safe, head::SAFE);
+        let small =
+            u32::from(token.len()) | u32::from(wishes.szx) << head::SZX | u32::from(wishes.quiet) << head::QUIET;
+        let block = |block: Option<Block>| block.map_or(u32::MAX, Block::encode);
+        let [a, b, c, d, e, f, g, h] = token.padded();
+        let [low, high] = [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes);
+        let head = head::LIVE | flags | small;
+        Self([head, peer.0, block(wishes.block1), block(wishes.block2), mid.into(), low, high])
+    }
+
+    fn head(&self) -> u32 {
+        let [head, ..] = self.0;
+        head
+    }
+
     /// Who asks.
     #[must_use]
     pub const fn peer(&self) -> Peer {
-        self.peer
+        let [_, peer, ..] = self.0;
+        Peer(peer)
     }
 
     /// The token of the request.
     #[must_use]
-    pub const fn token(&self) -> Token {
-        self.token
+    pub fn token(&self) -> Token {
+        let [head, .., low, high] = self.0;
+        let ([a, b, c, d], [e, f, g, h]) = (low.to_le_bytes(), high.to_le_bytes());
+        let len = usize::try_from(head & 15).unwrap_or(0);
+        [a, b, c, d, e, f, g, h].get(..len).and_then(Token::new).unwrap_or(Token::EMPTY)
+    }
+
+    pub(super) fn mid(&self) -> u16 {
+        let [_, _, _, _, mid, ..] = self.0;
+        u16::try_from(mid).unwrap_or(0)
+    }
+
+    pub(super) fn szx(&self) -> u8 {
+        u8::try_from(self.head() >> head::SZX & 7).unwrap_or(0)
+    }
+
+    pub(super) fn block1(&self) -> Option<Block> {
+        let [_, _, block, ..] = self.0;
+        Block::from_bits(block)
+    }
+
+    pub(super) fn block2(&self) -> Option<Block> {
+        let [_, _, _, block, ..] = self.0;
+        Block::from_bits(block)
     }
 
     /// Whether it wants to observe the resource: [`Reply::observe`] accepts.
     #[must_use]
-    pub const fn observes(&self) -> bool {
-        self.observe
+    pub fn observes(&self) -> bool {
+        self.head() & head::OBSERVE != 0
     }
 
     /// Whether it came to a multicast address ([`handle_multicast`](super::Endpoint::handle_multicast)).
     #[must_use]
-    pub const fn is_multicast(&self) -> bool {
-        self.multicast
+    pub fn is_multicast(&self) -> bool {
+        self.head() & head::MULTICAST != 0
     }
 
     /// Whether its sender has shown, by an Echo option (RFC 9175), that it receives what is sent to its address, and that it
     /// has received something of late.
     #[must_use]
-    pub const fn is_proven(&self) -> bool {
-        self.proven
+    pub fn is_proven(&self) -> bool {
+        self.head() & head::PROVEN != 0
+    }
+
+    pub(super) fn asks_size(&self) -> bool {
+        self.head() & head::SIZE2 != 0
+    }
+
+    pub(super) fn is_safe(&self) -> bool {
+        self.head() & head::SAFE != 0
     }
 
     /// Whether the client wants a response with this code: by its No-Response option (RFC 7967 §2.1) or, without one, by
     /// RFC 7252 §8.2, which does without errors and empty bodies after a multicast request.
     pub(super) fn wants(&self, code: Code, empty: bool) -> bool {
-        if self.quiet != 0 {
-            let bit = code.class().checked_sub(1).and_then(|n| 1_u8.checked_shl(n.into())).unwrap_or(0);
-            return self.quiet & bit == 0;
+        let quiet = self.head() >> head::QUIET & 0x1F;
+        if quiet != 0 {
+            let bit = code.class().checked_sub(1).and_then(|n| 1_u32.checked_shl(n.into())).unwrap_or(0);
+            return quiet & bit == 0;
         }
-        !self.multicast || (code.is_success() && !empty)
+        !self.is_multicast() || (code.is_success() && !empty)
     }
 
     /// Offset and length of the part of the body that the response can carry: all that [`Body::Part`] has to hold.
     #[must_use]
     pub fn wanted(&self) -> (u32, u32) {
-        (self.block2.map_or(0, Block::offset), block::size(self.szx))
+        (self.block2().map_or(0, Block::offset), block::size(self.szx()))
     }
 
-    /// As plain bytes, for those who cannot hold it as it is. They hold for the endpoint that gave it only.
+    /// As plain words, for those who cannot hold it as it is. They hold for the endpoint that gave it only.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
-        let mut bytes = [0; Self::SIZE];
-        let mut w = Writer::new(&mut bytes);
-        let token = self.token.as_bytes();
-        let bit = |flag: bool, bit: u8| if flag { bit } else { 0 };
-        let block = |block: Option<Block>| block.map_or(u32::MAX, Block::encode);
-        let flags = bit(self.observe, 1) | bit(self.size2, 2) | bit(self.multicast, 4) | bit(self.proven, 8);
-        w.u8(0x80 | flags | bit(self.safe, 16));
-        w.u8(u8::try_from(token.len()).unwrap_or(0));
-        w.u8(self.szx);
-        w.u8(self.quiet);
-        w.u32(self.peer.0);
-        w.u32(block(self.block1));
-        w.u32(block(self.block2));
-        w.u16(self.mid);
-        w.bytes(token);
-        bytes
+    pub const fn to_words(&self) -> [u32; Self::WORDS] {
+        self.0
     }
 
-    /// From what [`to_bytes`](Self::to_bytes) gave; `None` for what it never gives.
+    /// From what [`to_words`](Self::to_words) gave; `None` for what it never gives.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
-        let mut reader = Reader::new(bytes);
-        let (flags, token, szx, quiet) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
-        let (peer, block1, block2, mid) = (Peer(reader.u32()?), reader.u32()?, reader.u32()?, reader.u16()?);
-        let token = Token::new(reader.take(usize::from(token))?)?;
-        let block = |bits: u32| match bits {
-            u32::MAX => Some(None),
-            _ if bits >> 24 == 0 => Block::decode(option::Uint::new(bits).as_bytes()).map(Some),
-            _ => None,
-        };
-        if flags & !0x1F != 0x80 || szx > Block::MAX_SZX {
-            return None;
-        }
-        let (block1, block2) = (block(block1)?, block(block2)?);
-        let is = |bit: u8| flags & bit != 0;
-        let (observe, size2, multicast, proven, safe) = (is(1), is(2), is(4), is(8), is(16));
-        Some(Self { peer, token, mid, block1, block2, szx, observe, size2, multicast, proven, safe, quiet })
+    pub fn from_words(words: [u32; Self::WORDS]) -> Option<Self> {
+        let [head, _, block1, block2, mid, ..] = words;
+        let block = |bits: u32| bits == u32::MAX || (bits >> 24 == 0 && bits & 7 != 7);
+        let szx = head >> head::SZX & 7;
+        let plain = head & !head::ALL == 0 && head & head::LIVE != 0 && head & 15 <= 8 && szx != 7;
+        (plain && block(block1) && block(block2) && mid >> 16 == 0).then_some(Self(words))
     }
 
-    /// Bytes of [`to_bytes`](Self::to_bytes).
-    pub const SIZE: usize = 26;
+    /// Words of [`to_words`](Self::to_words).
+    pub const WORDS: usize = 7;
 }
 
 /// The body of a response.
@@ -419,30 +471,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requests_name_survives_as_bytes_and_nothing_else_is_one() {
-        let id = RequestId {
-            peer: Peer(0x8000_0001),
-            token: Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap(),
-            mid: 0xFFFF,
-            block1: Some(Block { num: Block::MAX_NUM, more: true, szx: 6 }),
-            block2: None,
-            szx: 2,
-            observe: true,
-            size2: false,
-            multicast: false,
-            proven: true,
-            safe: false,
-            quiet: 0x1B,
-        };
-        assert_eq!(RequestId::from_bytes(&id.to_bytes()), Some(id));
-        let other = RequestId { token: Token::EMPTY, block1: None, block2: Some(Block::default()), size2: true, ..id };
-        let other = RequestId { multicast: true, safe: true, proven: false, quiet: 0, ..other };
-        assert_eq!(RequestId::from_bytes(&other.to_bytes()), Some(other));
-        assert_eq!(RequestId::from_bytes(&[0; RequestId::SIZE]), None);
-        for (at, wrong) in [(0, 0), (0, 0xA4), (1, 9), (2, 7), (8, 1), (11, 0x0F)] {
-            let mut bytes = id.to_bytes();
-            bytes[at] = wrong;
-            assert_eq!(RequestId::from_bytes(&bytes), None, "{at}");
+    fn a_requests_name_survives_as_words_and_nothing_else_is_one() {
+        let token = Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        let block = Block { num: Block::MAX_NUM, more: true, szx: 6 };
+        let wishes =
+            Wishes { block1: Some(block), szx: 2, observe: true, proven: true, quiet: 0x1B, ..Wishes::default() };
+        let id = RequestId::new(Peer(0x8000_0001), 0xFFFF, &token, &wishes);
+        assert_eq!(RequestId::from_words(id.to_words()), Some(id));
+        assert_eq!((id.peer(), id.mid(), id.token(), id.szx()), (Peer(0x8000_0001), 0xFFFF, token, 2));
+        assert_eq!((id.block1(), id.block2(), id.observes(), id.is_proven()), (Some(block), None, true, true));
+        assert!(!id.asks_size() && !id.is_multicast() && !id.is_safe());
+        assert!(!id.wants(Code::CONTENT, false) && id.wants(Code(0x60), false));
+        let wishes =
+            Wishes { block2: Some(Block::default()), size2: true, multicast: true, safe: true, ..Wishes::default() };
+        let other = RequestId::new(Peer(2), 0, &Token::EMPTY, &wishes);
+        assert_eq!(RequestId::from_words(other.to_words()), Some(other));
+        assert_eq!((other.token(), other.block2()), (Token::EMPTY, Some(Block::default())));
+        assert!(other.asks_size() && other.is_multicast() && other.is_safe() && !other.observes());
+        assert_eq!(RequestId::from_words([0; RequestId::WORDS]), None);
+        let [head, ..] = id.to_words();
+        for (at, wrong) in [
+            (0, head & !(1 << 31)),
+            (0, head | 1 << 21),
+            (0, head | 4 << 8),
+            (0, head | 1),
+            (0, head | 7 << 4),
+            (2, 0x0100_0000),
+            (2, 7),
+            (3, 0x0F),
+            (4, 0x1_0000),
+        ] {
+            let mut words = id.to_words();
+            words[at] = wrong;
+            assert_eq!(RequestId::from_words(words), None, "{at}: {wrong:x}");
         }
     }
 }

@@ -23,37 +23,71 @@ use super::{
     block::{self, Block},
     code::Code,
     config::Stats,
-    congestion::{Path, Policy},
     endpoint::{Endpoint, tag},
-    event::{ETag, Event, Exchange, Failure, Flow, Request},
-    flight::{Flight, Owner, Stage},
+    event::{Exchange, Failure, Flow, Request},
+    flight::Owner,
     message::{Message, Token},
     option,
+    raw::{Kind, Told},
+    ticks::coarse,
 };
-use crate::{Duration, Instant, Peer};
+use crate::{Duration, Peer};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     #[default]
     Free,
     Sending,
-    Wanting {
-        asked: bool,
-    },
+    /// The host is to be asked for a block of the body.
+    Wanting,
+    /// It has been.
+    Asked,
     Receiving,
     Observing,
     Leaving,
-    Failed(Failure),
+    Failed,
 }
 
 /// A request of ours. Part of [`Resources`](super::Resources).
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer {
+    pub(super) peer: Peer,
+    /// The token of the first request and of the notifications.
+    pub(super) token: u32,
+    /// Where the next block begins that was never asked for: of the body sent while sending, of the response then.
+    pub(super) position: u32,
+    /// The end of the blocks told.
+    pub(super) reach: u32,
+    /// Nothing from here on is asked for: the body may end here.
+    pub(super) limit: u32,
+    /// Nor from here on: the host wants no more.
+    until: u32,
+    /// Bytes of the body sent.
+    pub(super) body: u32,
+    /// Bytes of the response's body, where `sized`.
+    total: u32,
+    sequence: u32,
+    /// When the latest notification came, and when to register again (0: never): units of 2^20 µs.
+    heard: u32,
+    refresh: u32,
+    generation: u16,
+    /// Where it keeps what it knows of its path; 0: nowhere.
+    pub(super) path: u16,
+    /// The version of the representation; empty: unknown.
+    pub(super) etag: Token,
     pub(super) phase: Phase,
+    reason: Failure,
+    /// Size exponents of Block2 and of Block1.
+    pub(super) szx: u8,
+    pub(super) szx1: u8,
+    /// Size exponent of the places in the body that flights are for.
+    pub(super) span: u8,
+    /// Blocks told that the host is not ready after.
+    pub(super) held: u8,
+    /// How often in a row the server asked for a pause.
+    pub(super) pauses: u8,
     /// A flight is wanted.
     pub(super) due: bool,
-    generation: u16,
-    pub(super) peer: Peer,
     pub(super) confirmable: bool,
     manual: bool,
     /// The host gives the body block by block.
@@ -70,33 +104,9 @@ pub struct Transfer {
     pub(super) opened: bool,
     /// The last block has come.
     pub(super) ended: bool,
-    /// Size exponents of Block2 and of Block1.
-    pub(super) szx: u8,
-    pub(super) szx1: u8,
-    /// Size exponent of the places in the body that flights are for.
-    pub(super) span: u8,
-    /// Blocks told that the host is not ready after.
-    held: u8,
-    /// How often in a row the server asked for a pause.
-    pauses: u8,
-    /// The token of the first request and of the notifications.
-    pub(super) token: u32,
-    /// Where the next block begins that was never asked for: of the body sent while sending, of the response then.
-    pub(super) position: u32,
-    /// The end of the blocks told.
-    reach: u32,
-    /// Nothing from here on is asked for: the body may end here.
-    limit: u32,
-    /// Nor from here on: the host wants no more.
-    until: u32,
-    /// Bytes of the body sent.
-    pub(super) body: u32,
-    pub(super) total: Option<u32>,
-    pub(super) etag: Option<ETag>,
-    sequence: u32,
-    heard: Instant,
-    refresh: Option<Instant>,
-    pub(super) path: Path,
+    /// Its path is a window's.
+    pub(super) windowed: bool,
+    sized: bool,
 }
 
 impl Default for Transfer {
@@ -108,10 +118,28 @@ impl Default for Transfer {
 impl Transfer {
     /// A free place.
     pub const EMPTY: Self = Self {
-        phase: Phase::Free,
-        due: false,
-        generation: 0,
         peer: Peer(0),
+        token: 0,
+        position: 0,
+        reach: 0,
+        limit: 0,
+        until: 0,
+        body: 0,
+        total: 0,
+        sequence: 0,
+        heard: 0,
+        refresh: 0,
+        generation: 0,
+        path: 0,
+        etag: Token::EMPTY,
+        phase: Phase::Free,
+        reason: Failure::Timeout,
+        szx: 0,
+        szx1: 0,
+        span: 0,
+        held: 0,
+        pauses: 0,
+        due: false,
         confirmable: false,
         manual: false,
         streamed: false,
@@ -121,23 +149,8 @@ impl Transfer {
         bound: false,
         opened: false,
         ended: false,
-        szx: 0,
-        szx1: 0,
-        span: 0,
-        held: 0,
-        pauses: 0,
-        token: 0,
-        position: 0,
-        reach: 0,
-        limit: u32::MAX,
-        until: u32::MAX,
-        body: 0,
-        total: None,
-        etag: None,
-        sequence: 0,
-        heard: Instant::ZERO,
-        refresh: None,
-        path: Path::Standard,
+        windowed: false,
+        sized: false,
     };
 
     pub(super) fn phase(&self) -> Phase {
@@ -148,77 +161,55 @@ impl Transfer {
         Exchange::new(u16::try_from(index).unwrap_or(u16::MAX), self.generation)
     }
 
-    /// When an observation is to be registered again.
-    pub(super) fn refresh(&self) -> Option<Instant> {
-        self.refresh.filter(|_| self.phase == Phase::Observing)
+    /// When an observation is to be registered again, in units of 2^20 µs.
+    pub(super) fn refresh(&self) -> Option<u32> {
+        (self.phase == Phase::Observing && self.refresh != 0).then_some(self.refresh)
     }
 
     /// 1.
-    pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, body: u32, szx: u8, token: u32, policy: Policy) {
+    pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, body: u32, szx: u8, token: u32) {
         let streamed = request.payload_len.is_some() && body != 0;
         // A block can only begin at a multiple of its size.
         let fits = u8::try_from(request.offset.trailing_zeros().saturating_sub(4)).unwrap_or(szx);
-        *self = Self {
-            phase: match (streamed, body) {
-                (true, _) => Phase::Wanting { asked: false },
-                (false, 0) => Phase::Receiving,
-                _ => Phase::Sending,
-            },
-            due: !streamed,
-            generation: self.generation.wrapping_add(1),
-            peer,
-            confirmable: request.confirmable,
-            manual: request.flow == Flow::Manual,
-            streamed,
-            register: request.observe,
-            bound: request.etag.is_some(),
-            szx: if request.offset == 0 { szx } else { szx.min(fits) },
-            szx1: szx,
-            token,
-            position: if body == 0 { request.offset } else { 0 },
-            body,
-            until: request.until,
-            etag: request.etag,
-            path: Path::new(policy, request.window),
-            ..Self::EMPTY
+        let generation = self.generation.wrapping_add(1);
+        *self = Self::EMPTY;
+        self.phase = match (streamed, body) {
+            (true, _) => Phase::Wanting,
+            (false, 0) => Phase::Receiving,
+            _ => Phase::Sending,
         };
+        self.due = !streamed;
+        self.generation = generation;
+        self.peer = peer;
+        self.confirmable = request.confirmable;
+        self.manual = request.flow == Flow::Manual;
+        self.streamed = streamed;
+        self.register = request.observe;
+        self.szx = if request.offset == 0 { szx } else { szx.min(fits) };
+        self.szx1 = szx;
+        self.token = token;
+        self.position = if body == 0 { request.offset } else { 0 };
+        self.body = body;
+        self.limit = u32::MAX;
+        self.until = request.until;
+        if let Some(etag) = request.etag {
+            (self.bound, self.etag) = (true, etag.token());
+        }
     }
 
     /// Whether the server is to say how long the body is: it is the first request of a window.
     pub(super) fn asks_size(&self) -> bool {
-        self.phase == Phase::Receiving && !self.opened && matches!(self.path, Path::Windowed(_))
+        self.phase == Phase::Receiving && !self.opened && self.windowed
     }
 
     /// The place behind the last one that is to be asked for.
-    fn bound(&self) -> u32 {
+    pub(super) fn bound(&self) -> u32 {
         self.limit.min(self.until)
-    }
-
-    /// Whether it could do with a flight more than the `own` that it has.
-    pub(super) fn wants(&self, own: usize) -> bool {
-        if self.due {
-            return own == 0;
-        }
-        let fetching = self.phase == Phase::Receiving && self.opened && self.position < self.bound();
-        fetching && own.saturating_add(self.held.into()) < self.window()
-    }
-
-    /// How many flights it may have.
-    pub(super) fn window(&self) -> usize {
-        match &self.path {
-            Path::Windowed(window) if self.opened => window.size().into(),
-            _ => 1,
-        }
     }
 
     /// Offset and length of the body block that is wanted or on its way.
     pub(super) fn body_block(&self) -> (u32, u32) {
         (self.position, self.body.saturating_sub(self.position).min(block::size(self.szx1)))
-    }
-
-    /// 2. The host has been asked.
-    pub(super) fn asked(&mut self) {
-        self.phase = Phase::Wanting { asked: true };
     }
 
     /// 2. The host has given the block.
@@ -231,7 +222,7 @@ impl Transfer {
     fn continues(&mut self, message: &Message<'_>) -> bool {
         let Some(block) = message.options.get(option::BLOCK1).and_then(Block::decode) else { return false };
         let (offset, len) = self.body_block();
-        let next = if message.code == super::Code::REQUEST_ENTITY_TOO_LARGE {
+        let next = if message.code == Code::REQUEST_ENTITY_TOO_LARGE {
             if offset != 0 || block.szx >= self.szx1 {
                 return false;
             }
@@ -245,7 +236,7 @@ impl Transfer {
         // [RFC7959-3.2-1]
         self.szx1 = self.szx1.min(block.szx);
         self.position = next;
-        self.phase = if self.streamed { Phase::Wanting { asked: false } } else { Phase::Sending };
+        self.phase = if self.streamed { Phase::Wanting } else { Phase::Sending };
         self.due = !self.streamed;
         true
     }
@@ -255,14 +246,6 @@ impl Transfer {
         let held = self.held;
         self.held = held.saturating_sub(1);
         held != 0 && self.phase == Phase::Receiving
-    }
-
-    /// 4. From the beginning: there is a version that was not seen yet.
-    fn restart(&mut self) {
-        self.phase = Phase::Receiving;
-        self.position = 0;
-        self.due = true;
-        self.close_window();
     }
 
     /// 4. Nothing is known of the representation that comes next.
@@ -276,16 +259,16 @@ impl Transfer {
             self.opened = true;
             self.span = szx;
             self.position = next;
-            self.total = size;
+            self.sized = size.is_some();
+            self.total = size.unwrap_or(0);
             self.limit = size.unwrap_or(u32::MAX);
         }
         self.szx = szx;
         self.reach = self.reach.max(next);
         self.pauses = 0;
         if !more {
-            self.ended = true;
-            self.total = Some(next);
-            self.limit = next;
+            (self.ended, self.sized) = (true, true);
+            (self.total, self.limit) = (next, next);
         }
         self.reach <= self.limit || !self.ended
     }
@@ -304,23 +287,24 @@ impl Transfer {
     pub(super) fn reregister(&mut self) {
         self.phase = Phase::Receiving;
         self.due = true;
-        self.refresh = None;
+        self.refresh = 0;
         self.register = true;
     }
 
     /// RFC 7641 §3.4: whether a notification is newer than the last. 128 seconds of silence let any number count as new.
-    fn is_newer(&self, now: Instant, sequence: u32) -> bool {
+    fn is_newer(&self, now: u32, sequence: u32) -> bool {
         // [RFC7641-3.4-1]
         let ahead = sequence.wrapping_sub(self.sequence) & 0xFF_FFFF;
-        (ahead != 0 && ahead < 0x80_0000) || now.since(self.heard) > Duration::from_secs(128)
+        (ahead != 0 && ahead < 0x80_0000) || now.wrapping_sub(self.heard) > 122
     }
 }
 
 /// 4.29 Too Many Requests (RFC 8516).
-const TOO_MANY_REQUESTS: Code = Code::new(4, 29);
+pub(super) const TOO_MANY_REQUESTS: Code = Code::new(4, 29);
 
 impl Endpoint<'_> {
     /// Any → Failed; Leaving → Free.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn fail(&mut self, transfer: usize, reason: Failure) {
         if reason == Failure::Timeout {
             self.hush(transfer);
@@ -330,19 +314,21 @@ impl Endpoint<'_> {
         if t.phase == Phase::Leaving {
             self.close(transfer);
         } else {
-            t.phase = Phase::Failed(reason);
-            t.due = false;
+            (t.phase, t.reason, t.due) = (Phase::Failed, reason, false);
         }
     }
 
     /// Any → Free. The place keeps its generation, so that old handles stay invalid.
     pub(super) fn close(&mut self, transfer: usize) {
         self.ground(transfer, 0);
-        self.arena.remove(tag::REQUEST.of(transfer));
-        self.arena.remove(tag::BODY.of(transfer));
-        self.arena.remove(tag::ECHO.of(transfer));
-        if let Some(t) = self.transfers.get_mut(transfer) {
-            *t = Transfer { generation: t.generation, ..Transfer::EMPTY };
+        for kind in [tag::REQUEST, tag::BODY, tag::ECHO] {
+            self.arena.remove(kind.of(transfer));
+        }
+        let Some(t) = self.transfers.get_mut(transfer) else { return };
+        t.phase = Phase::Free;
+        match core::mem::take(&mut t.path) {
+            0 => {}
+            path => self.control.close(self, path),
         }
     }
 
@@ -351,7 +337,7 @@ impl Endpoint<'_> {
         self.hush(transfer);
         self.ground(transfer, 0);
         let Some(t) = self.transfers.get_mut(transfer) else { return };
-        if t.observed && !matches!(t.phase, Phase::Failed(_)) {
+        if t.observed && t.phase != Phase::Failed {
             t.phase = Phase::Leaving;
             t.due = true;
         } else {
@@ -362,52 +348,60 @@ impl Endpoint<'_> {
     /// Whose response this is: a flight's, or a notification's.
     pub(super) fn find_response(&self, peer: Peer, token: &Token) -> Option<(usize, Option<usize>)> {
         let token = u32::from_be_bytes(token.as_bytes().try_into().ok()?);
-        for (index, f) in self.flights.iter().enumerate() {
-            if let (Owner::Transfer(t), true) = (f.owner, f.token == token && f.peer == peer && f.tries != 0) {
-                return Some((usize::from(t), Some(index)));
-            }
+        let ours = self
+            .flights
+            .iter()
+            .position(|f| f.token == token && f.peer == peer && f.tries != 0 && f.owner == Owner::Transfer);
+        if let Some(f) = ours.and_then(|index| self.flights.get(index)) {
+            return Some((usize::from(f.of), ours));
         }
-        let live = |t: &Transfer| t.observed && matches!(t.phase, Phase::Receiving | Phase::Observing);
-        let found = self.transfers.iter().position(|t| live(t) && t.token == token && t.peer == peer)?;
+        let found = self.transfers.iter().position(|t| {
+            let live = t.observed && matches!(t.phase, Phase::Receiving | Phase::Observing);
+            live && t.token == token && t.peer == peer
+        })?;
         Some((found, None))
     }
 
     /// 3 to 6. A response arrived, for a flight of the transfer or as a notification.
     pub(super) fn on_response<'i>(
         &mut self,
-        now: Instant,
         transfer: usize,
         flight: Option<usize>,
         message: &Message<'i>,
-    ) -> Option<Event<'i>> {
+        told: &mut Told<'i>,
+    ) -> Option<()> {
         let options = message.options;
         let code = message.code;
+        let now = coarse(self.clock.now());
+        let t = self.transfers.get(transfer)?;
         let sequence =
             options.get(option::OBSERVE).filter(|v| code.is_success() && v.len() <= 3).and_then(option::uint);
         let (registering, mut offset) = match flight.and_then(|f| self.flights.get(f)) {
-            Some(f) => (self.transfers.get(transfer).is_some_and(|t| t.token == f.token), f.offset),
+            Some(f) => (t.token == f.token, f.offset),
             None => (true, 0),
         };
-        if option::not_understood_in_response(options, self.config.understood) {
+        if self.refuses(message) {
             Stats::count(&mut self.stats.refused);
             self.fail(transfer, Failure::BadResponse);
             return None;
         }
-        if flight.is_some_and(|flight| self.echoes(transfer, flight, message)) {
-            return None;
-        }
         match flight {
-            Some(flight) => self.measure(now, flight),
-            None if sequence.is_some_and(|s| self.transfers.get(transfer).is_some_and(|t| !t.is_newer(now, s))) => {
+            Some(flight) => {
+                if self.echoes(transfer, flight, message) {
+                    return None;
+                }
+                self.measure(flight);
+                let t = self.transfers.get(transfer)?;
+                let odd = code.class() >= 4 || message.payload.is_empty();
+                if odd && t.windowed && self.control.puts_off(self, transfer, flight, message) {
+                    return None;
+                }
+            }
+            None if sequence.is_some_and(|s| !t.is_newer(now, s)) => {
                 Stats::count(&mut self.stats.stale);
                 return None;
             }
             None => {}
-        }
-        if let (Some(flight), true) = (flight, code.class() >= 4 || message.payload.is_empty())
-            && self.puts_off(now, transfer, flight, message)
-        {
-            return None;
         }
         match flight.filter(|_| !registering) {
             Some(flight) => self.land(flight),
@@ -441,153 +435,132 @@ impl Endpoint<'_> {
                 t.heard = now;
             }
         }
-        let etag = options.get(option::ETAG).and_then(ETag::new);
+        let etag = options.get(option::ETAG).and_then(Token::new).unwrap_or(Token::EMPTY);
         let mut over = true;
-        let mut told = 0;
         if code.is_success() && code != Code::VALID {
-            if !t.opened && !t.bound {
-                t.etag = etag;
-            // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
-            } else if t.etag.is_some() && t.etag != etag {
-                // RFC 7959 §2.4: blocks of two versions must not be put together.
-                if t.observed && !t.bound {
-                    self.ground(transfer, 0);
-                    self.transfers.get_mut(transfer)?.restart();
-                } else {
-                    self.fail(transfer, Failure::Changed);
+            if t.opened || t.bound {
+                // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
+                if t.etag != Token::EMPTY && t.etag != etag {
+                    // RFC 7959 §2.4: blocks of two versions must not be put together.
+                    if t.observed && !t.bound {
+                        // From the beginning: there is a version that was not seen yet.
+                        (t.phase, t.position, t.due) = (Phase::Receiving, 0, true);
+                        t.close_window();
+                        self.ground(transfer, 0);
+                    } else {
+                        self.fail(transfer, Failure::Changed);
+                    }
+                    return None;
                 }
-                return None;
             }
             t.etag = etag;
-            let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-            let block = match options.get(option::BLOCK2).map(Block::decode) {
-                // No block option: all there is, which is only an answer to who asked for the beginning.
-                None => Block { szx: t.szx, ..Block::default() },
-                Some(Some(block)) => block,
-                Some(None) => Block { num: Block::MAX_NUM, ..Block::default() },
+            over = match self.take_part(transfer, offset, message) {
+                Ok(over) => over,
+                Err(reason) => {
+                    self.fail(transfer, reason);
+                    return None;
+                }
             };
-            let next = offset.saturating_add(len);
-            // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
-            let szx = t.szx.min(block.szx);
-            let beyond = block.more && Block::at(next, false, szx).num > Block::MAX_NUM;
-            // [RFC7959-2.3-1]
-            if block.offset() != offset || (block.more && len != block.size()) || beyond {
-                self.fail(transfer, Failure::BadResponse);
-                return None;
-            }
-            // [RFC7959-4-2]
-            if !t.take_block(next, block.more, szx, options.uint(option::SIZE2)) {
-                self.fail(transfer, Failure::Changed);
-                return None;
-            }
-            told = offset;
-            let part = block.more && next & block::size(t.span).wrapping_sub(1) != 0;
-            t.held = t.held.saturating_add(u8::from(t.manual));
-            if part {
-                // A smaller block than the place that it was for: on with the rest of that.
-                let flight = Flight::block(t, self.rng.next_u32(), next);
-                self.take_off(Owner::Transfer(u16::try_from(transfer).unwrap_or(u16::MAX)), flight);
-            } else if !block.more {
-                self.ground(transfer, next);
-            }
-            let more = self.flights.iter().any(|f| f.is_of(transfer));
-            over = !more && self.transfers.get_mut(transfer)?.is_complete();
+            told.offset = offset;
         }
         let t = self.transfers.get_mut(transfer)?;
-        let event = Event::Response {
-            exchange: t.handle(transfer),
-            code,
-            options,
-            etag,
-            observe: t.observed.then_some(t.sequence),
-            offset: told,
-            total: t.total,
-            payload: message.payload,
-            last: over,
-        };
+        told.kind = Kind::Response;
+        told.exchange = t.handle(transfer).id();
+        told.code = code;
+        told.options = options;
+        told.etag = etag;
+        told.observe = t.observed;
+        told.sequence = if t.observed { t.sequence } else { 0 };
+        told.has_total = t.sized;
+        told.total = t.total;
+        told.payload = message.payload;
+        told.last = over;
         if !over {
             t.phase = Phase::Receiving;
         } else if t.observed {
             self.ground(transfer, 0);
-            let t = self.transfers.get_mut(transfer)?;
-            t.phase = Phase::Observing;
             // RFC 7641 §3.3.1: Max-Age, and 5 to 15 seconds more.
             // [RFC7252-5.4.4-1] [RFC7641-3.3.1-1]
             let age = options.uint(option::MAX_AGE).unwrap_or(60);
             let spread = u64::from(self.rng.next_u32() & 0x7F_FFFF);
             let patience = Duration::from_secs(u64::from(age).saturating_add(5)).plus(Duration::from_micros(spread));
-            t.refresh = self.config.reregister.then(|| now.after(patience));
+            let at = coarse(self.clock.now().after(patience)).saturating_add(1);
+            let refresh = if self.config.reregister { at } else { 0 };
+            let t = self.transfers.get_mut(transfer)?;
+            (t.phase, t.refresh) = (Phase::Observing, refresh);
         } else {
             self.close(transfer);
         }
-        Some(event)
+        None
+    }
+
+    /// 4. A block of the body arrived, which was asked for at `offset`. Whether that was all.
+    fn take_part(&mut self, transfer: usize, offset: u32, message: &Message<'_>) -> Result<bool, Failure> {
+        let Some(t) = self.transfers.get_mut(transfer) else { return Ok(true) };
+        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+        let block = match message.options.get(option::BLOCK2) {
+            // No block option: all there is, which is only an answer to who asked for the beginning.
+            None => Block { szx: t.szx, ..Block::default() },
+            Some(value) => Block::decode(value).ok_or(Failure::BadResponse)?,
+        };
+        let next = offset.saturating_add(len);
+        // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
+        let szx = t.szx.min(block.szx);
+        let beyond = block.more && Block::at(next, false, szx).num > Block::MAX_NUM;
+        // [RFC7959-2.3-1]
+        if block.offset() != offset || (block.more && len != block.size()) || beyond {
+            return Err(Failure::BadResponse);
+        }
+        // [RFC7959-4-2]
+        if !t.take_block(next, block.more, szx, message.options.uint(option::SIZE2)) {
+            return Err(Failure::Changed);
+        }
+        let part = block.more && next & block::size(t.span).wrapping_sub(1) != 0;
+        t.held = t.held.saturating_add(u8::from(t.manual));
+        if part {
+            // A smaller block than the place that it was for: on with the rest of that.
+            self.fly(transfer, None, next);
+        } else if !block.more {
+            self.ground(transfer, next);
+        }
+        let more = self.flights_of(transfer) != 0;
+        Ok(!more && self.transfers.get_mut(transfer).is_none_or(Transfer::is_complete))
     }
 
     /// 4, an answer that asks for what another block's answer has asked for before, and was given since: whether the block is
     /// asked for again.
     pub(super) fn asks_again(&mut self, transfer: usize, flight: usize) -> bool {
-        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.pauses < 64) else { return false };
-        let Some(f) = self.flights.get_mut(flight).filter(|_| matches!(t.path, Path::Windowed(_))) else {
+        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.windowed && t.pauses < 64) else {
             return false;
         };
+        let Some(f) = self.flights.get_mut(flight) else { return false };
         t.pauses = t.pauses.saturating_add(1);
-        (f.stage, f.tries, f.timeout) = (Stage::Ready, 0, 0);
+        f.renew();
         true
     }
 
-    /// 4, an error in a window: whether nothing is to be told of it, since the body may end before it, or since the server asks
-    /// to be asked later.
-    fn puts_off(&mut self, now: Instant, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
-        let Some(&Flight { offset, token, .. }) = self.flights.get(flight) else { return false };
-        let before = self.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
-        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.token != token) else { return false };
-        let Path::Windowed(window) = &mut t.path else { return false };
-        let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
-        if matches!(message.code, Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {
-            // RFC 7252 §5.9.3.4, RFC 8516.
-            t.pauses = t.pauses.saturating_add(1);
-            window.pause(now.after(Duration::from_secs(age.into())));
-            let token = self.rng.next_u32();
-            if let Some(f) = self.flights.get_mut(flight) {
-                (f.token, f.stage, f.tries, f.timeout) = (token, Stage::Ready, 0, 0);
+    /// The next thing that a transfer or a ping has to tell of itself.
+    pub(super) fn poll_transfer(&mut self, told: &mut Told<'_>) {
+        for (index, t) in self.transfers.iter_mut().enumerate() {
+            if !matches!(t.phase, Phase::Failed | Phase::Wanting) {
+                continue;
             }
-            return true;
+            told.exchange = t.handle(index).id();
+            if t.phase == Phase::Failed {
+                (told.kind, told.reason) = (Kind::Failed, t.reason);
+                return self.close(index);
+            }
+            t.phase = Phase::Asked;
+            told.kind = Kind::BodyWanted;
+            (told.offset, told.len) = t.body_block();
+            return;
         }
-        if !before || t.ended || t.reach > offset {
-            return false;
-        }
-        t.limit = offset;
-        t.position = offset;
-        self.ground(transfer, offset);
-        true
-    }
-
-    /// The next thing that a transfer has to tell of itself.
-    pub(super) fn poll_transfer<'e>(&mut self) -> Option<Event<'e>> {
-        for index in 0..self.transfers.len() {
-            let t = self.transfers.get_mut(index)?;
-            let exchange = t.handle(index);
-            match t.phase {
-                Phase::Failed(reason) => {
-                    self.close(index);
-                    return Some(Event::Failed { exchange, reason });
-                }
-                Phase::Wanting { asked: false } => {
-                    t.asked();
-                    let (offset, len) = t.body_block();
-                    return Some(Event::BodyWanted { exchange, offset, len });
-                }
-                _ => {}
+        for (index, f) in self.flights.iter().enumerate() {
+            if matches!(f.owner, Owner::Pong | Owner::Silence) {
+                told.kind = if f.owner == Owner::Pong { Kind::Pong } else { Kind::Silent };
+                told.peer = f.peer;
+                return self.land(index);
             }
         }
-        for index in 0..self.flights.len() {
-            let f = self.flights.get(index)?;
-            let peer = f.peer;
-            if let Owner::Pinged(answered) = f.owner {
-                self.land(index);
-                return Some(if answered { Event::Pong { peer } } else { Event::Silent { peer } });
-            }
-        }
-        None
     }
 }

@@ -12,9 +12,9 @@ use super::{
     endpoint::{Endpoint, Error},
     event::{Event, Exchange, Request},
     flight::Owner,
-    message::{Message, Token, Type},
+    message::{Message, Type},
     option,
-    seen::{Answer, Seen},
+    raw::{Kind, Told},
 };
 use crate::{Handled, Input, Instant, Misuse, Peer};
 
@@ -37,43 +37,10 @@ impl Endpoint<'_> {
         }
         let exchange = self.request(now, group, request)?;
         if let Some(t) = self.transfers.get_mut(exchange.index()) {
-            t.group = true;
+            (t.group, t.windowed) = (true, false);
         }
+        self.group = on_group;
         Ok(exchange)
-    }
-
-    /// Which request to a group this is the token of.
-    pub(super) fn find_group(&self, token: &Token) -> Option<usize> {
-        // [RFC7252-8.2-1]
-        let token = u32::from_be_bytes(token.as_bytes().try_into().ok()?);
-        self.flights.iter().filter(|f| f.token == token && f.tries != 0).find_map(|f| match f.owner {
-            Owner::Transfer(t) => Some(usize::from(t)).filter(|t| self.transfers.get(*t).is_some_and(|t| t.group)),
-            _ => None,
-        })
-    }
-
-    /// A member of a group answered; once only, whatever comes twice (§4.5).
-    pub(super) fn on_group<'i>(
-        &mut self,
-        now: Instant,
-        peer: Peer,
-        transfer: usize,
-        message: &Message<'i>,
-    ) -> Option<Event<'i>> {
-        let exchange = self.transfers.get(transfer)?.handle(transfer);
-        let confirmable = message.ty == Type::Confirmable;
-        if self.refuses(message) {
-            Stats::count(&mut self.stats.refused);
-            if confirmable {
-                self.reject(now, peer, message.id);
-            }
-            return None;
-        }
-        let seen = Seen { peer, mid: message.id, answer: Answer::Done, due: confirmable, confirmable, ..Seen::EMPTY };
-        self.remember(now, Seen { harmless: true, ..seen })?;
-        self.transfers.get_mut(transfer)?.ended = true;
-        let Message { code, options, payload, .. } = *message;
-        Some(Event::GroupResponse { exchange, peer, code, options, payload })
     }
 
     /// Takes in a datagram that came to a multicast address. All but a request in a NON message is ignored (§8.1), and
@@ -86,19 +53,60 @@ impl Endpoint<'_> {
         now: Instant,
         input: Input<'i>,
     ) -> Result<Handled<Event<'i>>, core::convert::Infallible> {
-        let now = self.tick(now);
+        let mut told = Told::NOTHING;
+        self.handle_multicast_raw(now, input, &mut told);
+        Ok(Handled { consumed: input.bytes.len(), needed: 0, event: told.event() })
+    }
+
+    pub(super) fn take_in_multicast<'i>(&mut self, input: Input<'i>, told: &mut Told<'i>) {
         Stats::count(&mut self.stats.received);
-        let event = match Message::decode(input.bytes) {
+        match Message::decode(input.bytes) {
             Ok(message) if message.ty == Type::NonConfirmable && message.code.is_request() => {
-                self.on_request(now, input.peer, &message, true)
+                self.on_request(input.peer, &message, true, told);
             }
             decoded => {
                 // [RFC7252-8-1] [RFC7252-8.1-2]
                 let stats = &mut self.stats;
                 Stats::count(if decoded.is_ok() { &mut stats.refused } else { &mut stats.malformed });
-                None
             }
-        };
-        Ok(Handled { consumed: input.bytes.len(), needed: 0, event })
+        }
     }
+}
+
+/// Takes a response that is a group member's. Whether it was one.
+pub(super) type Group = for<'e, 'a, 'i, 't> fn(&'e mut Endpoint<'a>, Peer, &Message<'i>, &'t mut Told<'i>) -> bool;
+
+/// Of an endpoint that has asked no group.
+pub(super) fn no_group<'i>(_: &mut Endpoint<'_>, _: Peer, _: &Message<'i>, _: &mut Told<'i>) -> bool {
+    false
+}
+
+/// Of one that has.
+fn on_group<'i>(e: &mut Endpoint<'_>, peer: Peer, message: &Message<'i>, told: &mut Told<'i>) -> bool {
+    // [RFC7252-8.2-1]
+    let Ok(token) = message.token.as_bytes().try_into().map(u32::from_be_bytes) else { return false };
+    let asked = e.flights.iter().find(|f| f.token == token && f.tries != 0 && f.owner == Owner::Transfer);
+    let Some(transfer) = asked.map(|f| usize::from(f.of)) else { return false };
+    if !e.transfers.get(transfer).is_some_and(|t| t.group) {
+        return false;
+    }
+    if e.refuses(message) {
+        Stats::count(&mut e.stats.refused);
+        if message.ty == Type::Confirmable {
+            e.reject(peer, message.id);
+        }
+        return true;
+    }
+    // Each member answers once only, whatever comes twice (§4.5).
+    if e.acknowledged(peer, message).is_none() {
+        return true;
+    }
+    if let Some(t) = e.transfers.get_mut(transfer) {
+        t.ended = true;
+        told.kind = Kind::GroupResponse;
+        told.exchange = t.handle(transfer).id();
+    }
+    told.peer = peer;
+    (told.code, told.options, told.payload) = (message.code, message.options, message.payload);
+    true
 }

@@ -6,11 +6,13 @@
 use super::{
     block::{self, Block},
     endpoint::{Endpoint, Error, tag},
-    event::{Body, Event, Reply, Resource},
-    flight::{Flight, Owner},
+    event::{Body, Reply, RequestId, Resource},
+    flight::Owner,
     message::{Message, Token, Type},
     option,
     outline::{Outline, check_reply},
+    raw::{Kind, Told},
+    ticks::coarse,
 };
 use crate::{Instant, Misuse, Peer};
 
@@ -34,52 +36,49 @@ enum State {
 /// An observer. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Observer {
+    peer: Peer,
+    resource: Resource,
+    /// The number of the notification that is due or under way; 0: none.
+    note: u32,
+    /// When it was last heard of, in units of 2^20 µs.
+    heard: u32,
+    /// The message ID of the latest, where it was `told` one.
+    mid: u16,
+    token: Token,
     state: State,
     /// There is a notification that was not sent to it yet.
     due: bool,
     confirmable: bool,
+    told: bool,
     /// NON notifications since it was last heard of.
     unconfirmed: u8,
     szx: u8,
-    peer: Peer,
-    token: Token,
-    resource: Resource,
-    /// The number of the notification that is due or under way; 0: none.
-    note: u32,
-    /// The message ID of the latest.
-    mid: Option<u16>,
-    /// When it was last heard of, in units of 2^20 µs.
-    heard: u32,
 }
 
 impl Observer {
     /// A free place.
     pub const EMPTY: Self = Self {
+        peer: Peer(0),
+        resource: Resource(0),
+        note: 0,
+        heard: 0,
+        mid: 0,
+        token: Token::EMPTY,
         state: State::Free,
         due: false,
         confirmable: false,
+        told: false,
         unconfirmed: 0,
         szx: 0,
-        peer: Peer(0),
-        token: Token::EMPTY,
-        resource: Resource(0),
-        note: 0,
-        mid: None,
-        heard: 0,
     };
 
     pub(super) fn was_told(&self, peer: Peer, mid: u16) -> bool {
-        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.mid == Some(mid)
+        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.told && self.mid == mid
     }
 
     fn is(&self, peer: Peer, token: &Token) -> bool {
         matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.token == *token
     }
-}
-
-/// Time in units of 2^20 µs: 52 bits of them are enough to tell days apart when they wrap at 32.
-fn coarse(now: Instant) -> u32 {
-    u32::try_from((now.as_micros() >> 20) & 0xFFFF_FFFF).unwrap_or(0)
 }
 
 impl Endpoint<'_> {
@@ -92,7 +91,8 @@ impl Endpoint<'_> {
     /// [`Misuse::InvalidOption`]: as [`respond`](Self::respond). [`Misuse::OutOfRange`]: a part that does not begin at 0 or is
     /// shorter than a block. [`Capacity::Arena`](crate::Capacity::Arena): no room for it now.
     pub fn notify(&mut self, now: Instant, resource: Resource, reply: &Reply<'_>) -> Result<u32, Error> {
-        let now = self.tick(now);
+        self.tick(now);
+        let now = coarse(self.clock.now());
         check_reply(reply.options)?;
         let (bytes, total) = match reply.body {
             Body::Whole(bytes) => (bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
@@ -124,7 +124,7 @@ impl Endpoint<'_> {
             let old = core::mem::replace(&mut o.note, sequence);
             o.due = true;
             // [RFC7641-4.5-3] [RFC7641-7-1]
-            let silent = coarse(now).wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
+            let silent = now.wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
             o.confirmable = reply.confirmable || silent;
             // [RFC7641-4.2-2] [RFC7641-4.2-4]
             if !success {
@@ -150,18 +150,11 @@ impl Endpoint<'_> {
     }
 
     /// §4.1: registers, or registers again.
-    pub(super) fn register(
-        &mut self,
-        now: Instant,
-        place: usize,
-        peer: Peer,
-        token: Token,
-        resource: Resource,
-        szx: u8,
-    ) {
+    pub(super) fn register(&mut self, place: usize, id: &RequestId, resource: Resource) {
         self.settle(place);
+        let heard = coarse(self.clock.now());
         if let Some(o) = self.observers.get_mut(place) {
-            let heard = coarse(now);
+            let (peer, token, szx) = (id.peer(), id.token(), id.szx());
             *o = Observer { state: State::Here, peer, token, resource, szx, heard, ..Observer::EMPTY };
         }
     }
@@ -183,10 +176,11 @@ impl Endpoint<'_> {
     }
 
     /// It has acknowledged a notification, or a NON has been sent.
-    pub(super) fn notified(&mut self, now: Instant, place: usize, acknowledged: bool) {
+    pub(super) fn notified(&mut self, place: usize, acknowledged: bool) {
+        let now = coarse(self.clock.now());
         let Some(o) = self.observers.get_mut(place) else { return };
         if acknowledged {
-            o.heard = coarse(now);
+            o.heard = now;
             o.unconfirmed = 0;
         } else {
             o.unconfirmed = o.unconfirmed.saturating_add(1);
@@ -200,6 +194,7 @@ impl Endpoint<'_> {
     }
 
     /// Nothing is due or under way for an observer any more.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     fn settle(&mut self, place: usize) {
         while let Some(flight) = self.note_flight(place) {
             self.land(flight);
@@ -212,7 +207,7 @@ impl Endpoint<'_> {
     }
 
     fn note_flight(&self, place: usize) -> Option<usize> {
-        self.flights.iter().position(|f| matches!(f.owner, Owner::Observer(o) if usize::from(o) == place))
+        self.flights.iter().position(|f| f.owner == Owner::Observer && usize::from(f.of) == place)
     }
 
     /// Lets a notification leave the arena when no observer needs it any more.
@@ -223,19 +218,19 @@ impl Endpoint<'_> {
     }
 
     /// NON notifications that are due; CON ones get a flight. An eighth of the flights stays free for what else there is.
-    pub(super) fn next_note(&mut self, now: Instant, out: &mut [u8]) -> Option<(Peer, Result<usize, usize>)> {
-        let free = |f: &&Flight| matches!(f.owner, Owner::Nobody | Owner::Silent);
-        let mut free = self.flights.iter().filter(free).count();
+    pub(super) fn next_note(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
         let kept = self.flights.len() >> 3;
         for place in 0..self.observers.len() {
-            let Some(&o) = self.observers.get(place).filter(|o| o.due) else { continue };
-            if (o.confirmable && free <= kept) || self.note_flight(place).is_some() {
+            let Some(o) = self.observers.get(place).filter(|o| o.due) else { continue };
+            if self.note_flight(place).is_some() {
                 continue;
             }
+            let peer = o.peer;
             if o.confirmable {
-                let owner = Owner::Observer(u16::try_from(place).unwrap_or(u16::MAX));
-                self.take_off(owner, Flight::to(o.peer));
-                free = free.saturating_sub(1);
+                let free = self.flights.iter().filter(|f| matches!(f.owner, Owner::Nobody | Owner::Silent)).count();
+                if free > kept {
+                    self.take_off(Owner::Observer, place, peer);
+                }
                 continue;
             }
             let mid = self.mid;
@@ -243,12 +238,12 @@ impl Endpoint<'_> {
             if written.is_ok() {
                 self.mid = mid.wrapping_add(1);
                 if let Some(o) = self.observers.get_mut(place) {
-                    o.due = false;
-                    o.mid = Some(mid);
+                    (o.due, o.told, o.mid) = (false, true, mid);
                 }
-                self.notified(now, place, false);
+                self.notified(place, false);
             }
-            return Some((o.peer, written));
+            told.peer = peer;
+            return Some(written);
         }
         None
     }
@@ -256,17 +251,14 @@ impl Endpoint<'_> {
     /// Before a notification's flight goes, again perhaps: with a newer state it is another message (§4.5.2).
     pub(super) fn freshen(&mut self, flight: usize) {
         let mid = self.mid;
-        let Some(f) = self.flights.get_mut(flight) else { return };
-        let Owner::Observer(place) = f.owner else { return };
-        if let Some(o) = self.observers.get_mut(usize::from(place)).filter(|o| o.due) {
-            o.due = false;
-            // [RFC7641-4.4-4]
-            if f.tries != 0 {
-                f.mid = mid;
-                self.mid = mid.wrapping_add(1);
-            }
-            o.mid = Some(f.mid);
+        let Some(f) = self.flights.get_mut(flight).filter(|f| f.owner == Owner::Observer) else { return };
+        let Some(o) = self.observers.get_mut(usize::from(f.of)).filter(|o| o.due) else { return };
+        // [RFC7641-4.4-4]
+        if f.tries != 0 {
+            f.mid = mid;
+            self.mid = mid.wrapping_add(1);
         }
+        (o.due, o.told, o.mid) = (false, true, f.mid);
     }
 
     /// Writes a notification as this observer gets it: the kept one, cut to its size of blocks.
@@ -287,10 +279,11 @@ impl Endpoint<'_> {
     }
 
     /// An observer that is gone, to be told.
-    pub(super) fn poll_observer<'e>(&mut self) -> Option<Event<'e>> {
-        let o = self.observers.iter_mut().find(|o| o.state == State::Gone)?;
-        let (resource, peer) = (o.resource, o.peer);
-        *o = Observer::EMPTY;
-        Some(Event::ObserverGone { resource, peer })
+    pub(super) fn poll_observer(&mut self, told: &mut Told<'_>) {
+        if let Some(o) = self.observers.iter_mut().find(|o| o.state == State::Gone) {
+            told.kind = Kind::ObserverGone;
+            (told.resource, told.peer) = (o.resource, o.peer);
+            *o = Observer::EMPTY;
+        }
     }
 }

@@ -162,7 +162,7 @@ impl Endpoint<'_> {
         if t.register && flight.token == t.token {
             outline.observe = Some(0);
             // Registered again: the version that is already here need not come again.
-            outline.etag = t.etag.filter(|_| t.observed && t.ended);
+            outline.etag = ETag::of(t.etag).filter(|_| t.observed && t.ended);
         }
         // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
         let later = outline.block1.is_some_and(|b| b.num != 0);

@@ -9,44 +9,43 @@
 //! its time no transfer begins with anyone. Nothing grows, and the rate holds however many peers are silent.
 
 use super::{
-    congestion,
     endpoint::{Endpoint, tag},
-    flight::{Flight, Owner, Stage},
+    flight::{Owner, Stage},
     message::Message,
     option,
+    ticks::{LONGEST, SECOND, later},
 };
-use crate::{Instant, Peer};
-
-/// Ticks of a second.
-const SECOND: u32 = 15_625;
+use crate::Peer;
 
 impl Endpoint<'_> {
     /// A transfer is given up. [RFC7252-4.7-2]
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn hush(&mut self, transfer: usize) {
-        let now = self.clock.now();
         let Some(t) = self.transfers.get(transfer) else { return };
         let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
+        let Some(Ok(kept)) = kept else { return };
         // A group has answered when one of its members has.
-        if (t.group && t.ended) || kept.is_none_or(|m| m.is_ok_and(|m| m.options.get(option::NO_RESPONSE).is_some())) {
+        if (t.group && t.ended) || kept.options.get(option::NO_RESPONSE).is_some() {
             return;
         }
         for index in 0..self.flights.len() {
             let Some(&f) = self.flights.get(index).filter(|f| f.is_of(transfer) && f.tries != 0) else { continue };
-            if (f.confirmable && f.stage != Stage::Acknowledged) || self.window_of(&f).is_some() {
+            if (f.confirmable && f.stage != Stage::Acknowledged) || self.is_windowed(&f) {
                 continue;
             }
             let (Ok(len) | Err(len)) = self.write_request(&mut [], &f, transfer);
             // Each of the NSTART interactions that there may be with the peer has its part of the rate.
-            let bytes = [f.tries, self.config.nstart.max(1)]
-                .iter()
-                .fold(u32::try_from(len).unwrap_or(u32::MAX), |bytes, n| bytes.saturating_mul(u32::from(*n)));
-            let owed = bytes.saturating_mul(SECOND).checked_div(self.config.probing_rate).unwrap_or(u32::MAX);
-            let paid = congestion::tick(now).wrapping_sub(f.since);
-            let (Some(rest), Some(f)) = (owed.checked_sub(paid).filter(|n| *n != 0), self.flights.get_mut(index))
-            else {
-                continue;
-            };
-            (f.owner, f.stage, f.at) = (Owner::Silent, Stage::Waiting, congestion::after(now, rest));
+            let times = u32::from(f.tries).wrapping_mul(u32::from(self.config.nstart));
+            let bytes = u32::try_from(len).unwrap_or(u32::MAX).saturating_mul(times);
+            let owed = bytes.saturating_mul(SECOND).checked_div(self.config.probing_rate).unwrap_or(LONGEST);
+            let paid = self.now.wrapping_sub(f.since);
+            if let (1.., Some(f)) = (owed.saturating_sub(paid), self.flights.get_mut(index)) {
+                (f.owner, f.stage, f.at) = (
+                    Owner::Silent,
+                    Stage::Waiting,
+                    f.since.wrapping_add(owed.min(LONGEST.wrapping_sub(1)).wrapping_add(1)),
+                );
+            }
         }
     }
 
@@ -54,26 +53,28 @@ impl Endpoint<'_> {
     pub(super) fn heard(&mut self, peer: Peer) {
         for f in self.flights.iter_mut() {
             if f.owner == Owner::Silent && f.peer == peer {
-                *f = Flight::EMPTY;
+                f.owner = Owner::Nobody;
             }
         }
     }
 
     /// A place for a flight, that of a silent one where there is no other: of the one whose time is over first.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn place(&mut self) -> Option<usize> {
-        let free = self.flights.iter().position(|f| f.owner == Owner::Nobody);
-        if free.is_some() {
-            return free;
+        let (mut found, mut least) = (None, u32::MAX);
+        for (index, f) in self.flights.iter().enumerate() {
+            let left = match f.owner {
+                Owner::Nobody => 0,
+                Owner::Silent => f.at.wrapping_sub(self.now).max(1),
+                _ => continue,
+            };
+            if left < least {
+                (found, least) = (Some(index), left);
+            }
         }
-        let silent = self.flights.iter().enumerate().filter(|(_, f)| f.owner == Owner::Silent);
-        let (index, at) = silent.map(|(index, f)| (index, f.at)).min_by_key(|(_, at)| *at)?;
-        self.quiet = self.quiet.max(at);
-        self.land(index);
-        Some(index)
-    }
-
-    /// Until when no transfer begins, for the sake of peers that are not known any more.
-    pub(super) fn quiet(&self, now: Instant, flight: &Flight) -> Option<Instant> {
-        Some(self.quiet).filter(|at| *at > now && matches!(flight.owner, Owner::Transfer(_)))
+        if let Some(f) = found.and_then(|index| self.flights.get(index)).filter(|f| f.owner == Owner::Silent) {
+            self.quiet = later(self.quiet, f.at);
+        }
+        found
     }
 }

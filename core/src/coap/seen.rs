@@ -17,9 +17,13 @@
 //!           Acked ──respond (separate)──▶ Done            Done: an acknowledged response; Reject: a reset, once
 //! ```
 
-use super::endpoint::{Endpoint, tag};
-use super::{code::Code, config::Stats};
-use crate::{Duration, Instant, Peer};
+use super::{
+    code::Code,
+    config::Stats,
+    endpoint::{Endpoint, tag},
+    ticks::{LONGEST, Tick, is_over},
+};
+use crate::Peer;
 
 /// What is known of a message that arrived.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub(super) enum Answer {
 /// A message of a peer's. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Seen {
-    pub(super) at: Instant,
+    pub(super) at: Tick,
     pub(super) peer: Peer,
     pub(super) mid: u16,
     /// Milliseconds from `at` until the answer to a multicast request goes out (RFC 7252 §8.2).
@@ -64,7 +68,7 @@ pub struct Seen {
 impl Seen {
     /// A free place.
     pub const EMPTY: Self = Self {
-        at: Instant::ZERO,
+        at: 0,
         peer: Peer(0),
         mid: 0,
         leisure: 0,
@@ -77,9 +81,9 @@ impl Seen {
 
     /// When something is to be sent: the acknowledgement of a request that the host has not answered, or the answer to a
     /// multicast request.
-    pub(super) fn due_at(&self, delay: Duration) -> Option<Instant> {
+    pub(super) fn due_at(&self, delay: Tick) -> Option<Tick> {
         match self.answer {
-            Answer::Pending if self.confirmable => Some(self.at.after(delay)),
+            Answer::Pending if self.confirmable => Some(self.at.wrapping_add(delay)),
             Answer::Leisure => Some(self.leisure_at()),
             _ => None,
         }
@@ -92,8 +96,9 @@ impl Seen {
     }
 
     /// When the leisure of a multicast request ends.
-    pub(super) fn leisure_at(&self) -> Instant {
-        self.at.after(Duration::from_millis(u64::from(self.leisure)))
+    pub(super) fn leisure_at(&self) -> Tick {
+        // 1000 µs are 15.625 ticks.
+        self.at.wrapping_add(u32::from(self.leisure).saturating_mul(125) >> 3)
     }
 
     fn waits(&self) -> bool {
@@ -103,57 +108,99 @@ impl Seen {
 
 impl Endpoint<'_> {
     /// The place of a message that arrived before.
-    pub(super) fn find_seen(&self, now: Instant, peer: Peer, mid: u16) -> Option<usize> {
-        self.seen
-            .iter()
-            .position(|s| s.answer != Answer::Free && s.mid == mid && s.peer == peer && !self.is_old(now, s))
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn find_seen(&self, peer: Peer, mid: u16) -> Option<usize> {
+        let known = |s: &Seen| s.mid == mid && s.peer == peer && s.answer != Answer::Free && !self.is_old(s);
+        self.seen.iter().position(known)
     }
 
-    fn is_old(&self, now: Instant, seen: &Seen) -> bool {
-        now.since(seen.at) >= self.config.exchange_lifetime
+    pub(super) fn is_old(&self, seen: &Seen) -> bool {
+        self.now.wrapping_sub(seen.at) >= self.config.exchange_lifetime
+    }
+
+    /// The place that weighs most; `None` where none weighs anything.
+    fn heaviest(&self, weigh: fn(&Self, &Seen) -> u32) -> Option<usize> {
+        let (mut found, mut most) = (None, 0);
+        for (index, seen) in self.seen.iter().enumerate() {
+            let weight = weigh(self, seen);
+            if weight > most {
+                (found, most) = (Some(index), weight);
+            }
+        }
+        found
     }
 
     /// A place for a message that has just arrived, answered by `answer`. None: drop the message.
-    pub(super) fn remember(&mut self, now: Instant, message: Seen) -> Option<usize> {
-        let rank = |s: &Seen| match s.answer {
-            Answer::Free => Some((0, Instant::ZERO)),
-            _ if self.is_old(now, s) => Some((1, s.at)),
-            _ if s.waits() || !s.harmless => None,
-            _ => Some((2, s.at)),
-        };
-        let ranked = self.seen.iter().enumerate().filter_map(|(index, s)| rank(s).map(|r| (r, index)));
-        let Some((_, index)) = ranked.min() else {
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn remember(&mut self, message: Seen) -> Option<usize> {
+        // A free one, or the one that is old for the longest time, or that did no harm for the longest time.
+        let found = self.heaviest(|e, s| {
+            let age = e.now.wrapping_sub(s.at);
+            match s.answer {
+                Answer::Free => u32::MAX,
+                _ if e.is_old(s) => age | !LONGEST,
+                _ if s.waits() || !s.harmless => 0,
+                _ => age.saturating_add(1),
+            }
+        });
+        let Some(index) = found else {
             Stats::count(&mut self.stats.dropped);
             return None;
         };
         self.arena.remove(tag::REPLY.of(index));
         if let Some(place) = self.seen.get_mut(index) {
-            *place = Seen { at: now, ..message };
+            *place = Seen { at: self.now, ..message };
         }
         Some(index)
     }
 
     /// Whether one more request that is not idempotent may hold a place.
-    pub(super) fn may_hold(&self, now: Instant) -> bool {
-        let held = self.seen.iter().filter(|s| s.answer != Answer::Free && !s.harmless && !self.is_old(now, s)).count();
+    pub(super) fn may_hold(&self) -> bool {
+        let held = self.seen.iter().filter(|s| s.answer != Answer::Free && !s.harmless && !self.is_old(s)).count();
         held < self.seen.len().div_ceil(2)
     }
 
     /// Resets a message: once, and without remembering it (a duplicate will be reset for the same reason).
-    pub(super) fn reject(&mut self, now: Instant, peer: Peer, mid: u16) {
-        self.remember(now, Seen { peer, mid, answer: Answer::Reject, due: true, harmless: true, ..Seen::EMPTY });
+    pub(super) fn reject(&mut self, peer: Peer, mid: u16) {
+        self.remember(Seen { peer, mid, answer: Answer::Reject, due: true, harmless: true, ..Seen::EMPTY });
     }
 
-    /// Puts a packet into the arena, in the place of answers kept for duplicates where there is no other.
+    /// Puts a packet into the arena, in the place of answers kept for duplicates where there is no other: of those that
+    /// may harmlessly be handled again before others, and the oldest first.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn make_room(&mut self, len: usize) -> bool {
         while self.arena.room() < len {
-            let kept = self.seen.iter().enumerate().filter(|(_, s)| s.answer == Answer::Replied && !s.due);
-            let Some((_, index)) = kept.map(|(index, s)| ((!s.harmless, s.at), index)).min() else { return false };
+            let found = self.heaviest(|e, s| {
+                let age = e.now.wrapping_sub(s.at).min(LONGEST >> 1).saturating_add(1);
+                match s.answer {
+                    Answer::Replied if !s.due => age | if s.harmless { !LONGEST } else { 0 },
+                    _ => 0,
+                }
+            });
+            let Some(index) = found else { return false };
             self.arena.remove(tag::REPLY.of(index));
             if let Some(seen) = self.seen.get_mut(index) {
                 seen.answer = Answer::Forgotten;
             }
         }
         true
+    }
+
+    /// Time passes for messages received: what is due is sent, and what is old forgotten.
+    pub(super) fn age_seen(&mut self) {
+        let (now, delay) = (self.now, self.config.ack_delay);
+        for index in 0..self.seen.len() {
+            let Some(old) = self.seen.get(index).map(|s| s.answer != Answer::Free && self.is_old(s)) else { break };
+            if old {
+                self.arena.remove(tag::REPLY.of(index));
+            }
+            if let Some(s) = self.seen.get_mut(index) {
+                if old {
+                    *s = Seen::EMPTY;
+                } else if s.due_at(delay).is_some_and(|at| is_over(now, at)) {
+                    s.fall_due();
+                }
+            }
+        }
     }
 }

@@ -14,13 +14,15 @@ use super::{
     code::Code,
     config::Stats,
     echo::{LARGE, SMALL},
-    endpoint::{Endpoint, Error, UNKNOWN, micros, tag},
-    event::{Body, Event, Reply, RequestId},
-    flight::{Flight, Owner},
+    endpoint::{Endpoint, Error, UNKNOWN, tag},
+    event::{Body, Reply, RequestId, Wishes},
+    flight::Owner,
     message::{Message, Type},
     option::{self, Opt},
     outline::{Outline, check_reply},
+    raw::{Kind, Told},
     seen::{Answer, Seen},
+    ticks::is_over,
     uri::decimal,
 };
 use crate::{Capacity, Instant, Misuse, Peer, wire::Writer};
@@ -37,43 +39,38 @@ impl Endpoint<'_> {
     /// given does not hold what is [`wanted`](RequestId::wanted), or the code is no response.
     /// [`Capacity::Arena`], [`Capacity::InFlight`]: no room now; try again later.
     pub fn respond(&mut self, now: Instant, id: &RequestId, reply: &Reply<'_>) -> Result<(), Error> {
-        let now = self.tick(now);
+        self.tick(now);
         check_reply(reply.options)?;
         if !reply.code.is_response() {
             return Err(Misuse::OutOfRange.into());
         }
-        self.answer(now, id, reply, false)
+        self.answer(id, reply, false)
     }
 
     /// Answers by a reply that is checked, or by a challenge.
-    pub(super) fn answer(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        reply: &Reply<'_>,
-        mut challenged: bool,
-    ) -> Result<(), Error> {
-        let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn answer(&mut self, id: &RequestId, reply: &Reply<'_>, mut challenged: bool) -> Result<(), Error> {
+        let index = self.find_seen(id.peer(), id.mid()).ok_or(UNKNOWN)?;
         let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
         // [RFC7252-4.2-2] [RFC7252-4.3-2] [RFC7252-4.4-1] [RFC7252-5.2.2-1] [RFC7252-5.3.1-1]
-        let (mut ty, mut mid) = match seen.answer {
-            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
+        let (ty, mid) = match seen.answer {
+            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid()),
             Answer::Pending => (Type::NonConfirmable, self.mid),
             Answer::Acked => (Type::Confirmable, self.mid),
             _ => return Err(UNKNOWN),
         };
         let (offset, size) = id.wanted();
         let success = reply.code.is_success();
-        let mut outline = Outline::new(ty, reply.code, mid, id.token);
+        let mut outline = Outline::new(ty, reply.code, mid, id.token());
         let mut options = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
         match cut(&reply.body, if success { offset } else { 0 }, size)? {
             Some((payload, total)) => {
                 let end = offset.saturating_add(size);
                 outline.payload = payload;
-                if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
-                    outline.block2 = Some(Block::at(offset, end < total, id.szx));
-                    outline.size2 = (id.size2 || (offset == 0 && end < total)).then_some(total);
+                if success && reply.code != Code::CONTINUE && (id.block2().is_some() || total > size) {
+                    outline.block2 = Some(Block::at(offset, end < total, id.szx()));
+                    outline.size2 = (id.asks_size() || (offset == 0 && end < total)).then_some(total);
                 }
             }
             None => {
@@ -81,62 +78,57 @@ impl Endpoint<'_> {
                 options = &[];
             }
         }
-        if !challenged && !id.wants(outline.code, outline.payload.is_empty()) {
+        let code = outline.code;
+        if !challenged && !id.wants(code, outline.payload.is_empty()) {
             // RFC 7967 §2: nothing but the acknowledgement of a CON.
-            self.answered(index, Answer::Done, outline.code, ty == Type::Acknowledgement);
+            self.answered(index, Answer::Done, code, ty == Type::Acknowledgement);
             return Ok(());
         }
         // RFC 7959 §2.5: the size we would rather have comes back with the number of the block; §2.3: a response that is final
         // has no M bit, and what has one has no Block2. [RFC7959-2.3-4]
-        let told = matches!(outline.code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
-        let more = outline.code == Code::CONTINUE;
-        outline.block1 = id.block1.filter(|_| told || outline.code.is_success()).map(|b| Block {
+        let told = matches!(code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
+        outline.block1 = id.block1().filter(|_| told || code.is_success()).map(|b| Block {
             szx: b.szx.min(self.config.szx),
-            more: b.more && more,
+            more: b.more && code == Code::CONTINUE,
             ..b
         });
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
-        let accepted = reply.observe.filter(|_| id.observe && outline.code.is_success());
-        let mut place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
+        let accepted = reply.observe.filter(|_| id.observes() && code.is_success());
+        let mut place = accepted.and_then(|_| self.observer_place(id.peer(), &id.token()));
         outline.observe = place.map(|_| self.sequence);
-        if !id.proven && !self.reach.knows(id.peer) {
+        if !id.is_proven() && !self.reach.knows(id.peer()) {
             let len = outline.len(options);
-            let (limit, lifetime) = (self.config.unproven, self.config.exchange_lifetime);
-            let refused = len > SMALL && !self.reach.spend(now, len, limit, lifetime);
             // What is not safe has been done: it cannot be asked for again.
-            challenged |= refused && id.safe;
+            challenged |= len > SMALL && !self.spend(len) && id.is_safe();
         }
-        let echo = self.reach.value(now, id.peer);
-        let challenge = [Opt { number: option::ECHO, value: &echo }];
+        let echo;
+        let challenge;
         if challenged {
             Stats::count(&mut self.stats.challenged);
-            if ty == Type::Confirmable {
-                // RFC 9175 §2.4: never in a message that is sent again by itself.
-                (ty, mid) = (Type::NonConfirmable, self.mid);
-            }
-            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token);
+            // RFC 9175 §2.4: never in a message that is sent again by itself.
+            let ty = if ty == Type::Confirmable { Type::NonConfirmable } else { ty };
+            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token());
+            echo = self.reach.value(self.clock.now(), id.peer());
+            challenge = [Opt { number: option::ECHO, value: &echo }];
             options = &challenge;
             place = None;
         }
-        match ty {
-            Type::Confirmable => {
-                let flight = self.place().ok_or(Capacity::InFlight)?;
-                self.keep(tag::SEPARATE.of(flight), &outline, options)?;
-                self.take_off(Owner::Response, Flight::to(id.peer));
-                self.answered(index, Answer::Done, outline.code, seen.due);
+        let (answer, due) = if outline.ty == Type::Confirmable {
+            let flight = self.place().ok_or(Capacity::InFlight)?;
+            self.keep(tag::SEPARATE.of(flight), &outline, options)?;
+            self.take_off(Owner::Response, 0, id.peer());
+            (Answer::Done, seen.due)
+        } else {
+            self.keep(tag::REPLY.of(index), &outline, options)?;
+            if outline.ty == Type::NonConfirmable {
+                self.mid = mid.wrapping_add(1);
             }
-            _ => {
-                self.keep(tag::REPLY.of(index), &outline, options)?;
-                let later = id.multicast && seen.leisure_at() > now;
-                let answer = if later { Answer::Leisure } else { Answer::Replied };
-                self.answered(index, answer, outline.code, !later);
-                if ty == Type::NonConfirmable {
-                    self.mid = mid.wrapping_add(1);
-                }
-            }
-        }
+            let later = id.is_multicast() && !is_over(self.now, seen.leisure_at());
+            if later { (Answer::Leisure, false) } else { (Answer::Replied, true) }
+        };
+        self.answered(index, answer, outline.code, due);
         if let (Some(place), Some(resource)) = (place, accepted) {
-            self.register(now, place, id.peer, id.token, resource, id.szx);
+            self.register(place, id, resource);
         }
         Ok(())
     }
@@ -147,8 +139,8 @@ impl Endpoint<'_> {
     /// # Errors
     /// [`Misuse::UnknownId`]: it is answered or acknowledged already.
     pub fn acknowledge(&mut self, now: Instant, id: &RequestId) -> Result<(), Error> {
-        let now = self.tick(now);
-        let index = self.find_seen(now, id.peer, id.mid).ok_or(UNKNOWN)?;
+        self.tick(now);
+        let index = self.find_seen(id.peer(), id.mid()).ok_or(UNKNOWN)?;
         match self.seen.get(index) {
             Some(Seen { answer: Answer::Pending, confirmable, .. }) => {
                 if *confirmable {
@@ -170,7 +162,7 @@ impl Endpoint<'_> {
 
     /// Answers at once: 4.02 with the number of the option, 4.01 by a challenge, all else by its code alone. Without room for
     /// it the message counts as lost.
-    fn refuse(&mut self, now: Instant, id: &RequestId, code: Code, option: u16) {
+    fn refuse(&mut self, id: &RequestId, code: Code, option: u16) {
         let mut text = [0; 16];
         let mut w = Writer::new(&mut text);
         if code == Code::BAD_OPTION {
@@ -179,132 +171,142 @@ impl Endpoint<'_> {
             decimal(&mut w, u32::from(option));
         }
         let reply = Reply::new(code, w.finish().unwrap_or(&[]));
-        let done = self.answer(now, id, &reply, code == Code::UNAUTHORIZED);
-        if let (Err(_), Some(seen)) = (done, self.find_seen(now, id.peer, id.mid).and_then(|i| self.seen.get_mut(i))) {
+        if self.answer(id, &reply, code == Code::UNAUTHORIZED).is_ok() {
+            return;
+        }
+        if let Some(seen) = self.find_seen(id.peer(), id.mid()).and_then(|i| self.seen.get_mut(i)) {
             *seen = Seen::EMPTY;
             Stats::count(&mut self.stats.dropped);
         }
     }
 
     /// A request arrived, by multicast perhaps.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn on_request<'i>(
         &mut self,
-        now: Instant,
         peer: Peer,
         message: &Message<'i>,
         multicast: bool,
-    ) -> Option<Event<'i>> {
-        let options = message.options;
+        told: &mut Told<'i>,
+    ) -> Option<()> {
+        let (options, code, payload) = (message.options, message.code, message.payload);
         let confirmable = message.ty == Type::Confirmable;
-        let block1 = options.get(option::BLOCK1).map(Block::decode);
-        let block2 = options.get(option::BLOCK2).map(Block::decode);
-        let asked = block2.flatten();
-        let szx = asked.map_or(self.config.szx, |b| b.szx.min(self.config.szx));
-        let observe = match options.get(option::OBSERVE) {
-            Some(value) if matches!(message.code, Code::GET | Code::FETCH) && value.len() <= 3 => option::uint(value),
-            _ => None,
-        };
+        let safe = matches!(code, Code::GET | Code::FETCH);
+        let mut wishes = Wishes { szx: self.config.szx, multicast, safe, ..Wishes::default() };
+        let (mut sound, mut proxied) = (true, false);
+        let mut observe = None;
         // [RFC7252-5.3.1-2] [RFC7959-2.2-1] [RFC7959-2.4-1]
-        let id = RequestId {
-            peer,
-            token: message.token,
-            mid: message.id,
-            block1: block1.flatten(),
-            block2: asked.map(|b| Block::at(b.offset(), false, szx)),
-            szx,
-            // RFC 7959 §2.6: an observation begins with the first block.
-            observe: observe == Some(0) && asked.is_none_or(|b| b.num == 0),
-            size2: options.get(option::SIZE2).is_some(),
-            multicast,
-            proven: options.get(option::ECHO).is_some_and(|value| self.reach.shows(now, peer, value)),
-            safe: matches!(message.code, Code::GET | Code::FETCH),
-            // RFC 7967 §2.1: of other bits no meaning is known.
-            quiet: match options.get(option::NO_RESPONSE) {
-                Some([]) => 1,
-                Some([classes]) => 1 | (classes & 0x1A),
-                _ => 0,
-            },
-        };
-        let event = Event::Request {
-            id,
-            code: message.code,
-            options,
-            payload: message.payload,
-            offset: id.block1.map_or(0, Block::offset),
-            more: id.block1.is_some_and(|b| b.more),
-        };
-        if let Some(index) = self.find_seen(now, peer, message.id) {
-            Stats::count(&mut self.stats.duplicates);
-            return self.on_duplicate(now, index, &id).then_some(event);
-        }
-        // A block of a body may come twice: by its offset the host knows that it has it. A further block of a response
-        // (RFC 7959 §2.7) has been brought about by the request for the first.
-        let further = id.block1.is_some_and(|b| b.more || b.num != 0) || id.block2.is_some_and(|b| b.num != 0);
-        let harmless = message.code.is_idempotent() || further;
-        let refused = option::first_not_understood(options, self.config.understood);
-        // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
-        let proxied = options.get(option::PROXY_URI).or(options.get(option::PROXY_SCHEME)).is_some();
-        let whole = |b: Block| !b.more || usize::try_from(b.size()) == Ok(message.payload.len());
-        let hops = options.get(option::HOP_LIMIT).map(option::uint);
-        // [RFC7959-2.2-2] [RFC7959-2.3-1]
-        let sound = block1 != Some(None)
-            && block2 != Some(None)
-            && id.block1.is_none_or(whole)
-            // RFC 8768 §3.
-            && hops.is_none_or(|hops| hops.is_some_and(|hops| (1..=255).contains(&hops)));
-        // A proxy passes on what is not known but safe to forward (§5.4.2).
-        let refused = refused.filter(|number| !proxied || !self.config.proxy || option::is_unsafe(*number));
-        let known = id.proven || self.reach.knows(peer);
-        let (limit, lifetime) = (self.config.unproven, self.config.exchange_lifetime);
-        let verdict = if refused.is_some() {
-            Some(Code::BAD_OPTION)
-        } else if proxied && !self.config.proxy {
-            Some(Code::PROXYING_NOT_SUPPORTED)
-        } else if !sound {
-            Some(Code::BAD_REQUEST)
-        } else if !harmless && !self.may_hold(now) {
-            Some(Code::SERVICE_UNAVAILABLE)
-        } else if !id.safe && !known && self.reach.credit(now, limit, lifetime) < LARGE {
-            Some(Code::UNAUTHORIZED)
-        } else {
-            None
-        };
-        if refused.is_some() {
-            Stats::count(&mut self.stats.refused);
-            if !confirmable {
-                // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
-                return None;
+        let mut last = 0;
+        for o in options {
+            // None of these may be there twice: the first counts.
+            let again = core::mem::replace(&mut last, o.number) == o.number;
+            match o.number {
+                _ if again => {}
+                // [RFC7959-2.2-2] [RFC7959-2.3-1]
+                option::BLOCK1 => match Block::decode(o.value) {
+                    Some(b) => {
+                        sound &= !b.more || usize::try_from(b.size()) == Ok(payload.len());
+                        wishes.block1 = Some(b);
+                    }
+                    None => sound = false,
+                },
+                option::BLOCK2 => match Block::decode(o.value) {
+                    Some(b) => {
+                        wishes.szx = wishes.szx.min(b.szx);
+                        wishes.block2 = Some(Block::at(b.offset(), false, wishes.szx));
+                    }
+                    None => sound = false,
+                },
+                option::OBSERVE if safe && o.value.len() <= 3 => observe = observe.or(o.uint()),
+                option::SIZE2 => wishes.size2 = true,
+                option::ECHO => wishes.proven |= self.shows(peer, o.value),
+                // RFC 7967 §2.1: of other bits no meaning is known.
+                option::NO_RESPONSE => {
+                    wishes.quiet = match o.value {
+                        [] => 1,
+                        [classes] => 1 | (classes & 0x1A),
+                        _ => 0,
+                    };
+                }
+                // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
+                option::PROXY_URI | option::PROXY_SCHEME => proxied = true,
+                // RFC 8768 §3.
+                option::HOP_LIMIT => sound &= o.uint().is_some_and(|hops| (1..=255).contains(&hops)),
+                _ => {}
             }
         }
-        let seen = Seen {
-            peer,
-            mid: message.id,
-            answer: Answer::Pending,
-            confirmable,
-            harmless: harmless || verdict.is_some(),
-            leisure: if multicast { self.leisure() } else { 0 },
-            ..Seen::EMPTY
-        };
-        self.remember(now, seen)?;
-        if let Some(code) = verdict {
-            self.refuse(now, &id, code, refused.unwrap_or(0));
-            return None;
+        // RFC 7959 §2.6: an observation begins with the first block.
+        wishes.observe = observe == Some(0) && wishes.block2.is_none_or(|b| b.num == 0);
+        let id = RequestId::new(peer, message.id, &message.token, &wishes);
+        if let Some(index) = self.find_seen(peer, message.id) {
+            Stats::count(&mut self.stats.duplicates);
+            if !self.on_duplicate(index, &id) {
+                return None;
+            }
+        } else {
+            // A block of a body may come twice: by its offset the host knows that it has it. A further block of a response
+            // (RFC 7959 §2.7) has been brought about by the request for the first.
+            let further =
+                wishes.block1.is_some_and(|b| b.more || b.num != 0) || wishes.block2.is_some_and(|b| b.num != 0);
+            let harmless = code.is_idempotent() || further;
+            // A proxy passes on what is not known but safe to forward (§5.4.2).
+            let refused = option::first_not_understood(options, self.config.understood)
+                .filter(|number| !proxied || !self.config.proxy || option::is_unsafe(*number));
+            let verdict = if refused.is_some() {
+                Stats::count(&mut self.stats.refused);
+                if !confirmable {
+                    // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
+                    return None;
+                }
+                Code::BAD_OPTION
+            } else if proxied && !self.config.proxy {
+                Code::PROXYING_NOT_SUPPORTED
+            } else if !sound {
+                Code::BAD_REQUEST
+            } else if !harmless && !self.may_hold() {
+                Code::SERVICE_UNAVAILABLE
+            } else if !safe && !wishes.proven && !self.reach.knows(peer) && self.credit() < LARGE {
+                Code::UNAUTHORIZED
+            } else {
+                Code::EMPTY
+            };
+            let seen = Seen {
+                peer,
+                mid: message.id,
+                answer: Answer::Pending,
+                confirmable,
+                harmless: harmless || verdict != Code::EMPTY,
+                leisure: if multicast { self.leisure() } else { 0 },
+                ..Seen::EMPTY
+            };
+            self.remember(seen)?;
+            if verdict != Code::EMPTY {
+                self.refuse(&id, verdict, refused.unwrap_or(0));
+                return None;
+            }
+            // [RFC7641-4.1-4]
+            if observe == Some(1) {
+                self.deregister(peer, &message.token);
+            }
         }
-        // [RFC7641-4.1-4]
-        if observe == Some(1) {
-            self.deregister(peer, &message.token);
+        told.kind = Kind::Request;
+        told.peer = peer;
+        told.observe = wishes.observe;
+        told.request = id;
+        (told.code, told.options, told.payload) = (code, options, payload);
+        if let Some(block) = wishes.block1 {
+            (told.offset, told.more) = (block.offset(), block.more);
         }
-        Some(event)
+        None
     }
 
     /// A random part of the leisure, in milliseconds (RFC 7252 §8.2).
     fn leisure(&mut self) -> u16 {
-        let most = u64::from(micros(self.config.leisure, 0)) >> 10;
-        u16::try_from(self.rng.below(most)).unwrap_or(u16::MAX)
+        u16::try_from(self.rng.below(self.config.leisure.into())).unwrap_or(u16::MAX)
     }
 
     /// A request that arrived before. Whether it is to be handled again.
-    fn on_duplicate(&mut self, now: Instant, index: usize, id: &RequestId) -> bool {
+    fn on_duplicate(&mut self, index: usize, id: &RequestId) -> bool {
         let Some(seen) = self.seen.get_mut(index).filter(|s| s.confirmable) else { return false };
         match seen.answer {
             // [RFC7252-4.2-7] [RFC7252-5.2.2-2]
@@ -315,7 +317,7 @@ impl Endpoint<'_> {
                     return true;
                 }
                 let code = seen.code;
-                if self.answer(now, id, &Reply::new(code, &[]), false).is_err() {
+                if self.answer(id, &Reply::new(code, &[]), false).is_err() {
                     self.answered(index, Answer::Forgotten, code, false);
                 }
             }

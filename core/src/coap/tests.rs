@@ -65,6 +65,7 @@ pub(super) fn resources(
         flights: leak(Flight::EMPTY, flights),
         seen: leak(Seen::EMPTY, seen),
         observers: leak(Observer::EMPTY, observers),
+        paths: leak(Path::EMPTY, transfers + 1),
     }
 }
 

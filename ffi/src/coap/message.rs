@@ -168,8 +168,6 @@ pub struct waft_coap_options_t {
 }
 
 impl waft_coap_options_t {
-    pub(super) const EMPTY: Self = Self { bytes: waft_bytes_t::EMPTY, number: 0 };
-
     pub(super) fn of(options: Options<'_>) -> Self {
         let (bytes, number) = options.parts();
         Self { bytes: waft_bytes_t::of(bytes), number }

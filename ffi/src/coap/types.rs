@@ -1,12 +1,12 @@
 //! What crosses the ABI of an endpoint: configuration, requests, replies, events, counts.
 #![allow(non_camel_case_types, reason = "C's names")]
 
-use super::{
-    etag_or_token,
-    message::{waft_coap_option_t, waft_coap_options_t},
-};
+use super::message::{waft_coap_option_t, waft_coap_options_t};
 use crate::types::{waft_bytes_t, waft_str_t};
-use waft::coap::{Code, Event, Options, RequestId};
+use waft::coap::{
+    RequestId,
+    raw::{Kind, Told},
+};
 
 /// How an endpoint behaves. Begin with waft_coap_endpoint_defaults(), then set `seed`.
 #[repr(C)]
@@ -58,8 +58,6 @@ pub struct waft_coap_endpoint_config_t {
     pub szx: u8,
     /// 0: an observation does not register again when Max-Age has passed without a notification (1).
     pub reregister: u8,
-    /// By what transfers go that fetch several blocks: WAFT_COAP_POLICY_… (WAFT_COAP_POLICY_WINDOWED).
-    pub policy: u8,
     /// Not 0: requests to a proxy (Proxy-Uri, Proxy-Scheme) come as events instead of being answered 5.05 (0).
     pub proxy: u8,
 }
@@ -72,8 +70,8 @@ pub const WAFT_COAP_POLICY_COCOA: u8 = 1;
 /// WAFT_COAP_POLICY_STANDARD.
 pub const WAFT_COAP_POLICY_WINDOWED: u8 = 2;
 
-/// Bytes of memory that do for the defaults: WAFT_COAP_MEMORY() says it exactly.
-pub const WAFT_COAP_ENDPOINT_MEMORY: usize = 2560;
+/// Bytes of memory that do for the defaults: the tables, and 1,296 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
+pub const WAFT_COAP_ENDPOINT_MEMORY: usize = 2048;
 
 /// A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
 #[repr(C)]
@@ -111,7 +109,8 @@ pub struct waft_coap_request_t {
     pub streamed: u8,
     /// Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
     pub manual: u8,
-    /// How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control.
+    /// How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control: where
+    /// waft_coap_endpoint_measure_paths() has given room for that.
     /// 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
     pub window: u8,
 }
@@ -121,12 +120,12 @@ pub struct waft_coap_request_t {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct waft_coap_request_id_t {
-    pub(super) _priv: [u8; WAFT_COAP_REQUEST_ID_SIZE],
+    pub(super) _priv: [u32; WAFT_COAP_REQUEST_ID_WORDS],
 }
 
-/// Bytes of a waft_coap_request_id_t.
-pub const WAFT_COAP_REQUEST_ID_SIZE: usize = 26;
-const _: () = assert!(RequestId::SIZE == WAFT_COAP_REQUEST_ID_SIZE);
+/// Words of a waft_coap_request_id_t.
+pub const WAFT_COAP_REQUEST_ID_WORDS: usize = 7;
+const _: () = assert!(RequestId::WORDS == WAFT_COAP_REQUEST_ID_WORDS);
 
 /// A response or a notification. All zero but `code` and `body` is good.
 #[repr(C)]
@@ -241,92 +240,45 @@ pub struct waft_coap_event_t {
     pub request: waft_coap_request_id_t,
 }
 
-impl waft_coap_event_t {
-    const NONE: Self = Self {
-        kind: WAFT_COAP_EVENT_NONE,
-        peer: 0,
-        exchange: 0,
-        resource: 0,
-        sequence: 0,
-        offset: 0,
-        total: 0,
-        wanted_offset: 0,
-        wanted_len: 0,
-        len: 0,
-        options: waft_coap_options_t::EMPTY,
-        payload: waft_bytes_t::EMPTY,
-        etag: [0; 8],
-        etag_len: 0,
-        code: 0,
-        reason: 0,
-        observe: 0,
-        has_total: 0,
-        last: 0,
-        more: 0,
-        multicast: 0,
-        proven: 0,
-        request: waft_coap_request_id_t { _priv: [0; WAFT_COAP_REQUEST_ID_SIZE] },
-    };
+const _: () = {
+    assert!(WAFT_COAP_EVENT_NONE == Kind::Nothing as u32 && WAFT_COAP_EVENT_RESPONSE == Kind::Response as u32);
+    assert!(WAFT_COAP_EVENT_REQUEST == Kind::Request as u32 && WAFT_COAP_EVENT_FAILED == Kind::Failed as u32);
+    assert!(WAFT_COAP_EVENT_BODY_WANTED == Kind::BodyWanted as u32 && WAFT_COAP_EVENT_PONG == Kind::Pong as u32);
+    assert!(
+        WAFT_COAP_EVENT_OBSERVER_GONE == Kind::ObserverGone as u32 && WAFT_COAP_EVENT_SILENT == Kind::Silent as u32
+    );
+    assert!(WAFT_COAP_EVENT_GROUP_RESPONSE == Kind::GroupResponse as u32);
+};
 
-    pub(super) fn of(event: Option<Event<'_>>) -> Self {
-        let Some(event) = event else { return Self::NONE };
-        let with = |options: Options<'_>, payload: &[u8], code: Code, offset| Self {
-            options: waft_coap_options_t::of(options),
-            payload: waft_bytes_t::of(payload),
-            code: code.0,
-            offset,
-            ..Self::NONE
-        };
-        match event {
-            Event::Response { exchange, code, options, etag, observe, offset, total, payload, last } => {
-                let (etag, etag_len) = etag.map_or(([0; 8], 0), |etag| etag_or_token(etag.as_bytes()));
-                Self {
-                    kind: WAFT_COAP_EVENT_RESPONSE,
-                    exchange: exchange.id(),
-                    sequence: observe.unwrap_or(0),
-                    total: total.unwrap_or(0),
-                    etag,
-                    etag_len,
-                    observe: u8::from(observe.is_some()),
-                    has_total: u8::from(total.is_some()),
-                    last: u8::from(last),
-                    ..with(options, payload, code, offset)
-                }
-            }
-            Event::Request { id, code, options, payload, offset, more } => {
-                let (wanted_offset, wanted_len) = id.wanted();
-                Self {
-                    kind: WAFT_COAP_EVENT_REQUEST,
-                    peer: id.peer().0,
-                    wanted_offset,
-                    wanted_len,
-                    observe: u8::from(id.observes()),
-                    more: u8::from(more),
-                    multicast: u8::from(id.is_multicast()),
-                    proven: u8::from(id.is_proven()),
-                    request: waft_coap_request_id_t { _priv: id.to_bytes() },
-                    ..with(options, payload, code, offset)
-                }
-            }
-            Event::GroupResponse { exchange, peer, code, options, payload } => Self {
-                kind: WAFT_COAP_EVENT_GROUP_RESPONSE,
-                exchange: exchange.id(),
-                peer: peer.0,
-                ..with(options, payload, code, 0)
-            },
-            Event::Failed { exchange, reason } => {
-                Self { kind: WAFT_COAP_EVENT_FAILED, exchange: exchange.id(), reason: reason as u8, ..Self::NONE }
-            }
-            Event::BodyWanted { exchange, offset, len } => {
-                Self { kind: WAFT_COAP_EVENT_BODY_WANTED, exchange: exchange.id(), offset, len, ..Self::NONE }
-            }
-            Event::ObserverGone { resource, peer } => {
-                Self { kind: WAFT_COAP_EVENT_OBSERVER_GONE, resource: resource.0, peer: peer.0, ..Self::NONE }
-            }
-            Event::Pong { peer } => Self { kind: WAFT_COAP_EVENT_PONG, peer: peer.0, ..Self::NONE },
-            Event::Silent { peer } => Self { kind: WAFT_COAP_EVENT_SILENT, peer: peer.0, ..Self::NONE },
-            // Kinds that this header does not know.
-            _ => Self::NONE,
+impl waft_coap_event_t {
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(super) fn of(told: &Told<'_>) -> Self {
+        let live = told.kind == Kind::Request;
+        let (wanted_offset, wanted_len) = if live { told.request.wanted() } else { (0, 0) };
+        Self {
+            kind: told.kind as u32,
+            peer: told.peer.0,
+            exchange: told.exchange,
+            resource: told.resource.0,
+            sequence: told.sequence,
+            offset: told.offset,
+            total: told.total,
+            wanted_offset,
+            wanted_len,
+            len: told.len,
+            options: waft_coap_options_t::of(told.options),
+            payload: waft_bytes_t::of(told.payload),
+            etag: told.etag.padded(),
+            etag_len: told.etag.len(),
+            code: told.code.0,
+            reason: if told.kind == Kind::Failed { told.reason as u8 } else { 0 },
+            observe: told.observe.into(),
+            has_total: told.has_total.into(),
+            last: told.last.into(),
+            more: told.more.into(),
+            multicast: told.request.is_multicast().into(),
+            proven: told.request.is_proven().into(),
+            request: waft_coap_request_id_t { _priv: told.request.to_words() },
         }
     }
 }

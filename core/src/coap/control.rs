@@ -1,0 +1,264 @@
+//! What measures the paths of transfers, where anything does.
+//!
+//! An endpoint goes by RFC 7252's fixed time-outs, one block after the other, unless it is given memory for what it learns
+//! of paths ([`Endpoint::measure_paths`]): that is where the code of windows and of CoCoA comes in, and firmware that does
+//! not ask for it does not hold it.
+
+use super::{
+    congestion::{Cocoa, Known, Path, Policy, Window},
+    endpoint::Endpoint,
+    exchange::{TOO_MANY_REQUESTS, Transfer},
+    flight::{Flight, Owner, Stage, part},
+    ids::Ids,
+    message::Message,
+    option,
+    ticks::{LONGEST, SECOND, Tick, since},
+};
+use crate::{Duration, Storage};
+use core::fmt;
+
+/// Hooks of an endpoint. Only `open` and `lapse` are called where no transfer has a place among the paths.
+pub(super) trait Control: fmt::Debug + Sync {
+    /// A transfer begins, of which so many blocks may be under way.
+    fn open(&self, _: &mut Endpoint<'_>, _transfer: usize, _window: u8) {}
+    /// A transfer is over that has this path.
+    fn close(&self, _: &mut Endpoint<'_>, _path: u16) {}
+    /// How many flights the transfer may have.
+    fn size(&self, _: &Endpoint<'_>, _: &Transfer) -> u16 {
+        1
+    }
+    /// When something is to be done about a flight of a window: see [`Endpoint::due`].
+    fn due(&self, _: &Endpoint<'_>, _: &Flight) -> Option<Tick> {
+        None
+    }
+    /// A flight has been sent. Whether all is done about it; else its time-out, which was `before`, may have been changed.
+    fn sent(&self, _: &mut Endpoint<'_>, _flight: usize, _before: Tick, _spread: u32) -> bool {
+        false
+    }
+    /// A flight was answered, or acknowledged for the first time.
+    fn answered(&self, _: &mut Endpoint<'_>, _flight: usize) {}
+    /// A flight of a window is lost. Whether its transfer goes on.
+    fn lost(&self, _: &mut Endpoint<'_>, _flight: usize) -> bool {
+        false
+    }
+    /// Before a flight of a window goes: see there. Whether it may.
+    fn renew(&self, _: &mut Endpoint<'_>, _flight: usize) -> bool {
+        true
+    }
+    /// An error in a window: whether nothing is to be told of it.
+    fn puts_off(&self, _: &mut Endpoint<'_>, _transfer: usize, _flight: usize, _: &Message<'_>) -> bool {
+        false
+    }
+    /// The endpoint's host has slept for very long.
+    fn lapse(&self, _: &mut Endpoint<'_>) {}
+}
+
+/// RFC 7252 as it stands.
+#[derive(Debug)]
+pub(super) struct Standard;
+
+impl Control for Standard {}
+
+/// By paths.
+#[derive(Debug)]
+struct Measured;
+
+impl<'a> Endpoint<'a> {
+    /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
+    /// with what it is given; [`Endpoint::standard`] does not. It is done before the first request, or never.
+    pub fn measure_paths(&mut self, policy: Policy, paths: Storage<'a, Path>) {
+        self.config.policy = policy;
+        self.paths = paths;
+        if let (true, Some(first)) = (policy != Policy::Standard, self.paths.first_mut()) {
+            first.0 = Known::Ids(Ids::NEW);
+            self.control = &Measured;
+        }
+    }
+
+    fn path_of(&self, flight: &Flight) -> Option<&Path> {
+        let t = self.transfers.get(usize::from(flight.of)).filter(|_| flight.owner == Owner::Transfer)?;
+        self.paths.get(usize::from(t.path))
+    }
+
+    fn window_at(&mut self, path: u16) -> Option<&mut Window> {
+        match self.paths.get_mut(usize::from(path)) {
+            Some(Path(Known::Windowed(window))) => Some(window),
+            _ => None,
+        }
+    }
+
+    /// Blocks of a flight's transfer that are outstanding.
+    fn outstanding(&self, flight: &Flight) -> usize {
+        self.flights.iter().filter(|f| f.is_of(flight.of.into()) && f.stage != Stage::Ready).count()
+    }
+}
+
+impl Control for Measured {
+    fn open(&self, e: &mut Endpoint<'_>, transfer: usize, window: u8) {
+        let Some(path) = Known::new(e.config.policy, window) else { return };
+        let Some(place) = e.paths.iter().position(|p| matches!(p.0, Known::Nothing)) else { return };
+        if let (Some(p), Some(t)) = (e.paths.get_mut(place), e.transfers.get_mut(transfer)) {
+            p.0 = path;
+            t.path = u16::try_from(place).unwrap_or(0);
+            t.windowed = matches!(path, Known::Windowed(_));
+        }
+    }
+
+    fn close(&self, e: &mut Endpoint<'_>, path: u16) {
+        if let Some(path) = e.paths.get_mut(usize::from(path)) {
+            *path = Path::EMPTY;
+        }
+    }
+
+    fn size(&self, e: &Endpoint<'_>, transfer: &Transfer) -> u16 {
+        match e.paths.get(usize::from(transfer.path)) {
+            Some(Path(Known::Windowed(window))) => window.size(),
+            _ => 1,
+        }
+    }
+
+    fn due(&self, e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
+        let Some(Path(Known::Windowed(window))) = e.path_of(f) else { return None };
+        if f.stage == Stage::Waiting {
+            return Some(window.deadline(f.at, e.config.ack_timeout).0);
+        }
+        (e.outstanding(f) < usize::from(window.size())).then(|| window.next())
+    }
+
+    fn sent(&self, e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
+        let (now, standard) = (e.now, e.config.ack_timeout);
+        let Some(f) = e.flights.get_mut(flight) else { return false };
+        let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
+        match e.paths.get_mut(usize::from(t.path)) {
+            Some(Path(Known::Windowed(window))) => {
+                if !t.opened && f.tries == 1 {
+                    window.begin(now);
+                }
+                window.sent(now);
+                t.opened
+            }
+            Some(Path(Known::Cocoa(cocoa))) => {
+                let timeout = cocoa.first(now, standard);
+                let first = timeout.saturating_add(part(timeout >> 1, spread));
+                f.timeout = if f.tries == 1 { first } else { Cocoa::next(before) };
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn answered(&self, e: &mut Endpoint<'_>, flight: usize) {
+        let Some(&f) = e.flights.get(flight) else { return };
+        let (now, standard, out) = (e.now, e.config.ack_timeout, e.outstanding(&f));
+        let Some(t) = e.transfers.get(usize::from(f.of)) else { return };
+        let filled = out >= e.window(t);
+        let rtt = now.wrapping_sub(f.since);
+        match e.paths.get_mut(usize::from(t.path)) {
+            Some(Path(Known::Cocoa(cocoa))) => cocoa.answered(now, rtt, f.tries, standard),
+            Some(Path(Known::Windowed(window))) if t.opened => {
+                window.answered(now, f.at, since(now, f.at).unwrap_or(0), f.tries, filled);
+            }
+            Some(Path(Known::Windowed(window))) => window.opened(now, rtt, f.tries),
+            _ => {}
+        }
+    }
+
+    /// Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and after MAX_TRANSMIT_WAIT
+    /// (§4.8.2) of silence the transfer is lost.
+    fn lost(&self, e: &mut Endpoint<'_>, flight: usize) -> bool {
+        let (now, first, most) = (e.now, e.config.ack_timeout, e.config.max_retransmit);
+        let wait = first.saturating_add(e.config.ack_jitter).saturating_mul((2_u32 << most).wrapping_sub(1));
+        let Some(&f) = e.flights.get(flight) else { return true };
+        let path = e.transfers.get(usize::from(f.of)).map_or(0, |t| t.path);
+        let Some(window) = e.window_at(path) else { return true };
+        let (_, silent) = window.deadline(f.at, first);
+        if silent {
+            window.silent(now);
+            let window = *window;
+            if window.silences() > most && since(now, window.heard()).is_none_or(|span| span >= wait) {
+                return false;
+            }
+            let late =
+                |o: &&mut Flight| o.is_of(f.of.into()) && o.stage == Stage::Waiting && window.had_round_trip(now, o.at);
+            e.flights.iter_mut().filter(late).for_each(|o| o.stage = Stage::Ready);
+        } else {
+            window.lost(now, f.at);
+        }
+        if let Some(f) = e.flights.get_mut(flight) {
+            f.stage = Stage::Ready;
+        }
+        true
+    }
+
+    /// The ID of a new message, where it is one, or where the same was sent as often and as long as may be (§4.2), or was a NON.
+    /// False: there is none now.
+    fn renew(&self, e: &mut Endpoint<'_>, flight: usize) -> bool {
+        let Some(f) = e.flights.get(flight) else { return true };
+        let copy = u32::from(f.tries).saturating_add(1);
+        let again = f.tries.checked_rem(e.config.max_retransmit.saturating_add(1)) != Some(0);
+        if (f.confirmable && again && !e.is_late(f)) || f.timeout == copy {
+            return true;
+        }
+        let of = usize::from(f.of);
+        let lifetime = Duration::from_micros(u64::from(e.config.exchange_lifetime) << 6);
+        let (now, at, before) = (e.clock.now(), e.now, e.mid);
+        let taken = match e.paths.first_mut() {
+            Some(Path(Known::Ids(ids))) => ids.take(before, now, lifetime),
+            _ => None,
+        };
+        let Some(t) = e.transfers.get(of) else { return true };
+        let path = t.path;
+        let Some((mid, confirmable)) = taken else {
+            if let Some(window) = e.window_at(path) {
+                window.without_ids(at);
+            }
+            return false;
+        };
+        let confirmable = confirmable && t.confirmable;
+        e.mid = mid.wrapping_add(1);
+        if let Some(f) = e.flights.get_mut(flight) {
+            (f.mid, f.confirmable, f.since, f.timeout) = (mid, confirmable, at, copy);
+        }
+        true
+    }
+
+    /// The body may end before it, or the server asks to be asked later.
+    fn puts_off(&self, e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
+        let Some(&Flight { offset, token, .. }) = e.flights.get(flight) else { return false };
+        let before = e.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
+        let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
+        let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.opened && t.token != token) else { return false };
+        if matches!(message.code, super::Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {
+            // RFC 7252 §5.9.3.4, RFC 8516.
+            t.pauses = t.pauses.saturating_add(1);
+            let path = t.path;
+            let until = e.from().wrapping_add(age.saturating_mul(SECOND));
+            if let Some(window) = e.window_at(path) {
+                window.pause(until);
+            }
+            let token = e.rng.next_u32();
+            if let Some(f) = e.flights.get_mut(flight) {
+                f.token = token;
+                f.renew();
+            }
+            return true;
+        }
+        if !before || t.ended || t.reach > offset {
+            return false;
+        }
+        (t.limit, t.position) = (offset, offset);
+        e.ground(transfer, offset);
+        true
+    }
+
+    fn lapse(&self, e: &mut Endpoint<'_>) {
+        let now = e.now;
+        for path in e.paths.iter_mut() {
+            match &mut path.0 {
+                Known::Windowed(window) => window.begin(now),
+                Known::Cocoa(cocoa) => cocoa.age(now.wrapping_sub(LONGEST)),
+                _ => {}
+            }
+        }
+    }
+}
