@@ -238,7 +238,6 @@ mod tests {
     }
     const _: () = assert!(fits::<Words>());
 
-
     #[test]
     fn a_handle_is_known_by_its_magic() {
         let mut words = Words([0; 4]);

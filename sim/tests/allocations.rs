@@ -107,10 +107,7 @@ fn update(size: u32) -> usize {
     for at in (0..size).step_by(BLOCK) {
         hash.update(&block(at)[..BLOCK.min((size - at) as usize)]);
     }
-    let release = Release {
-        image: Image { digest: hash.finish(), size },
-        ..release(&[], 1, "image", Severity::Low)
-    };
+    let release = Release { image: Image { digest: hash.finish(), size }, ..release(&[], 1, "image", Severity::Low) };
     let envelope = release.sign(&key()).unwrap();
     let keys = [key().key()];
     let geometry = [size.next_multiple_of(BLOCK as u32), BLOCK as u32, 8];

@@ -28,7 +28,8 @@ const NEVER: u8 = 0xF0;
 const TOLD: u8 = (What::ACKNOWLEDGED as u8) << 4;
 const CONNACK: u8 = (What::CONNECTED as u8) << 4;
 const UNSUBACK: u8 = (What::UNSUBSCRIBED as u8) << 4;
-const TYPES: [u8; 15] = [NEVER, NEVER, CONNACK, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
+const TYPES: [u8; 15] =
+    [NEVER, NEVER, CONNACK, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
 const PUBLISH: u8 = 3;
 
 impl Client<'_> {
@@ -138,13 +139,7 @@ impl Client<'_> {
 
     /// §3.3; `rest` is behind the fixed header.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn publish_in<'i>(
-        &mut self,
-        first: u8,
-        remaining: usize,
-        rest: &'i [u8],
-        told: &mut Told<'i>,
-    ) -> Result<(), Fail> {
+    fn publish_in<'i>(&mut self, first: u8, remaining: usize, rest: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
         let id_len = id_len(first);
         let Some(behind) = remaining.checked_sub(id_len.wrapping_add(2)) else {
             return Err(Violation::Length.into());

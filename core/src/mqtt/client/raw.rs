@@ -136,13 +136,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn connect_raw(
-        &mut self,
-        peer: Peer,
-        strings: &Strings<'_>,
-        flags: u8,
-        keep_alive: u16,
-    ) -> Result<(), Fail> {
+    pub fn connect_raw(&mut self, peer: Peer, strings: &Strings<'_>, flags: u8, keep_alive: u16) -> Result<(), Fail> {
         self.open(peer, strings, flags, keep_alive)
     }
 
@@ -186,12 +180,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn handle_input_raw<'i>(
-        &mut self,
-        peer: Peer,
-        bytes: &'i [u8],
-        told: &mut Told<'i>,
-    ) -> Result<(), Fail> {
+    pub fn handle_input_raw<'i>(&mut self, peer: Peer, bytes: &'i [u8], told: &mut Told<'i>) -> Result<(), Fail> {
         self.take_in(peer, bytes, told)
     }
 

@@ -86,14 +86,7 @@ impl Client<'_> {
     /// the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place. Its packet
     /// identifier, or 0 at QoS 0.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn queue(
-        &mut self,
-        first: u8,
-        remaining: usize,
-        missing: usize,
-        step: Step,
-        more: u16,
-    ) -> Result<u32, Fail> {
+    fn queue(&mut self, first: u8, remaining: usize, missing: usize, step: Step, more: u16) -> Result<u32, Fail> {
         let len = header_len(remaining)?.wrapping_add(remaining).wrapping_sub(missing);
         if self.slots.free() <= usize::from(self.slots.keep_free) {
             return Err(Capacity::InFlight.into());
