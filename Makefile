@@ -17,7 +17,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim -name '*.
 PY_SOURCES   := $(shell find python \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) 2>/dev/null)
 # Seconds for all fuzz targets together.
 FUZZ_SECONDS ?= 50
-# How many Python tests run side by side: most of them wait for sockets. `make test-python WORKERS=0` runs one after another.
+# How many files of Python tests run side by side: most of them wait for sockets. `make test-python WORKERS=0` runs one after another.
 WORKERS ?= 4
 
 ##@ What newcomers run
@@ -142,7 +142,7 @@ test-python: setup c-examples ## pytest: the Python package, and everything agai
 	@echo '== pytest'
 	@cargo build -q --release -p waft --examples --all-features
 	@cargo build -q -p waft-interop
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup python tests
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile python tests
 
 .PHONY: stubtest
 stubtest: setup ## the stubs say what the extension does

@@ -153,7 +153,10 @@ impl Transfer {
                 return Err(why.into());
             }
             Event::Failed { reason: Failure::Changed, .. } => return self.begin_again("Changed"),
-            Event::Failed { reason, .. } => return Err(format!("{}: what is here is kept", reason.name()).into()),
+            Event::Failed { reason, .. } => {
+                self.save()?;
+                return Err(format!("{}: what is here is kept", reason.name()).into());
+            }
             _ => {}
         }
         Ok(false)

@@ -95,6 +95,7 @@ def told(event: coap.Event | None) -> None:
         case coap.Failed(reason="Changed" as why):
             begin_again(why)
         case coap.Failed(reason=why):
+            save()
             sys.exit(f"{why}: what is here is kept")
 
 

@@ -146,12 +146,12 @@ def libcoap_server() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def aiocoap_server(root: Path) -> Iterator[int]:
-    """aiocoap's file server, which takes files too; gives its port."""
+def aiocoap_server(root: Path, *options: str) -> Iterator[int]:
+    """aiocoap's file server, which with `--write` takes files too; gives its port."""
     port = free_port(socket.SOCK_DGRAM)
     # UDP only: it would take the TCP port of that number too, which may be somebody else's.
     only_udp = {"AIOCOAP_SERVER_TRANSPORT": "udp6"}
-    command = [sys.executable, "-m", "aiocoap.cli.fileserver", "--write", "--bind", f"127.0.0.1:{port}", root]
+    command = [sys.executable, "-m", "aiocoap.cli.fileserver", *options, "--bind", f"127.0.0.1:{port}", root]
     with running(*command, env=only_udp) as process:
         wait_for_coap(process, "aiocoap's file server", port)
         yield port
@@ -199,15 +199,6 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             return stack.enter_context(BROKERS[name](tmp_path_factory.mktemp(name)))
 
         yield get
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of one broker run one after another, so that it is started once."""
-    for item in items:
-        if "brokers" in getattr(item, "fixturenames", ()) and (callspec := getattr(item, "callspec", None)) is not None:
-            name = callspec.params.get("server") or callspec.params["broker"]
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(params=["mosquitto", "rabbitmq", "nats", "waft"])

@@ -57,7 +57,7 @@ async def start(language: str, name: str, *arguments: object) -> asyncio.subproc
     )
 
 
-async def ended(process: asyncio.subprocess.Process, seconds: float = PATIENCE) -> tuple[int, list[str]]:
+async def ended(process: asyncio.subprocess.Process, seconds: float = 2 * PATIENCE) -> tuple[int, list[str]]:
     """Its exit status, and the lines that it said."""
     try:
         output, _ = await asyncio.wait_for(process.communicate(), seconds)

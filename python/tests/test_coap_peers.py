@@ -67,7 +67,7 @@ def libcoap() -> Iterator[int]:
 def aiocoap_files(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     root = tmp_path / "served"
     root.mkdir()
-    with aiocoap_server(root) as port:
+    with aiocoap_server(root, "--write") as port:
         yield port, root
 
 

@@ -69,6 +69,7 @@ def test_a_flash_without_the_image_does_not_pass(show: Demo, tmp_path: Path) -> 
 
 
 async def test_a_window_saves_two_round_trips_of_three_at_least(show: Demo) -> None:
+    show.timeout = 120  # nine seconds where nothing else runs
     async with await serve_gateway() as show.gateway:
         await show._window()
     [row] = show.rows

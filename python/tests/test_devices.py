@@ -206,7 +206,7 @@ async def test_the_demonstration_is_as_it_must_be(tmp_path: Path) -> None:
     code, out, err = await execute(
         *(sys.executable, "-m", "waft", "demo", "--json", "--firmware", tmp_path / "fw.bin"),
         *("--rust-device", rust, "--c-device", c),
-        timeout=4 * PATIENCE,
+        timeout=10 * PATIENCE,
     )
     result = json.loads(out)
     assert code == 0, (result, err)

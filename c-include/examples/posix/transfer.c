@@ -140,6 +140,7 @@ static int32_t told(const waft_coap_event_t *event) {
         return event->last ? ask() : 0;
     case WAFT_COAP_EVENT_FAILED:
         if (event->reason == WAFT_COAP_FAILURE_CHANGED) return begin_again("Changed");
+        save();
         return fprintf(stderr, "%s: what is here is kept\n", waft_coap_failure_name(event->reason)), -1;
     default:
         return 0;
