@@ -406,6 +406,7 @@ pub(crate) fn refusal_table() -> Vec<(&'static str, i32, u8, u8, u16)> {
 
 /// A SUIT_Report: state, reason (a refusal's name), version, sequence number, the manifest's digest and its reference URI.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "a report's members")]
 pub(crate) fn encode_report(
     py: Python<'_>,
     state: &str,
