@@ -618,7 +618,7 @@ proptest! {
                     bench.faults = None;
                     bench.drain();
                     bench.reboot();
-                    last = State::Idle;
+                    last = bench.state();
                     bench.states.clear();
                 }
                 10 => {}
