@@ -39,8 +39,12 @@ pub(crate) const fn fits<O: Opaque>() -> bool {
 pub(crate) unsafe fn init<O: Opaque>(handle: *mut O, size: usize, machine: O::Machine) -> Result<(), Fail> {
     let slot = place(handle, size)?;
     // SAFETY: `place` has checked size and alignment; the caller vouches for the memory. What stood there before is
-    // not dropped: machines over borrowed storage own nothing.
-    unsafe { slot.write(Slot { magic: O::MAGIC, machine: MaybeUninit::new(machine) }) };
+    // not dropped: machines over borrowed storage own nothing. (One by one: a slot made first would take the stack of a
+    // second machine.)
+    unsafe {
+        (&raw mut (*slot).machine).write(MaybeUninit::new(machine));
+        (&raw mut (*slot).magic).write(O::MAGIC);
+    }
     Ok(())
 }
 
