@@ -3,8 +3,9 @@
 # (rustup target add thumbv7em-none-eabi), or one that has core's source and builds it (rustup component add rust-src;
 # Debian's rustc-web and rust-web-src).
 #
-# WAFT_TRAP=1 builds core too, where that can be had, so that a panic is one trapping instruction without a message: what
-# a device ships. Without it panics keep their symbols, which tests/arm/panics.py looks for.
+# WAFT_TRAP=1 builds core too, where that can be had, so that a panic is one trapping instruction without a message, and no
+# function keeps a frame pointer: what a device ships. Without it panics keep their symbols, which tests/arm/panics.py
+# looks for.
 # `--which` only says which it would be: target, source, debian, and with WAFT_TRAP=1 rather one of the last two.
 set -euo pipefail
 target=thumbv7em-none-eabi
@@ -43,11 +44,23 @@ if [ -n "${WAFT_TRAP:-}" ]; then
         else # before Rust 1.91
             set -- "$@" -Zbuild-std-features=panic_immediate_abort
         fi
+        # The target of Rust has frame pointers for debuggers without unwind tables, as GCC's has not. They take two
+        # instructions in each function and one of the eight registers that short instructions reach: a sixteenth of the code.
+        spec=$CARGO_TARGET_DIR/$target.json
+        mkdir -p "$CARGO_TARGET_DIR"
+        RUSTC_BOOTSTRAP=1 $rustc -Zunstable-options --print target-spec-json --target $target |
+            sed 's/"frame-pointer": "always"/"frame-pointer": "may-omit"/' >"$spec.new"
+        if cmp -s "$spec.new" "$spec"; then rm "$spec.new"; else mv "$spec.new" "$spec"; fi
+        target=$spec
+        cargo=${rustc%rustc}cargo
+        if RUSTC_BOOTSTRAP=1 $cargo -Zhelp 2>/dev/null | grep json-target-spec >/dev/null; then # newer ones ask for it
+            set -- "$@" -Zjson-target-spec
+        fi
     fi
 fi
 export CARGO_TARGET_THUMBV7EM_NONE_EABI_RUSTFLAGS=$flags
 case $how in
-    target) exec cargo "$@" --target $target ;;
-    source) RUSTC_BOOTSTRAP=1 exec cargo "$@" --target $target -Zbuild-std=core ;;
-    debian) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 exec /usr/bin/cargo "$@" --target $target -Zbuild-std=core ;;
+    target) exec cargo "$@" --target "$target" ;;
+    source) RUSTC_BOOTSTRAP=1 exec cargo "$@" --target "$target" -Zbuild-std=core ;;
+    debian) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 exec /usr/bin/cargo "$@" --target "$target" -Zbuild-std=core ;;
 esac

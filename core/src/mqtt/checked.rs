@@ -14,6 +14,7 @@ use crate::{Fail, Misuse};
 /// # Errors
 /// By its kind, [`Misuse::InvalidString`], [`Misuse::InvalidTopic`] or [`Misuse::InvalidFilter`].
 #[cfg_attr(feature = "opt-size", inline(never))]
+#[cfg_attr(not(feature = "opt-size"), inline(always))]
 pub(super) fn check(bytes: &[u8], kind: Kind) -> Result<(), Fail> {
     let sized = bytes.len() <= MAX_LEN && (kind == Kind::Text || !bytes.is_empty());
     if sized && (is_right(bytes, kind) || cut_off(bytes, kind) == Ok(0)) {

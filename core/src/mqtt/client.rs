@@ -514,7 +514,7 @@ impl<'a> Client<'a> {
 
 /// A packet identifier, of which 0 says that there is none.
 fn given(id: u32) -> Option<PacketId> {
-    u16::try_from(id).ok().and_then(PacketId::new)
+    PacketId::new(id as u16)
 }
 
 impl Machine for Client<'_> {

@@ -46,7 +46,7 @@ impl Client<'_> {
         }
     }
 
-    /// The short way of what leaves most often: a whole PUBLISH, SUBSCRIBE, UNSUBSCRIBE or PUBREL, and nothing else. `None`:
+    /// The short way of what leaves most often: a whole PUBLISH or PUBREL, and nothing else. `None`:
     /// it takes the long way, on which firmware, for less code, has everything.
     #[inline]
     fn packet_out(&mut self, out: &mut [u8]) -> Option<usize> {
@@ -56,7 +56,7 @@ impl Client<'_> {
         let (mut found, mut start, mut end) = (None, 0_usize, 0_usize);
         for (index, slot) in self.slots.as_slice().iter().enumerate() {
             if slot.due != Due::No {
-                if found.is_some() || slot.due != Due::Yes || slot.is_streamed() || !slot.step.is_ours() {
+                if found.is_some() || slot.due != Due::Yes || slot.more != 0 || !slot.step.is_ours() {
                     return None;
                 }
                 found = Some((index, *slot));

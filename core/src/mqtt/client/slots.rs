@@ -112,6 +112,7 @@ impl<'a> Slots<'a> {
 
     /// Takes the place behind all others, if there is one; without a packet so far.
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     pub(super) fn push(&mut self, id: Option<PacketId>, step: Step, due: Due) -> Option<&mut InFlight> {
         let place = self.places.get_mut(usize::from(self.used))?;
         *place = InFlight { id, step, due, ..InFlight::EMPTY };

@@ -22,6 +22,7 @@ pub(super) const UNSUBSCRIBE: u8 = 0xA2;
 
 /// Bytes of a fixed header with that remaining length, of which each byte holds seven bits; four are the most (§2.2.3).
 #[cfg_attr(feature = "opt-size", inline(never))]
+#[cfg_attr(not(feature = "opt-size"), inline(always))]
 fn header_len(remaining: usize) -> Result<usize, Fail> {
     let (mut len, mut left) = (1_usize, remaining);
     loop {
@@ -86,6 +87,7 @@ impl Client<'_> {
     /// the next CONNECT and for reception. `missing` bytes of the packet are not kept. For `more`, see the place. Its packet
     /// identifier, or 0 at QoS 0.
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn queue(&mut self, first: u8, remaining: usize, missing: usize, step: Step, more: u16) -> Result<u32, Fail> {
         let len = header_len(remaining)?.wrapping_add(remaining).wrapping_sub(missing);
         if self.slots.free() <= usize::from(self.slots.keep_free) {
@@ -112,6 +114,7 @@ impl Client<'_> {
 
     /// Writes behind what is kept, where the room was made sure of before: what were too long would be left out.
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn put(&mut self, bytes: &[u8]) {
         let start = self.slots.kept;
         self.slots.kept = start.wrapping_add(bytes.len());
@@ -121,35 +124,57 @@ impl Client<'_> {
     }
 
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn put_u8(&mut self, value: u8) {
-        self.put(&[value]);
+        self.put_all([value]);
+    }
+
+    #[inline(always)]
+    fn put_all<const N: usize>(&mut self, bytes: [u8; N]) {
+        let at = self.slots.kept;
+        self.slots.kept = at.wrapping_add(N);
+        if let Some(place) = self.slots.memory.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+        }
     }
 
     /// The lower half: a packet identifier, or a length.
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn put_u16(&mut self, value: u32) {
         let [.., high, low] = value.to_be_bytes();
-        self.put(&[high, low]);
+        self.put_all([high, low]);
     }
 
     /// A string or binary data of at most [`MAX_LEN`] bytes (§1.5.3).
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn put_prefixed(&mut self, bytes: &[u8]) {
-        self.put_u16(u32::try_from(bytes.len()).unwrap_or(0));
-        // Most are names; firmware has one way to copy.
+        // Most are names, and short; firmware has one way to copy.
         if cfg!(feature = "opt-size") {
+            self.put_u16(u32::try_from(bytes.len()).unwrap_or(0));
             return self.put(bytes);
         }
+        let [low, high, ..] = bytes.len().to_le_bytes();
         let start = self.slots.kept;
-        self.slots.kept = start.wrapping_add(bytes.len());
-        if let Some(place) = self.slots.memory.get_mut(start..self.slots.kept) {
+        self.slots.kept = start.wrapping_add(2).wrapping_add(bytes.len());
+        if let Some(place) = self.slots.memory.get_mut(start..self.slots.kept)
+            && let Some((prefix, place)) = place.split_first_chunk_mut()
+        {
+            *prefix = [high, low];
             copy_name(place, bytes);
         }
     }
 
     /// A fixed header (§2.2).
     #[cfg_attr(feature = "opt-size", inline(never))]
+    #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn put_header(&mut self, first: u8, remaining: usize) {
+        let [low, ..] = remaining.to_le_bytes();
+        // Most packets are short; firmware has one way.
+        if !cfg!(feature = "opt-size") && remaining < 0x80 {
+            return self.put_all([first, low]);
+        }
         self.put_u8(first);
         let mut left = remaining;
         while left > 0x7F {
@@ -226,7 +251,7 @@ impl Client<'_> {
 
     /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). There is one: a place of the table is free, which
     /// has no more of them than there are numbers.
-    #[inline]
+    #[inline(always)]
     fn free_id(&self) -> PacketId {
         let mut id = self.next_id;
         while self.slots.find(Some(id), Side::Ours) != NOWHERE {
