@@ -90,10 +90,10 @@ unsafe fn list<'b>(options: *const waft_coap_option_t, count: usize) -> Result<V
 ///
 /// # Safety
 /// `reply` and all that it names are lent for this call, or NULL.
-unsafe fn with_reply<R>(
+unsafe fn with_reply(
     reply: *const waft_coap_reply_t,
-    then: impl FnOnce(&Reply<'_>) -> Result<R, Fail>,
-) -> Result<R, Fail> {
+    then: &mut dyn FnMut(&Reply<'_>) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     // SAFETY: the caller's, for this function's whole body.
     unsafe {
         let r = lent(reply, 1)?.first().ok_or(Misuse::NullPointer)?;
@@ -276,7 +276,11 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
     exchange: *mut u32,
 ) -> i32 {
     // SAFETY: as there.
-    unsafe { ask(handle, request, exchange, |endpoint, request| endpoint.request(instant(now), Peer(peer), request)) }
+    unsafe {
+        ask(handle, request, exchange, |endpoint, request, path, host| {
+            endpoint.request_raw(instant(now), Peer(peer), request, path, host)
+        })
+    }
 }
 
 /// Asks all members of a group, whose multicast address is that of `group`. Each answer is a
@@ -295,7 +299,9 @@ pub unsafe extern "C" fn waft_coap_endpoint_request_group(
 ) -> i32 {
     // SAFETY: as there.
     unsafe {
-        ask(handle, request, exchange, |endpoint, request| endpoint.request_group(instant(now), Peer(group), request))
+        ask(handle, request, exchange, |endpoint, request, path, host| {
+            endpoint.request_group_raw(instant(now), Peer(group), request, path, host)
+        })
     }
 }
 
@@ -305,7 +311,12 @@ unsafe fn ask(
     handle: *mut waft_coap_endpoint_t,
     request: *const waft_coap_request_t,
     exchange: *mut u32,
-    how: impl FnOnce(&mut Endpoint<'static>, &Request<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
+    how: impl FnOnce(
+        &mut Endpoint<'static>,
+        &Request<'_>,
+        &[u8],
+        Option<&[u8]>,
+    ) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
 ) -> i32 {
     result((|| {
         // SAFETY: the caller's.
@@ -320,8 +331,8 @@ unsafe fn ask(
             let request = Request {
                 method: Code(r.method),
                 confirmable: r.confirmable != 0,
-                path: r.path.lent()?,
-                host: r.host.lent_if_any()?,
+                path: "",
+                host: None,
                 options: &options,
                 payload: r.payload.lent()?,
                 payload_len: (r.streamed != 0).then_some(r.payload_len),
@@ -333,7 +344,8 @@ unsafe fn ask(
                 flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
                 window: r.window,
             };
-            out.set(how(endpoint, &request)?.id());
+            let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
+            out.set(how(endpoint, &request, path, host)?.id());
         }
         Ok(())
     })())
@@ -418,7 +430,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_respond(
         // SAFETY: C lends the handle, the identifier, the reply, and all that it names for this call.
         unsafe {
             let (endpoint, id) = (machine(handle)?, request_id(id)?);
-            with_reply(reply, |reply| Ok(endpoint.respond(instant(now), &id, reply)?))
+            with_reply(reply, &mut |reply| Ok(endpoint.respond(instant(now), &id, reply)?))
         }
     })())
 }
@@ -467,7 +479,12 @@ pub unsafe extern "C" fn waft_coap_endpoint_notify(
         // SAFETY: C lends the handle, the reply and all that it names for this call, and the place of the count.
         unsafe {
             let (endpoint, out) = (machine(handle)?, Out::new(observers)?);
-            out.set(with_reply(reply, |reply| Ok(endpoint.notify(instant(now), Resource(resource), reply)?))?);
+            let mut count = 0;
+            with_reply(reply, &mut |reply| {
+                count = endpoint.notify(instant(now), Resource(resource), reply)?;
+                Ok(())
+            })?;
+            out.set(count);
         }
         Ok(())
     })())

@@ -9,7 +9,7 @@ use super::{
     message::{Encoder, Token, Type},
     option,
     outline::check,
-    uri::{self, Escaped},
+    uri,
 };
 use crate::{Capacity, Instant, Misuse, Peer};
 
@@ -24,21 +24,31 @@ impl Endpoint<'_> {
     /// with `observe` or with a body, or the body is longer than block numbers reach. [`Misuse::InvalidOption`] too for
     /// `observe` with a body. [`Misuse::WrongState`]: this resource is being observed already. [`Capacity::Exchanges`], [`Capacity::Arena`]: no room now.
     pub fn request(&mut self, now: Instant, peer: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
+        self.request_raw(now, peer, request, request.path.as_bytes(), request.host.map(str::as_bytes))
+    }
+
+    /// [`Endpoint::request`], with path and host as bytes, of which not more is known. Those in `request` mean nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn request_raw(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        request: &Request<'_>,
+        path: &[u8],
+        host: Option<&[u8]>,
+    ) -> Result<Exchange, Error> {
         self.tick(now);
         check(request.options)?;
-        let (path, query) = uri::split_target(request.path)?;
-        let host = request.host.map(|h| Escaped::new(h).ok_or(Misuse::InvalidUri)).transpose()?;
-        let mut texts = uri::segments(path).chain(uri::arguments(query)).chain(host);
-        // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
-        // [RFC7252-5.10.1-1]
-        let dots = |text: Escaped<'_>| text.bytes().eq(*b".") || text.bytes().eq(*b"..");
-        // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
-        let nameless = request.host.is_some_and(str::is_empty);
-        if nameless || texts.any(|text| text.bytes().take(256).count() > 255) || uri::segments(path).any(dots) {
-            return Err(Misuse::InvalidUri.into());
-        }
-        let named = |number| number == option::URI_HOST && host.is_some();
-        let of_uri = |number| matches!(number, option::URI_PATH | option::URI_QUERY) || named(number);
+        // Its length, and whether path and host are any.
+        let write = |buf: &mut [u8]| write(buf, request, path, host);
+        let len = write(&mut []).ok_or(Misuse::InvalidUri)?;
+        let of_uri = |number| match number {
+            option::URI_PATH | option::URI_QUERY => true,
+            option::URI_HOST => host.is_some(),
+            _ => false,
+        };
         if request.options.iter().any(|o| of_uri(o.number)) {
             return Err(Misuse::InvalidOption.into());
         }
@@ -59,10 +69,6 @@ impl Endpoint<'_> {
         }
         let free = self.transfers.iter().position(|t| t.phase() == Phase::Free);
         let index = free.filter(|_| !self.flights.is_empty()).ok_or(Capacity::Exchanges)?;
-        let write = |buf: &mut [u8]| match write(buf, request, host, path, query) {
-            Ok(len) | Err(len) => len,
-        };
-        let len = write(&mut []);
         if !self.make_room(len) {
             return Err(Capacity::Arena.into());
         }
@@ -185,31 +191,75 @@ impl Endpoint<'_> {
     }
 }
 
-/// Writes the request as it is kept: code, the host's options, those of the URI, the body.
-fn write(
-    buf: &mut [u8],
-    request: &Request<'_>,
-    host: Option<Escaped<'_>>,
-    path: &str,
-    query: Option<&str>,
-) -> Result<usize, usize> {
+/// Writes the request as it is kept: code, the host's options, those of the URI, the body. Its length, whether it fits or not;
+/// `None`: path or host are none.
+fn write(buf: &mut [u8], request: &Request<'_>, target: &[u8], host: Option<&[u8]>) -> Option<usize> {
+    let mark = target.iter().position(|byte| *byte == b'?');
+    let (path, query) = match mark.and_then(|at| target.split_at_checked(at)) {
+        Some((path, query)) => (path, query.split_first().map(|(_, query)| query)),
+        None => (target, None),
+    };
+    let path = match path {
+        [] | [b'/'] => None,
+        [b'/', path @ ..] => Some(path),
+        _ => return None,
+    };
+    // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
+    if host.is_some_and(<[u8]>::is_empty) {
+        return None;
+    }
     let mut encoder = Encoder::new(buf, Type::Confirmable, request.method, 0, &Token::EMPTY);
     let mut options = request.options.iter().peekable();
-    for number in [option::URI_HOST, option::URI_PATH, option::URI_QUERY, u16::MAX] {
+    for (number, text, mark) in [
+        (option::URI_HOST, host, None),
+        (option::URI_PATH, path, Some(b'/')),
+        (option::URI_QUERY, query, Some(b'&')),
+        (u16::MAX, None, None),
+    ] {
         while let Some(o) = options.next_if(|o| o.number <= number) {
             // In order, having been checked.
             let _ = encoder.option(o.number, o.value);
         }
-        let mut put = |text: Escaped<'_>| {
-            let _ = encoder.escaped(number, text);
-        };
-        match number {
-            option::URI_HOST => host.into_iter().for_each(put),
-            option::URI_PATH => uri::segments(path).for_each(put),
-            option::URI_QUERY => uri::arguments(query).for_each(&mut put),
-            _ => {}
+        if let Some(text) = text {
+            put(&mut encoder, number, text, mark)?;
         }
     }
     encoder.payload(request.payload);
-    encoder.finish().map(<[u8]>::len)
+    let (Ok(len) | Err(len)) = encoder.finish().map(<[u8]>::len);
+    Some(len)
+}
+
+/// Writes what stands between the `mark`s as an option each: percent-decoded, a host in lower case (RFC 7252 §6.4). `None`: there
+/// is a character or an escape that a URI cannot have, or a part past 255 bytes.
+fn put(encoder: &mut Encoder<'_>, number: u16, raw: &[u8], mark: Option<u8>) -> Option<()> {
+    let mut text = [0_u8; 255];
+    let mut len = 0_usize;
+    let mut raw = raw.iter().copied();
+    loop {
+        let next = raw.next();
+        match next {
+            Some(byte) if next != mark => {
+                let byte = match byte {
+                    b'%' => uri::hex(raw.next())? << 4 | uri::hex(raw.next())?,
+                    _ if uri::is_query_char(byte) => byte,
+                    _ => return None,
+                };
+                *text.get_mut(len)? = if number == option::URI_HOST { byte.to_ascii_lowercase() } else { byte };
+                len = len.wrapping_add(1);
+            }
+            _ => {
+                let text = text.get(..len)?;
+                // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
+                // [RFC7252-5.10.1-1]
+                if number == option::URI_PATH && matches!(text, b"." | b"..") {
+                    return None;
+                }
+                let _ = encoder.option(number, text);
+                if next.is_none() {
+                    return Some(());
+                }
+                len = 0;
+            }
+        }
+    }
 }

@@ -235,6 +235,7 @@ pub struct Stats {
 
 impl Stats {
     /// Counts one more.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn count(counter: &mut u32) {
         *counter = counter.saturating_add(1);
     }

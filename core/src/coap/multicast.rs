@@ -28,6 +28,21 @@ impl Endpoint<'_> {
     /// As [`request`](Self::request). [`Misuse::OutOfRange`] besides: it is CON, which no multicast request may be (RFC 7252
     /// §8.1), has an ETag (§8.2.1), observes, or has a body longer than a block or one that is asked for.
     pub fn request_group(&mut self, now: Instant, group: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
+        self.request_group_raw(now, group, request, request.path.as_bytes(), request.host.map(str::as_bytes))
+    }
+
+    /// [`Endpoint::request_group`], as [`Endpoint::request_raw`] is of [`Endpoint::request`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn request_group_raw(
+        &mut self,
+        now: Instant,
+        group: Peer,
+        request: &Request<'_>,
+        path: &[u8],
+        host: Option<&[u8]>,
+    ) -> Result<Exchange, Error> {
         let most = usize::try_from(block::size(request.szx.min(self.config.szx))).unwrap_or(0);
         let streamed = request.payload_len.is_some() || request.payload.len() > most;
         // [RFC7252-8.1-1] [RFC7252-8.2.1-1]
@@ -35,7 +50,7 @@ impl Endpoint<'_> {
         if request.confirmable || request.observe || streamed || tagged {
             return Err(Misuse::OutOfRange.into());
         }
-        let exchange = self.request(now, group, request)?;
+        let exchange = self.request_raw(now, group, request, path, host)?;
         if let Some(t) = self.transfers.get_mut(exchange.index()) {
             (t.group, t.windowed) = (true, false);
         }

@@ -16,8 +16,9 @@ pub(super) const SECOND: Tick = 15_625;
 pub(super) const LONGEST: Tick = u32::MAX >> 1;
 
 /// A span in ticks, none of it lost.
+#[cfg_attr(feature = "opt-size", inline(never))]
 pub(super) fn ticks(span: Duration) -> Tick {
-    u32::try_from(span.as_micros().div_ceil(64)).unwrap_or(LONGEST).min(LONGEST)
+    u32::try_from(span.as_micros().saturating_add(63) >> 6).unwrap_or(LONGEST).min(LONGEST)
 }
 
 /// The tick that `now` lies in.

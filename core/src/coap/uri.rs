@@ -136,7 +136,7 @@ impl PartialEq<str> for Escaped<'_> {
     }
 }
 
-fn hex(digit: Option<u8>) -> Option<u8> {
+pub(super) fn hex(digit: Option<u8>) -> Option<u8> {
     char::from(digit?).to_digit(16).and_then(|n| u8::try_from(n).ok())
 }
 
@@ -193,7 +193,7 @@ pub(crate) const fn is_segment_char(c: u8) -> bool {
     is_path_char(c) && c != b'/'
 }
 
-const fn is_query_char(c: u8) -> bool {
+pub(super) const fn is_query_char(c: u8) -> bool {
     is_path_char(c) || c == b'?'
 }
 
