@@ -74,6 +74,10 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether what is short is put together in a register and written at once, rather than by the one function that writes all:
+/// faster, and more code.
+pub(crate) const WORDS: bool = cfg!(target_pointer_width = "64");
+
 /// Writes to the front of a slice. What does not fit is counted and dropped, so that a caller checks once, at the end,
 /// and then knows how much room it would have taken.
 #[derive(Debug)]
@@ -102,9 +106,24 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes one byte.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn u8(&mut self, byte: u8) {
-        self.array([byte]);
+        if WORDS { self.array([byte]) } else { self.uint(byte.into(), 1) }
+    }
+
+    /// Writes the last `len` of an integer's four bytes.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    pub(crate) fn uint(&mut self, value: u32, len: usize) {
+        let [a, b, c, d] = value.to_be_bytes();
+        self.bytes([a, b, c, d].get(4_usize.wrapping_sub(len)..).unwrap_or(&[]));
+    }
+
+    /// Writes over a byte, if there was room for it.
+    #[inline]
+    pub(crate) fn amend(&mut self, at: usize, byte: u8) {
+        if let Some(place) = self.buf.get_mut(at) {
+            *place = byte;
+        }
     }
 
     /// Writes two bytes.
@@ -141,9 +160,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a byte and then `bytes`: all or, where they do not fit, nothing.
+    /// Writes a byte and then `bytes`.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn headed(&mut self, head: u8, bytes: &[u8]) {
+        if !WORDS {
+            self.u8(head);
+            return self.bytes(bytes);
+        }
         let size = bytes.len().wrapping_add(1);
         if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(size))
             && let Some((first, place)) = place.split_first_mut()
@@ -155,12 +178,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes `bytes`: all of them or, where they do not fit, none.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        if let Some((place, _)) = self.buf.get_mut(self.len..).and_then(|rest| rest.split_at_mut_checked(bytes.len())) {
+        let start = self.len;
+        let Some(end) = start.checked_add(bytes.len()) else {
+            self.len = usize::MAX;
+            return;
+        };
+        self.len = end;
+        if let Some(place) = self.buf.get_mut(start..end) {
             copy(place, bytes);
         }
-        self.len = self.len.saturating_add(bytes.len());
     }
 
     /// Writes a length of two bytes and as many of `bytes`, of which those past 65,535 are left out: all or, where they

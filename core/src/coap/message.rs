@@ -5,7 +5,11 @@ use super::{
     code::Code,
     option::{self, Options},
 };
-use crate::{error::Misuse, wire::Writer};
+use crate::{
+    error::Misuse,
+    wire::{WORDS, Writer},
+};
+use core::array;
 
 /// How a message is to be handled by the message layer (RFC 7252 §4.2, §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,9 +41,10 @@ impl Type {
 
 /// What ties a response to its request: 0 to 8 bytes of the client's choosing (RFC 7252 §5.3.1).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Token {
-    len: u8,
     bytes: [u8; 8],
+    len: u8,
 }
 
 impl Token {
@@ -50,15 +55,20 @@ impl Token {
     #[must_use]
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 8)?;
+        (bytes.len() <= 8).then(|| Self::of(bytes))
+    }
+
+    /// Of these bytes, eight at most.
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Self {
+        let len = bytes.len() as u8;
         // In words, which may overlap.
-        #[cfg(target_pointer_width = "64")]
-        if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        if let (true, Some(low), Some(high)) = (WORDS, bytes.first_chunk(), bytes.last_chunk()) {
             let [low, high] = [low, high].map(|half| u64::from(u32::from_le_bytes(*half)));
             let shift = u32::from(len).wrapping_sub(4).wrapping_mul(8);
-            return Some(Self { len, bytes: (low | high << shift).to_le_bytes() });
+            return Self { bytes: (low | high << shift).to_le_bytes(), len };
         }
-        Some(Self { len, bytes: padded(bytes) })
+        Self { bytes: padded(bytes), len }
     }
 
     /// The bytes.
@@ -79,44 +89,32 @@ impl Token {
     pub const fn padded(&self) -> [u8; 8] {
         self.bytes
     }
-
-    /// The first `len` of `bytes`, and those behind; `None` past eight or past their end.
-    #[inline]
-    fn read(bytes: &[u8], len: u8) -> Option<(Self, &[u8])> {
-        let (token, rest) = bytes.split_at_checked(usize::from(len))?;
-        // Eight at once, where there are so many: those that are too many are shifted out.
-        #[cfg(target_pointer_width = "64")]
-        if let (Some(&eight), 1..=8) = (bytes.first_chunk(), len) {
-            let spare = 8_u32.wrapping_sub(u32::from(len)).wrapping_mul(8);
-            return Some((Self { len, bytes: (u64::from_le_bytes(eight) << spare >> spare).to_le_bytes() }, rest));
-        }
-        Some((Self::new(token)?, rest))
-    }
 }
 
 /// Byte by byte.
 #[cfg_attr(target_pointer_width = "64", inline(never))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn padded(bytes: &[u8]) -> [u8; 8] {
-    let mut padded = [0; 8];
-    padded.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-    padded
+    array::from_fn(|n| bytes.get(n).copied().unwrap_or(0))
 }
 
 /// A message, borrowed from its datagram.
+// In C's layout: `waft_coap_message_t` is the same.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Message<'a> {
+    /// The options.
+    pub options: Options<'a>,
+    /// The payload; empty where there is none.
+    pub payload: &'a [u8],
+    /// Ties a response to a request.
+    pub token: Token,
     /// CON, NON, ACK or RST.
     pub ty: Type,
     /// Method, response or empty.
     pub code: Code,
     /// Message ID: detects duplicates, ties ACK and RST to what they answer (RFC 7252 §4.4).
     pub id: u16,
-    /// Ties a response to a request.
-    pub token: Token,
-    /// The options.
-    pub options: Options<'a>,
-    /// The payload; empty where there is none.
-    pub payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
@@ -126,17 +124,30 @@ impl<'a> Message<'a> {
     /// A [`Violation`] for each way in which it can be no message. Other than [`Violation::Version`] and
     /// [`Violation::Truncated`] they are format errors, on which a CON is answered with RST (RFC 7252 §4.2).
     pub fn decode(datagram: &'a [u8]) -> Result<Self, Violation> {
-        let Some((&[first, code, id_high, id_low], rest)) = datagram.split_first_chunk::<4>() else {
+        Self::decode_here(datagram)
+    }
+
+    /// [`decode`](Self::decode), compiled into the function that calls it: smaller and faster where there is but one.
+    ///
+    /// # Errors
+    /// As for `decode`.
+    #[inline(always)]
+    pub fn decode_here(datagram: &'a [u8]) -> Result<Self, Violation> {
+        let Some((head, rest)) = datagram.split_first_chunk::<4>() else {
             return Err(Violation::Truncated);
         };
+        let head = u32::from_be_bytes(*head);
         // [RFC7252-3-2]
-        if first >> 6 != 1 {
+        if head >> 30 != 1 {
             return Err(Violation::Version);
         }
         // [RFC7252-3-3]
-        let (token, behind) = Token::read(rest, first & 0x0F).ok_or(Violation::TokenLength)?;
-        let ty = Type::from_u8(first >> 4 & 3).ok_or(Violation::Version)?;
-        let code = Code(code);
+        let len = head >> 24 & 0x0F;
+        let Some((token, behind)) = rest.split_at_checked(len as usize).filter(|_| len <= 8) else {
+            return Err(Violation::TokenLength);
+        };
+        let ty = Type::from_u8((head >> 28 & 3) as u8).unwrap_or(Type::Reset);
+        let code = Code((head >> 16) as u8);
         // [RFC7252-4.1-1] [RFC7252-4.1-2]
         if code == Code::EMPTY && !rest.is_empty() {
             return Err(Violation::EmptyMessage);
@@ -151,7 +162,7 @@ impl<'a> Message<'a> {
             return Err(Violation::CodeClass);
         }
         let (options, payload) = Options::split(behind)?;
-        Ok(Self { ty, code, id: u16::from_be_bytes([id_high, id_low]), token, options, payload })
+        Ok(Self { options, payload, token: Token::of(token), ty, code, id: head as u16 })
     }
 
     /// Encodes the message; [`Encoder`] does it piece by piece.
@@ -180,13 +191,30 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Writes header and token.
     #[must_use]
+    #[inline(always)]
     pub fn new(buf: &'a mut [u8], ty: Type, code: Code, id: u16, token: &Token) -> Self {
+        if !WORDS {
+            return Self::with_token(buf, ty, code, id, token.as_bytes());
+        }
         let mut w = Writer::new(buf);
         let [high, low] = id.to_be_bytes();
         let [a, b, c, d, e, f, g, h] = token.bytes;
         // [RFC7252-3-1]
         let first = 0x40 | (ty as u8) << 4 | token.len;
         w.front([first, code.0, high, low, a, b, c, d, e, f, g, h], usize::from(token.len).wrapping_add(4));
+        Self { w, last: 0 }
+    }
+
+    /// The same of a token's bytes, of which those past the eighth are left out.
+    #[must_use]
+    #[inline(always)]
+    pub fn with_token(buf: &'a mut [u8], ty: Type, code: Code, id: u16, token: &[u8]) -> Self {
+        let token = token.get(..8).unwrap_or(token);
+        let mut w = Writer::new(buf);
+        // [RFC7252-3-1]
+        let first = 0x40 | (ty as u32) << 4 | token.len() as u32;
+        w.uint(first << 24 | u32::from(code.0) << 16 | u32::from(id), 4);
+        w.bytes(token);
         Self { w, last: 0 }
     }
 
@@ -210,6 +238,9 @@ impl<'a> Encoder<'a> {
     /// As [`option`](Self::option).
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn uint(&mut self, number: u16, value: u32) -> Result<(), Misuse> {
+        if !WORDS {
+            return self.option(number, option::Uint::new(value).as_bytes());
+        }
         let skip = value.leading_zeros() & 0x38;
         let [a, b, c, d] = value.checked_shl(skip).unwrap_or(0).to_be_bytes();
         let len = 4_usize.wrapping_sub((skip >> 3) as usize);
@@ -251,37 +282,36 @@ impl<'a> Encoder<'a> {
         self.w.finish()
     }
 
-    /// Delta and length (RFC 7252 §3.1): the one byte that has both, still to be written, or none where they took more.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    /// Delta and length (RFC 7252 §3.1): the one byte that has both, still to be written, or none where they are written.
+    #[inline(always)]
     fn head(&mut self, number: u16, len: usize) -> Result<Option<u8>, Misuse> {
         // [RFC7252-3.1-1]
         let delta = u32::from(number).checked_sub(self.last).ok_or(Misuse::InvalidOption)?;
-        if delta > 12 || len > 12 {
+        let short = WORDS && delta <= 12 && len <= 12;
+        if !short {
             self.long_head(delta, len)?;
         }
         self.last = u32::from(number);
-        Ok((delta <= 12 && len <= 12).then_some((delta as u8) << 4 | len as u8))
+        Ok(short.then_some((delta as u8) << 4 | len as u8))
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     fn long_head(&mut self, delta: u32, len: usize) -> Result<(), Misuse> {
         let len = u32::try_from(len).ok().filter(|len| *len <= 65_804).ok_or(Misuse::InvalidOption)?;
-        let ([delta, d1, d2], delta_len) = extended(delta);
-        let ([len, l1, l2], len_len) = extended(len);
-        self.w.u8(delta << 4 | len);
-        self.w.front([d1, d2], delta_len);
-        self.w.front([l1, l2], len_len);
+        let at = self.w.len();
+        self.w.u8(0);
+        let head = self.field(delta) << 4 | self.field(len);
+        self.w.amend(at, head as u8);
         Ok(())
     }
-}
 
-/// The four-bit field for `n`, and what extends it, of that length.
-fn extended(n: u32) -> ([u8; 3], usize) {
-    let base = if n < 269 { 13 } else { 269 };
-    let [.., high, low] = n.wrapping_sub(base).to_be_bytes();
-    match n {
-        0..=12 => ([n as u8, 0, 0], 0),
-        13..=268 => ([13, low, 0], 1),
-        _ => ([14, high, low], 2),
+    /// The field of four bits for `n`, having written what extends it: a byte of 13, two of 14.
+    fn field(&mut self, n: u32) -> u32 {
+        let Some(more) = n.checked_sub(13) else { return n };
+        let (more, len) = more.checked_sub(256).map_or((more, 1_u8), |more| (more, 2));
+        self.w.uint(more, len.into());
+        u32::from(len).wrapping_add(12)
     }
 }
 

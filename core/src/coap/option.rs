@@ -1,7 +1,6 @@
 //! Options: numbers, values, and the form they have on the wire (RFC 7252 §3.1, §5.4, §5.10).
 
 use super::Violation;
-use crate::wire::Reader;
 
 /// If-Match, RFC 7252 §5.10.8.1.
 pub const IF_MATCH: u16 = 1;
@@ -203,7 +202,9 @@ impl Uint {
 }
 
 /// The options of a message, in ascending order of their numbers: an iterator that borrows from the message.
+// In C's layout: `waft_coap_options_t` is the same.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
 pub struct Options<'a> {
     rest: &'a [u8],
     number: u16,
@@ -211,7 +212,7 @@ pub struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// None at all.
-    pub const EMPTY: Self = Self { rest: &[], number: 0 };
+    pub const EMPTY: Self = Self::from_parts(&[], 0);
 
     /// Checks what follows the token: options, and behind the marker a payload (RFC 7252 §3).
     ///
@@ -219,21 +220,47 @@ impl<'a> Options<'a> {
     /// A delta or length that is reserved, too large or runs past the end; a marker without a payload.
     #[inline]
     pub(super) fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Violation> {
-        let mut number = 0;
-        let mut at = 0;
-        while let Some(&head) = bytes.get(at).filter(|head| **head != PAYLOAD_MARKER) {
-            let (start, len) = open(head, bytes, at, &mut number)?;
-            // Whether that is past the end is seen below.
-            at = start.wrapping_add(len);
+        let (mut left, mut fault) = (Self::from_parts(bytes, 0), None);
+        while left.step(&mut fault).is_some() {}
+        if let Some(fault) = fault {
+            return Err(fault);
         }
-        let (options, rest) = bytes.split_at_checked(at).ok_or(Violation::OptionLength)?;
-        let options = Self { rest: options, number: 0 };
-        match rest {
-            [] => Ok((options, rest)),
+        let Some(options) = bytes.get(..bytes.len().wrapping_sub(left.rest.len())) else {
+            return Err(Violation::EmptyPayload);
+        };
+        let mut payload = left.rest;
+        if let Some((_marker, behind)) = payload.split_first() {
             // [RFC7252-3-4]
-            [_marker] => Err(Violation::EmptyPayload),
-            [_marker, payload @ ..] => Ok((options, payload)),
+            if behind.is_empty() {
+                return Err(Violation::EmptyPayload);
+            }
+            payload = behind;
         }
+        Ok((Self::from_parts(options, 0), payload))
+    }
+
+    /// Takes the first option off, and `number` becomes its number. `None` where there is none, or something that is none:
+    /// then that is the fault, and nothing is left.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn step(&mut self, fault: &mut Option<Violation>) -> Option<&'a [u8]> {
+        let (&head, rest) = self.rest.split_first().filter(|(head, _)| **head != PAYLOAD_MARKER)?;
+        self.rest = rest;
+        let (delta, len) = (usize::from(head >> 4), usize::from(head & 0x0F));
+        let delta = field(&mut self.rest, delta);
+        let violation = if let Ok(number) = u16::try_from(usize::from(self.number).wrapping_add(delta)) {
+            self.number = number;
+            let len = field(&mut self.rest, len);
+            if let Some((value, rest)) = self.rest.split_at_checked(len) {
+                self.rest = rest;
+                return Some(value);
+            }
+            Violation::OptionLength
+        } else {
+            Violation::OptionDelta
+        };
+        *fault = Some(violation);
+        self.rest = self.rest.get(..0).unwrap_or(&[]);
+        None
     }
 
     /// What is left of the options in their form on the wire, and the number of the option before that: all that
@@ -281,14 +308,10 @@ impl<'a> Options<'a> {
 impl<'a> Iterator for Options<'a> {
     type Item = Opt<'a>;
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     fn next(&mut self) -> Option<Opt<'a>> {
-        let (&head, _) = self.rest.split_first()?;
-        // Of checked options this is never an error; of others (`from_parts`) it is the end, and so is a marker.
-        let (start, len) = open(head, self.rest, 0, &mut self.number).ok()?;
-        let (_, behind) = self.rest.split_at_checked(start)?;
-        let (value, rest) = behind.split_at_checked(len)?;
-        self.rest = rest;
+        // Of checked options there is never a fault; of others (`from_parts`) it is the end.
+        let value = self.step(&mut None)?;
         Some(Opt { number: self.number, value })
     }
 }
@@ -296,32 +319,29 @@ impl<'a> Iterator for Options<'a> {
 /// What stands between options and payload (RFC 7252 §3): no option begins so.
 pub(super) const PAYLOAD_MARKER: u8 = 0xFF;
 
-/// Reads the head of the option at `at`, the one before being called `number`: where its value begins and how long it
-/// is. Neither is checked against the end of the bytes.
+/// What a field of four bits says with the bytes that extend it, which are taken off `rest` (RFC 7252 §3.1).
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn open(head: u8, bytes: &[u8], at: usize, number: &mut u16) -> Result<(usize, usize), Violation> {
-    let mut at = at.wrapping_add(1);
-    let (mut delta, mut len) = (u32::from(head >> 4), u32::from(head & 0x0F));
-    if delta > 12 {
-        // [RFC7252-3.1-2] [RFC7252-3.1-3]
-        (delta, at) = extended(bytes, at, delta).ok_or(Violation::OptionDelta)?;
+fn field(rest: &mut &[u8], nibble: usize) -> usize {
+    if nibble < 13 {
+        return nibble;
     }
-    if len > 12 {
-        (len, at) = extended(bytes, at, len).ok_or(Violation::OptionLength)?;
-    }
-    *number = u16::try_from(u32::from(*number).wrapping_add(delta)).map_err(|_| Violation::OptionDelta)?;
-    Ok((at, len as usize))
+    let mut left = *rest;
+    let value = extended(&mut left, nibble);
+    *rest = left;
+    value
 }
 
-/// What extends a four-bit field of 13 to 15 (RFC 7252 §3.1): 13 adds a byte, 14 two, 15 is reserved. And where it ends.
-#[inline(never)]
-fn extended(bytes: &[u8], at: usize, nibble: u32) -> Option<(u32, usize)> {
-    let mut reader = Reader::new(bytes.get(at..)?);
-    match nibble {
-        13 => Some((u32::from(reader.u8()?).wrapping_add(13), at.wrapping_add(1))),
-        14 => Some((u32::from(reader.u16()?).wrapping_add(269), at.wrapping_add(2))),
-        _ => None,
-    }
+/// The same of 13 to 15: 13 adds a byte, 14 two, 15 is reserved. More than any delta and any length where that cannot be.
+// [RFC7252-3.1-2] [RFC7252-3.1-3]
+#[cfg_attr(target_pointer_width = "64", inline(never))]
+fn extended(rest: &mut &[u8], nibble: usize) -> usize {
+    let (value, behind) = match (nibble, *rest) {
+        (13, &[n, ref behind @ ..]) => (usize::from(n).wrapping_add(13), behind),
+        (14, &[high, low, ref behind @ ..]) => (usize::from(u16::from_be_bytes([high, low])).wrapping_add(269), behind),
+        _ => return isize::MAX as usize,
+    };
+    *rest = behind;
+    value
 }
 
 #[cfg(test)]

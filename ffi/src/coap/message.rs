@@ -3,9 +3,10 @@
 
 use crate::{
     error::{Fail, result},
-    handle::{Out, lent, lent_mut},
+    handle::{Out, lent, lent_mut, lent_one},
     types::{waft_bytes_t, waft_str_t},
 };
+use core::mem;
 use waft::{
     Capacity, Misuse,
     coap::{Code, Condition, ETag, Encoder, Message, Options, Token, Type, option},
@@ -169,13 +170,14 @@ pub struct waft_coap_options_t {
 
 impl waft_coap_options_t {
     pub(super) fn of(options: Options<'_>) -> Self {
-        let (bytes, number) = options.parts();
-        Self { bytes: waft_bytes_t::of(bytes), number }
+        // SAFETY: they are laid out alike, as is asserted below.
+        unsafe { mem::transmute(options) }
     }
 
     /// # Safety
     /// The bytes are as [`waft_bytes_t`] has to be.
-    pub(crate) unsafe fn lent<'b>(self) -> Result<Options<'b>, Fail> {
+    #[inline(always)]
+    pub(crate) unsafe fn lent<'b>(&self) -> Result<Options<'b>, Fail> {
         // SAFETY: the caller's.
         Ok(Options::from_parts(unsafe { self.bytes.lent() }?, self.number))
     }
@@ -194,12 +196,15 @@ pub unsafe extern "C" fn waft_coap_options_next(
     option: *mut waft_coap_option_t,
 ) -> i32 {
     found((|| {
-        // SAFETY: C lends the options and what they were received in, and the place of the option.
+        // SAFETY: C lends the options and what they were received in, and the place of the option. What C has is laid out as
+        // `Options` are, as is asserted below, and a value of it: its bytes are some and not NULL, and any number will do.
         unsafe {
-            let (out, rest) = (Out::new(option)?, Out::new(options)?);
-            let mut left = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
-            let Some(next) = left.next() else { return Ok(false) };
-            rest.set(waft_coap_options_t::of(left));
+            let (out, left) = (Out::new(option)?, lent_one(options)?);
+            if left.bytes.len == 0 {
+                return Ok(false);
+            }
+            left.bytes.lent()?;
+            let Some(next) = (*options.cast::<Options<'_>>()).next() else { return Ok(false) };
             out.set(waft_coap_option_t { value: waft_bytes_t::of(next.value), number: next.number });
         }
         Ok(true)
@@ -218,7 +223,7 @@ pub unsafe extern "C" fn waft_coap_options_find(
         // SAFETY: as for `waft_coap_options_next`.
         unsafe {
             let out = Out::new(option)?;
-            let options = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
+            let options = lent_one(options)?.lent()?;
             let Some(value) = options.get(number) else { return Ok(false) };
             out.set(waft_coap_option_t { value: waft_bytes_t::of(value), number });
         }
@@ -235,7 +240,7 @@ pub unsafe extern "C" fn waft_coap_option_uint(option: *const waft_coap_option_t
         // SAFETY: C lends the option and its value, and the place of the number.
         unsafe {
             let out = Out::new(value)?;
-            let option = lent(option, 1)?.first().ok_or(Misuse::NullPointer)?;
+            let option = lent_one(option)?;
             out.set(option::uint(option.value.lent()?).ok_or(Misuse::InvalidOption)?);
         }
         Ok(())
@@ -248,7 +253,7 @@ pub unsafe extern "C" fn waft_coap_path_is(options: *const waft_coap_options_t, 
     found((|| {
         // SAFETY: C lends the options, what they were received in, and the path.
         unsafe {
-            let options = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
+            let options = lent_one(options)?.lent()?;
             Ok(options.path_is(path.lent()?))
         }
     })())
@@ -267,7 +272,7 @@ pub unsafe extern "C" fn waft_coap_condition(
     let condition = || {
         // SAFETY: C lends the options, what they were received in, and the ETag.
         unsafe {
-            let options = lent(options, 1)?.first().ok_or(Misuse::NullPointer)?.lent()?;
+            let options = lent_one(options)?.lent()?;
             Ok::<_, Fail>(options.condition(Code(method), exists != 0, ETag::new(etag.lent()?)))
         }
     };
@@ -305,19 +310,13 @@ pub struct waft_coap_message_t {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_coap_decode(datagram: waft_bytes_t, message: *mut waft_coap_message_t) -> i32 {
     result((|| {
-        // SAFETY: C lends the datagram and the place of the message.
+        // SAFETY: C lends the datagram and the place of the message, which is laid out as `Message` is, as is asserted below.
         unsafe {
             let out = Out::new(message)?;
-            let m = Message::decode(datagram.lent()?).map_err(waft::Error::Peer)?;
-            out.set(waft_coap_message_t {
-                options: waft_coap_options_t::of(m.options),
-                payload: waft_bytes_t::of(m.payload),
-                token: m.token.padded(),
-                token_len: m.token.len(),
-                kind: m.ty as u8,
-                code: m.code.0,
-                id: m.id,
-            });
+            match Message::decode_here(datagram.lent()?) {
+                Ok(m) => out.set(mem::transmute::<Message<'_>, waft_coap_message_t>(m)),
+                Err(violation) => return Err(violation.into()),
+            }
         }
         Ok(())
     })())
@@ -342,20 +341,40 @@ pub unsafe extern "C" fn waft_coap_encode(
         // SAFETY: C lends the message, the options and what both name, the buffer, and the place of the length.
         unsafe {
             let out = Out::new(len)?;
-            let m = lent(message, 1)?.first().ok_or(Misuse::NullPointer)?;
-            let token = m.token.get(..usize::from(m.token_len)).and_then(Token::new).ok_or(Misuse::OutOfRange)?;
-            let kind = Type::from_u8(m.kind).ok_or(Misuse::OutOfRange)?;
-            let (options, payload) = (lent(options, count)?, m.payload.lent()?);
-            let mut encoder = Encoder::new(lent_mut(buffer, buffer_len)?, kind, Code(m.code), m.id, &token);
-            for option in options {
-                encoder.option(option.number, option.value.lent()?)?;
+            let m = lent_one(message)?;
+            let token = m.token.get(..usize::from(m.token_len)).ok_or(Misuse::OutOfRange)?;
+            if m.kind > WAFT_COAP_RST {
+                return Err(Misuse::OutOfRange.into());
             }
-            encoder.payload(payload);
+            let kind = Type::from_u8(m.kind & WAFT_COAP_RST).ok_or(Misuse::OutOfRange)?;
+            let buffer = lent_mut(buffer, buffer_len)?;
+            let mut encoder = Encoder::with_token(buffer, kind, Code(m.code), m.id, token);
+            let mut options = lent(options, count)?;
+            while let [option, rest @ ..] = options {
+                encoder.option(option.number, option.value.lent()?)?;
+                options = rest;
+            }
+            encoder.payload(m.payload.lent()?);
             out.set(encoder.finish().map_err(|_| Capacity::Buffer)?.len());
         }
         Ok(())
     })())
 }
+
+// C's message is laid out as the core's, down to the options and the slices in it.
+const _: () = {
+    let (options, payload) = (Options::from_parts(&[1; 3], 0x1234), &[2; 5]);
+    let (ty, code) = (Type::Acknowledgement, Code::CONTENT);
+    let m = Message { options, payload, token: Token::EMPTY, ty, code, id: 0xFEDC };
+    // SAFETY: any bytes are a value of what C has; the pointers in it are to the arrays above.
+    unsafe {
+        let c = mem::transmute::<Message<'_>, waft_coap_message_t>(m);
+        assert!(*c.options.bytes.data == 1 && c.options.bytes.len == 3 && c.options.number == 0x1234);
+        assert!(*c.payload.data == 2 && c.payload.len == 5 && c.token_len == 0);
+        assert!(c.kind == WAFT_COAP_ACK && c.code == WAFT_COAP_CONTENT && c.id == 0xFEDC);
+    }
+    assert!(mem::offset_of!(Message<'_>, token) == mem::offset_of!(waft_coap_message_t, token));
+};
 
 // The numbers are those of the core.
 const _: () = {
