@@ -4,13 +4,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList, PyTuple};
 use waft::coap::proxy::{self, Answer, Forward, ProxyConfig, Step};
 use waft::coap::{
     Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Failure, Flow, Message, Opt,
-    Options, Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation,
+    Options, Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation, option,
 };
-use waft::{Duration, Input, Peer};
+use waft::{Duration, Input, Output, Peer};
 
 use crate::bridge::{Object, Scratch, at, bytes, handled, make, output};
 use crate::errors::{self, Named};
@@ -343,6 +343,33 @@ impl Endpoint {
         handled(py, done.consumed, done.needed, told)
     }
 
+    /// Takes in one datagram as a server does that is interested in requests alone, and makes no object but what it needs: None,
+    /// or who asks, the offset of the part of the answer that is asked for, offset and `more` of the body's part where it
+    /// comes by Block1, the code, Uri-Path, Uri-Query, options, payload, and whether it wants to observe.
+    fn handle_request<'py>(
+        &mut self,
+        py: Python<'py>,
+        now: u64,
+        peer: u32,
+        data: &[u8],
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Ok(done) = self.machine.handle_input(at(now), Input { peer: Peer(peer), bytes: data });
+        let Some(Event::Request { id, code: c, options: all, payload, offset, more }) = done.event else {
+            return Ok(None);
+        };
+        let text = |number| -> PyResult<Bound<'py, PyTuple>> {
+            let texts: Vec<_> = all.all(number).map(String::from_utf8_lossy).collect();
+            PyTuple::new(py, texts)
+        };
+        let block1 = all.get(option::BLOCK1).map(|_| (offset, more));
+        let (path, queries, payload) = (text(option::URI_PATH)?, text(option::URI_QUERY)?, bytes(py, payload));
+        let (answer, observes) = (id.wanted().0, id.observes());
+        let options = PyTuple::new(py, options(py, all))?;
+        let asked =
+            (Py::new(py, RequestId(id))?, answer, block1, code(py, c)?, path, queries, options, payload, observes);
+        asked.into_pyobject(py).map(Some)
+    }
+
     /// Takes in one datagram that came to a multicast address: of those only requests in NON messages count.
     fn handle_multicast(&mut self, py: Python<'_>, now: u64, peer: u32, data: &[u8]) -> PyResult<Object> {
         let Ok(done) = self.machine.handle_multicast(at(now), Input { peer: Peer(peer), bytes: data });
@@ -359,6 +386,29 @@ impl Endpoint {
     #[pyo3(signature = (now, max=65536))]
     fn poll_output(&mut self, py: Python<'_>, now: u64, max: usize) -> PyResult<Object> {
         output(py, self.machine.poll_output(at(now), self.scratch.of(max)), |e| event(py, e))
+    }
+
+    /// All that `poll_output` gives, in one: datagrams as pairs of a peer and bytes, things to tell, and when to call
+    /// `handle_timeout` at the latest.
+    #[allow(clippy::type_complexity, reason = "it is a tuple")]
+    fn poll_all<'py>(
+        &mut self,
+        py: Python<'py>,
+        now: u64,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Option<u64>)> {
+        let (datagrams, told) = (PyList::empty(py), PyList::empty(py));
+        // What a datagram has at most.
+        let scratch = self.scratch.of(65_536);
+        loop {
+            match self.machine.poll_output(at(now), scratch) {
+                Output::Transmit { peer: Peer(peer), bytes: data } => datagrams.append((peer, bytes(py, data)))?,
+                Output::Event(e) => told.append(event(py, e)?)?,
+                Output::BufferTooSmall { .. } => {
+                    return Err(PyValueError::new_err("a message is longer than a datagram"));
+                }
+                Output::Timeout(until) => return Ok((datagrams, told, until.map(waft::Instant::as_micros))),
+            }
+        }
     }
 
     /// When to call `handle_timeout` at the latest, in microseconds.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from waft.aio import Asked, CoapServer, Reply
-from waft.coap import Code, Request
+from waft.coap import Code
 
 CASES = json.loads((Path(__file__).resolve().parents[2] / "tests" / "conformance" / "coap_server.json").read_text())
 #: Milliseconds that a case may wait in all.
@@ -67,9 +67,9 @@ class Counting(CoapServer):
 
     handled = 0
 
-    def _asked(self, event: Request) -> None:
+    def _asked(self, now: int, peer: int, request: Any) -> None:
         self.handled += 1
-        super()._asked(event)
+        super()._asked(now, peer, request)
 
 
 class Bench:

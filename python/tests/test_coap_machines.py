@@ -316,3 +316,49 @@ def test_a_proxy_passes_on_and_keeps_what_it_got() -> None:
     assert refused.code == coap.Code.PROXYING_NOT_SUPPORTED
     assert coap.Proxy.failed("Timeout").code == coap.Code.GATEWAY_TIMEOUT
     assert coap.Proxy.failed().code == coap.Code.BAD_GATEWAY
+
+
+def test_a_request_taken_at_once_is_the_one_that_an_event_tells() -> None:
+    options = [(6, b""), (11, b"a"), (11, b"\xff"), (12, b"*"), (15, b"q=1"), (27, b"\x1e"), (60, b"\x10")]
+    for number, wire in enumerate(
+        (
+            coap.Message("CON", coap.Code.GET, 1, b"t", [(6, b""), (11, b"a"), (23, b"\x10")]).encode(),
+            coap.Message("NON", coap.Code.PUT, 2, b"", options[1:], b"x" * 1024).encode(),
+            coap.Message("CON", coap.Code.POST, 3, b"12345678").encode(),
+        )
+    ):
+        event = coap.Endpoint().handle_input(0, 7, wire).event
+        request = coap.Endpoint().handle_request(0, 7, wire)
+        assert isinstance(event, coap.Request) and request is not None
+        block1 = (event.offset, event.more) if number == 1 else None
+        path, queries = event.path.removeprefix("/"), event.queries
+        assert request[0].peer == 7 and request[0].token == event.id.token
+        assert request[1:3] == (event.id.wanted[0], block1)
+        assert request[3:] == (
+            event.code,
+            tuple(path.split("/")) if path else (),
+            tuple(queries),
+            tuple(event.options),
+            event.payload,
+            event.id.observes,
+        )
+    for noise in (b"", b"\x40\x00\x12\x34", b"\x60\x45\x00\x01"):
+        assert coap.Endpoint().handle_request(0, 7, noise) is None
+
+
+def test_all_output_at_once_is_what_it_is_one_by_one() -> None:
+    outcomes = []
+    for at_once in (False, True):
+        endpoint = coap.Endpoint(seed=3)
+        for peer in (1, 2):
+            endpoint.handle_request(0, peer, b"\x40\x00\x12\x34")
+            endpoint.request(0, peer, coap.Code.GET, "/a")
+        if at_once:
+            outcomes.append(endpoint.poll_all(0))
+            continue
+        datagrams: list[tuple[int, bytes]] = []
+        while not isinstance(output := endpoint.poll_output(0), waft.Timeout):
+            assert isinstance(output, waft.Transmit)
+            datagrams.append((output.peer, output.data))
+        outcomes.append((datagrams, [], output.at))
+    assert outcomes[0] == outcomes[1] and len(outcomes[0][0]) == 4

@@ -487,9 +487,26 @@ class Endpoint:
     @property
     def stats(self) -> dict[str, int]: ...
     def handle_input(self, now: int, peer: int, data: bytes) -> Handled[_coap.Event]: ...
+    def handle_request(
+        self, now: int, peer: int, data: bytes
+    ) -> (
+        tuple[
+            RequestId,
+            int,
+            tuple[int, bool] | None,
+            _coap.Code,
+            tuple[str, ...],
+            tuple[str, ...],
+            tuple[tuple[int, bytes], ...],
+            bytes,
+            bool,
+        ]
+        | None
+    ): ...
     def handle_multicast(self, now: int, peer: int, data: bytes) -> Handled[_coap.Event]: ...
     def handle_timeout(self, now: int) -> None: ...
     def poll_output(self, now: int, max: int = 65536) -> Transmit | _coap.Event | BufferTooSmall | Timeout: ...
+    def poll_all(self, now: int) -> tuple[list[tuple[int, bytes]], list[_coap.Event], int | None]: ...
     def next_timeout(self) -> int | None: ...
 
 @final

@@ -8,6 +8,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,19 @@ URI_QUERY, ACCEPT, LOCATION_QUERY, BLOCK2, BLOCK1, SIZE2, SIZE1 = 15, 17, 20, 23
 LIFETIME = 247.0
 
 V = TypeVar("V")
+
+#: What `handle_request` gives.
+_Request = tuple[
+    coap.RequestId,
+    int,
+    tuple[int, bool] | None,
+    Code,
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[coap.Option, ...],
+    bytes,
+    bool,
+]
 
 
 @dataclass(slots=True)
@@ -61,10 +75,8 @@ class Reply:
 
     def all_options(self) -> list[coap.Option]:
         """Its options, Content-Format among them."""
-        if not self.options:
-            return [] if self.content_format is None else [(CONTENT_FORMAT, coap.uint(self.content_format))]
         form = [] if self.content_format is None else [(CONTENT_FORMAT, coap.uint(self.content_format))]
-        return sorted([*self.options, *form], key=lambda option: option[0])
+        return sorted([*self.options, *form], key=lambda option: option[0]) if self.options else form
 
 
 Handler = Callable[[Asked], Reply | Awaitable[Reply]]
@@ -146,116 +158,120 @@ class CoapServer(DatagramDriver):
 
     # ---- inside ----
 
-    def _input(self, peer: int, data: bytes) -> None:
-        handled = self.endpoint.handle_input(self.now(), peer, data)
-        if handled.event is not None:
-            self._event(handled.event)
+    def drain(self) -> None:
+        if self._draining or self._stopped:
+            return
+        self._draining = True
+        try:
+            datagrams, events, at = self.endpoint.poll_all(self.now())
+            for peer, data in datagrams:
+                self._transmit(peer, data)
+            for event in events:
+                self._event(event)
+            if not self._stopped:
+                self._arm(at)
+        finally:
+            self._draining = False
 
     def _event(self, event: Any) -> None:
-        if isinstance(event, coap.Request):
-            self._asked(event)
+        """Nothing that a server has to know."""
 
-    def _asked(self, event: coap.Request) -> None:
-        path, queries, by_block1 = [], [], False
-        for number, value in event.options:
-            if number == URI_PATH:
-                path.append(value.decode("utf-8", "replace"))
-            elif number == URI_QUERY:
-                queries.append(value.decode("utf-8", "replace"))
-            elif number == BLOCK1:
-                by_block1 = True
+    def _input(self, peer: int, data: bytes) -> None:
+        now = self.now()
+        request = self.endpoint.handle_request(now, peer, data)
+        if request is not None:
+            self._asked(now, peer, request)
+
+    def _asked(self, now: int, peer: int, request: _Request) -> None:
+        number, offset, block1, code, path, queries, options, payload, observes = request
         # Whose body it is, and for what: blocks of one body have all else in common, Content-Format among it (RFC 7959 §2.4,
         # §2.5). [RFC7959-2.3-6]
         key = None
-        if by_block1 or event.code != Code.GET:
-            rest = tuple(o for o in event.options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2))
-            key = (event.id.peer, int(event.code), rest)
-        offset, _ = event.id.wanted
-        payload = event.payload
-        if by_block1:
-            code, body = self._take(key, event)
+        if block1 is not None or code != Code.GET:
+            key = (peer, int(code), tuple(o for o in options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2)))
+        if block1 is not None:
+            answer, body = self._take(key, payload, *block1)
             if body is None:
-                self._answer(event.id, Reply(code))
+                self._answer(now, number, Reply(answer))
                 return
             payload = body
-        elif offset and event.code != Code.GET:
+        elif offset and code != Code.GET:
             kept = self._answers.get(key)
-            self._answer(event.id, kept if kept is not None else Reply(Code.REQUEST_ENTITY_INCOMPLETE))
+            self._answer(now, number, kept if kept is not None else Reply(Code.REQUEST_ENTITY_INCOMPLETE))
             return
-        asked = Asked(
-            code=event.code,
-            path=tuple(path),
-            queries=tuple(queries),
-            options=tuple(event.options),
-            payload=payload,
-            observes=event.id.observes,
-            peer=event.id.peer,
-            first_block=offset == 0,
-        )
         try:
-            reply = self._handler(asked)
+            reply = self._handler(Asked(code, path, queries, options, payload, observes, peer, offset == 0))
         except Exception as e:
-            self._failed(event.id, e)
+            self._failed(number, e)
             return
         if isinstance(reply, Reply):
-            self._finish(event, key, reply)
+            self._finish(now, number, key, reply)
         else:
-            self.endpoint.acknowledge(self.now(), event.id)
-            self.spawn(self._later(event, key, reply))
+            self.endpoint.acknowledge(now, number)
+            self.spawn(self._later(number, key, reply))
 
-    def _take(self, key: Any, event: coap.Request) -> tuple[Code, bytes | None]:
+    def _take(self, key: Any, part: bytes, offset: int, more: bool) -> tuple[Code, bytes | None]:
         """A block of a body: the whole of it at its end, else the code that asks for more or refuses it."""
-        body = self._uploads.get(key) if event.offset else bytearray()
+        body = self._uploads.get(key) if offset else bytearray()
         # [RFC7959-2.5-1]
-        if body is None or event.offset > len(body):
+        if body is None or offset > len(body):
             return Code.REQUEST_ENTITY_INCOMPLETE, None
-        if event.offset + len(event.payload) > self._max_body:
+        if offset + len(part) > self._max_body:
             self._uploads.pop(key)
             return Code.REQUEST_ENTITY_TOO_LARGE, None
         # A block that comes again takes its own place, and what was behind it comes again too.
-        body[event.offset :] = event.payload
-        if event.more:
+        body[offset:] = part
+        if more:
             self._uploads.put(self._loop.time(), key, body)
             return Code.CONTINUE, None
         self._uploads.pop(key)
         return Code.CONTINUE, bytes(body)
 
-    async def _later(self, event: coap.Request, key: Any, reply: Awaitable[Reply]) -> None:
+    async def _later(self, number: coap.RequestId, key: Any, reply: Awaitable[Reply]) -> None:
         try:
             done = await reply
         except Exception as e:
-            self._failed(event.id, e)
+            self._failed(number, e)
         else:
             if not self._stopped:
-                self._finish(event, key, done)
+                self._finish(self.now(), number, key, done)
         self.drain()
 
-    def _finish(self, event: coap.Request, key: Any, reply: Reply) -> None:
-        if event.code != Code.GET and len(reply.payload) > event.id.wanted[1]:
+    def _finish(self, now: int, number: coap.RequestId, key: Any, reply: Reply) -> None:
+        # A key of None: a GET, which is asked anew for each block.
+        if key is not None and key[1] != Code.GET and len(reply.payload) > number.wanted[1]:
             self._answers.put(self._loop.time(), key, reply)
-        self._answer(event.id, reply)
+        self._answer(now, number, reply)
 
     def _failed(self, number: coap.RequestId, e: Exception) -> None:
         self._loop.call_exception_handler({"message": "a CoAP handler raised", "exception": e})
-        self._answer(number, Reply(Code.INTERNAL_SERVER_ERROR))
+        self._answer(self.now(), number, Reply(Code.INTERNAL_SERVER_ERROR))
 
-    def _answer(self, number: coap.RequestId, reply: Reply) -> None:
+    def _answer(self, now: int, number: coap.RequestId, reply: Reply) -> None:
         try:
             self.endpoint.respond(
-                self.now(), number, reply.code, reply.payload, options=_options(reply), observe=reply.observe
+                now, number, reply.code, reply.payload, options=_options(reply), observe=reply.observe
             )
         except Error:
             # No room, or the request is forgotten: as if the response had been lost.
             pass
 
 
+def _tag(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest()[:4]
+
+
+#: Of what is short: it may be asked for often.
+_short_tag = lru_cache(maxsize=64)(_tag)
+
+
 def _options(reply: Reply) -> list[coap.Option]:
     """Its options; a representation of several blocks has an ETag, so that two are never mixed up (RFC 7959 §2.4)."""
+    payload = reply.payload
     options = reply.all_options()
-    long = reply.code == Code.CONTENT and len(reply.payload) > 16
-    if long and not any(number == ETAG for number, _ in options):
-        options.append((ETAG, hashlib.sha256(reply.payload).digest()[:4]))
-        options.sort(key=lambda option: option[0])
+    if len(payload) > 16 and reply.code == Code.CONTENT and not any(number == ETAG for number, _ in reply.options):
+        # The endpoint puts them in order.
+        options.append((ETAG, _short_tag(payload) if len(payload) <= 1024 else _tag(payload)))
     return options
 
 
