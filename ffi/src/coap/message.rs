@@ -171,7 +171,7 @@ pub struct waft_coap_options_t {
 impl waft_coap_options_t {
     pub(super) fn of(options: Options<'_>) -> Self {
         // SAFETY: they are laid out alike, as is asserted below.
-        unsafe { mem::transmute(options) }
+        unsafe { mem::transmute::<Options<'_>, Self>(options) }
     }
 
     /// # Safety
