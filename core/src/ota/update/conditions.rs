@@ -66,7 +66,7 @@ impl Update<'_> {
     /// Tell one that comes from where nobody can lie, or none: without a time neither use-before nor windows are kept.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`](crate::Misuse::WrongState): it has not been started.
+    /// [`Misuse::WrongState`]: it has not been started.
     pub fn tell(&mut self, now: Instant, known: &manifest::Facts) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
         if self.phase == Phase::New {
