@@ -163,8 +163,8 @@ impl Resources<'static> {
     }
 }
 
-/// The arrays behind [`Resources`], for a `static`. A window of blocks wants more flights than there are transfers, and
-/// two `PATHS`.
+/// The arrays behind [`Resources`], for a `static`. A window of blocks wants more flights than there are transfers. Of the
+/// `PATHS` two do for one window at a time, and none where there shall be no window.
 #[derive(Debug)]
 pub struct Memory<
     const ARENA: usize,
@@ -172,7 +172,7 @@ pub struct Memory<
     const SEEN: usize,
     const OBSERVERS: usize,
     const FLIGHTS: usize = TRANSFERS,
-    const PATHS: usize = 0,
+    const PATHS: usize = FLIGHTS,
 > {
     arena: [u8; ARENA],
     transfers: [Transfer; TRANSFERS],

@@ -110,7 +110,7 @@ pub struct Request<'r> {
     /// Who says when the next block is fetched.
     pub flow: Flow,
     /// How many blocks of the response may be under way at a time, as far as there are
-    /// [`flights`](super::Resources::flights); how many are is a matter of [`congestion`](super::congestion). 0 and 1: one after the other, in order.
+    /// [`flights`](super::Resources::flights) and a place among the [`paths`](super::Resources::paths); how many are is a matter of [`congestion`](super::congestion). 0 and 1: one after the other, in order.
     /// With more, the first block comes first, and the others as they arrive.
     pub window: u8,
 }

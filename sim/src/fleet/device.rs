@@ -131,7 +131,7 @@ impl Device {
         };
         // Memory that is lent, as on a device, and as much as an agent in C has by default, since recorded sessions are played
         // to it; each boot gives a few kilobytes away.
-        let coap: &'static mut coap::Memory<512, 4, 8, 1, 18> = Box::leak(Box::new(coap::Memory::EMPTY));
+        let coap: &'static mut coap::Memory<512, 4, 8, 1, 18, 2> = Box::leak(Box::new(coap::Memory::EMPTY));
         let resources = Resources {
             mqtt_arena: lend(768),
             mqtt_in_flight: lend(16),
