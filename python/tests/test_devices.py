@@ -142,6 +142,19 @@ async def test_model_c_from_a_coap_server(
 
 
 @LANGUAGES
+async def test_a_device_whose_report_nobody_takes_ends_all_the_same(language: str, fleet: Fleet, tmp_path: Path) -> None:
+    root = tmp_path / "served"
+    root.mkdir()
+    # This one answers 5.00: where the report belongs, there is no folder.
+    with aiocoap_server(root, "--write") as port:
+        server = ("aiocoap", port, root)
+        await serve(server, f"{fleet.class_name}/image/{ota.image_id(IMAGE)}", IMAGE)
+        await serve(server, f"{fleet.class_name}/manifest", fleet.sign(IMAGE, 2, "1.2.0", severity=ota.Severity.LOW))
+        check(await update(language, fleet, tmp_path, "--gateway", f"coap://127.0.0.1:{port}"), tmp_path, "c")
+        assert not list(root.rglob("report"))
+
+
+@LANGUAGES
 async def test_a_tampered_image_is_refused(language: str, mosquitto: int, fleet: Fleet, tmp_path: Path) -> None:
     envelope = fleet.sign(IMAGE, 2, "1.2.0")
     manifest = ota.verify(envelope, [fleet.key.public])

@@ -51,7 +51,12 @@ pub struct Host<'a> {
     pub slot: u8,
     pub end: Option<End>,
     pub link: Option<LinkRequest>,
+    /// When reports that nobody takes are given up, in seconds, once all else is done.
+    pub until: Option<u64>,
 }
+
+/// Seconds that a boot goes on for reports that have not arrived.
+const SETTLE: u64 = 10;
 
 impl Options {
     pub fn config(&self, running: u8) -> Config<'_> {
@@ -179,9 +184,13 @@ impl Host<'_> {
 
     /// Whether this boot is over: after a reboot was asked for, or when all is done and told.
     pub fn ended(&mut self, agent: &Agent<'_>, seconds: u64) -> Option<End> {
+        if self.tally.code.is_some() {
+            self.until.get_or_insert(seconds.saturating_add(SETTLE));
+        }
+        let patient = self.until.is_none_or(|until| seconds < until);
         if matches!(self.options.until, Until::Seconds(limit) if seconds >= limit) {
             self.tally.code.get_or_insert(4);
-        } else if self.end.is_none() && !agent.is_settled() {
+        } else if self.end.is_none() && !agent.is_settled() && patient {
             return None;
         }
         if self.end.is_none() && self.tally.code.is_none() {
