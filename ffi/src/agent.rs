@@ -359,7 +359,7 @@ pub unsafe extern "C" fn waft_agent_loaded(handle: *mut waft_agent_t, now: u64, 
     unsafe {
         match bytes.lent() {
             Ok(bytes) => command(handle, now, |agent, now| agent.loaded(now, bytes)),
-            Err(fail) => Fail::from(fail).code(),
+            Err(fail) => fail.code(),
         }
     }
 }

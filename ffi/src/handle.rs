@@ -151,7 +151,8 @@ pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail
         return Ok(NonNull::dangling());
     }
     let found = NonNull::new(pointer.cast_mut()).ok_or(Misuse::NullPointer)?;
-    if len > isize::MAX.unsigned_abs() / size_of::<T>() || !pointer.is_aligned() {
+    let most = isize::MAX.unsigned_abs().checked_div(size_of::<T>()).unwrap_or(0);
+    if len > most || !pointer.is_aligned() {
         return Err(Misuse::OutOfRange.into());
     }
     Ok(found)

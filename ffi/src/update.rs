@@ -400,7 +400,7 @@ pub unsafe extern "C" fn waft_update_announce(handle: *mut waft_update_t, now: u
     unsafe {
         match envelope.lent() {
             Ok(envelope) => command(handle, now, |update, now| update.announce(now, envelope)),
-            Err(fail) => Fail::from(fail).code(),
+            Err(fail) => fail.code(),
         }
     }
 }
@@ -443,7 +443,7 @@ pub unsafe extern "C" fn waft_update_loaded(handle: *mut waft_update_t, now: u64
     unsafe {
         match bytes.lent() {
             Ok(bytes) => command(handle, now, |update, now| update.loaded(now, bytes)),
-            Err(fail) => Fail::from(fail).code(),
+            Err(fail) => fail.code(),
         }
     }
 }
