@@ -119,6 +119,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes over a byte, if there was room for it.
+    #[cfg(feature = "coap")]
     #[inline]
     pub(crate) fn amend(&mut self, at: usize, byte: u8) {
         if let Some(place) = self.buf.get_mut(at) {
