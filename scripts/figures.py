@@ -221,7 +221,7 @@ def in_words(figures: dict[str, dict]) -> str:
     lines = ["| | bytes of code | bytes of RAM |", "| --- | ---: | ---: |"]
     for name, what in (
         ("mqtt_client", "MQTT client, 512 bytes of packets included"),
-        ("coap_endpoint", "CoAP endpoint, client and server"),
+        ("coap_endpoint", "CoAP endpoint, client and server, without its packets"),
         ("update_with_crypto", "manifest and update, Ed25519 and SHA-256 included"),
         ("boot", "what a bootloader needs, alone"),
         ("agent", "the agent: all of these and models A, B and C"),
