@@ -3184,7 +3184,7 @@ typedef struct {
      */
     waft_str_t will_topic;
     /**
-     * The will's payload.
+     * The will's payload. There is none without a topic.
      */
     waft_bytes_t will_payload;
     /**

@@ -180,6 +180,14 @@ impl Fail {
         0_i32.wrapping_sub_unsigned(self.0.get())
     }
 
+    /// What came of something by the number of the error, made positive, or 0.
+    pub(crate) const fn by_number(number: u8) -> Result<(), Self> {
+        match NonZeroU32::new(number as u32) {
+            Some(number) => Err(Self(number)),
+            None => Ok(()),
+        }
+    }
+
     /// What a call comes to as a number: that of the error, or 0.
     #[must_use]
     pub fn result(done: Result<(), Self>) -> i32 {

@@ -37,12 +37,26 @@ pub(crate) const fn fits<O: Opaque>() -> bool {
 /// # Safety
 /// `handle` is NULL or points to `size` bytes that C lends for the handle, and nothing else refers to them.
 pub(crate) unsafe fn init<O: Opaque>(handle: *mut O, size: usize, machine: O::Machine) -> Result<(), Fail> {
+    // SAFETY: the caller's.
+    unsafe { init_with(handle, size, || machine) }
+}
+
+/// The same, made where it is going to be.
+///
+/// # Safety
+/// As for [`init`]; `slot` is what [`place`] gave.
+#[inline(always)]
+pub(crate) unsafe fn init_with<O: Opaque>(
+    handle: *mut O,
+    size: usize,
+    machine: impl FnOnce() -> O::Machine,
+) -> Result<(), Fail> {
     let slot = place(handle, size)?;
     // SAFETY: `place` has checked size and alignment; the caller vouches for the memory. What stood there before is
     // not dropped: machines over borrowed storage own nothing. (One by one: a slot made first would take the stack of a
     // second machine.)
     unsafe {
-        (&raw mut (*slot).machine).write(MaybeUninit::new(machine));
+        (&raw mut (*slot).machine).cast::<O::Machine>().write(machine());
         (&raw mut (*slot).magic).write(O::MAGIC);
     }
     Ok(())
@@ -145,14 +159,17 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
 }
 
 /// What a pointer and a length lend, as far as it shows that they do: a pointer to nothing, aligned, where the length is 0.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
-    if len == 0 {
-        return Ok(NonNull::dangling());
-    }
+    check_bytes(pointer.cast(), len.saturating_mul(size_of::<T>()), align_of::<T>()).map(NonNull::cast)
+}
+
+/// The same of any type, so that there is one such function.
+#[inline(never)]
+fn check_bytes(pointer: *const u8, len: usize, align: usize) -> Result<NonNull<u8>, Fail> {
+    let pointer = if len == 0 { ptr::without_provenance(align) } else { pointer };
     let found = NonNull::new(pointer.cast_mut()).ok_or(Misuse::NullPointer)?;
-    let most = isize::MAX.unsigned_abs().checked_div(size_of::<T>()).unwrap_or(0);
-    if len > most || !pointer.is_aligned() {
+    if len > isize::MAX.unsigned_abs() || pointer.addr() & align.wrapping_sub(1) != 0 {
         return Err(Misuse::OutOfRange.into());
     }
     Ok(found)

@@ -5,20 +5,25 @@ pub mod packet;
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, check, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
+    handle::{
+        Memory, Opaque, Out, check, fits, init, init_with, lent, lent_mut, lent_one, machine, machine_ref, place,
+    },
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
         instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
     },
 };
-use core::{mem::offset_of, ptr, slice};
+use core::{
+    mem::{MaybeUninit, offset_of},
+    ptr, slice,
+};
 use waft::{
     Misuse, Peer,
     mqtt::{
         PacketId, QoS,
         client::{
             Client, Config, InFlight,
-            raw::{Told, What},
+            raw::{PRESENT, Told, What},
             session::{Journal, Record},
         },
     },
@@ -85,7 +90,7 @@ pub struct waft_mqtt_connect_t {
     pub client_id: waft_str_t,
     /// The will's topic; `data` is NULL where there is no will.
     pub will_topic: waft_str_t,
-    /// The will's payload.
+    /// The will's payload. There is none without a topic.
     pub will_payload: waft_bytes_t,
     /// The user name; `data` is NULL where there is none.
     pub username: waft_str_t,
@@ -249,20 +254,22 @@ pub unsafe extern "C" fn waft_mqtt_client_init(
         // SAFETY: C lends the memory for as long as the client is used.
         let mut memory = unsafe { Memory::new(memory, memory_len) }?;
         let table = memory.table(usize::from(config.in_flight), |_| InFlight::EMPTY)?;
-        let client = Client::new(
-            Config {
-                manual_ack: config.manual_ack != 0,
-                max_packet: config.max_packet,
-                max_payload: config.max_payload,
-                window: config.window,
-                keep_free: config.keep_free,
-                answer_timeout: millis(config.answer_timeout),
-            },
-            memory.rest(),
-            table,
-        );
+        let client = || {
+            Client::new(
+                Config {
+                    manual_ack: config.manual_ack != 0,
+                    max_packet: config.max_packet,
+                    max_payload: config.max_payload,
+                    window: config.window,
+                    keep_free: config.keep_free,
+                    answer_timeout: millis(config.answer_timeout),
+                },
+                memory.rest(),
+                table,
+            )
+        };
         // SAFETY: C lends the handle.
-        unsafe { init(handle, size, client) }
+        unsafe { init_with(handle, size, client) }
     })())
 }
 
@@ -282,23 +289,24 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
         let (client, c) = unsafe { (client(handle, now)?, lent_one(connect)?) };
         // SAFETY: this is how `connect` begins.
         let parts: &[waft_bytes_t; 5] = unsafe { &*ptr::from_ref(c).cast() };
-        let (mut strings, mut is_there) = ([None; 5], true);
-        for (index, (string, part)) in strings.iter_mut().zip(parts).enumerate() {
-            // The client identifier always is; the will's payload, if its topic is.
-            if index != CLIENT_ID && index != WILL_PAYLOAD {
-                is_there = !part.data.is_null();
-            }
-            if is_there {
-                let found = part.check()?;
-                // SAFETY: C lends what `connect` names, too.
-                *string = Some(unsafe { part.lent_at(found) });
-            }
-        }
+        let mut strings = [const { MaybeUninit::uninit() }; 5];
         let mut flags = u8::from(c.clean_session != 0) << 1;
-        if !c.will_topic.data.is_null() {
+        for ((string, part), flag) in strings.iter_mut().zip(parts).zip(&PRESENT) {
+            let mut part = *part;
+            if part.data.is_null() {
+                part.len = 0;
+            } else {
+                flags |= flag;
+            }
+            // SAFETY: C lends what `connect` names, too.
+            string.write(unsafe { part.lent() }?);
+        }
+        // SAFETY: all five have been written.
+        let strings = unsafe { &*(&raw const strings).cast() };
+        if flags & PRESENT[WILL_PAYLOAD] != 0 {
             flags |= (qos(c.will_qos)? as u8) << 3 | u8::from(c.will_retain != 0) << 5;
         }
-        client.connect_raw(Peer(peer), &strings, flags, c.keep_alive)
+        client.connect_raw(Peer(peer), strings, flags, c.keep_alive)
     })())
 }
 
@@ -394,22 +402,6 @@ pub unsafe extern "C" fn waft_mqtt_client_payload(
     })())
 }
 
-/// Filters that have been looked at, none of which is empty.
-#[derive(Clone)]
-struct Each<'f>(slice::Iter<'f, waft_mqtt_filter_t>);
-
-impl<'f> Iterator for Each<'f> {
-    type Item = (&'f [u8], u8);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let waft_mqtt_filter_t { filter, qos } = self.0.next()?;
-        // SAFETY: C lends the text for the call, and what is wrong with it has been found before.
-        let filter = unsafe { slice::from_raw_parts(filter.data.cast(), filter.len) };
-        Some((filter, *qos))
-    }
-}
-
 /// Subscribes to `count` filters. The answer is WAFT_MQTT_EVENT_SUBSCRIBED for `*id`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_mqtt_client_subscribe(
@@ -422,15 +414,18 @@ pub unsafe extern "C" fn waft_mqtt_client_subscribe(
     result((|| {
         // SAFETY: C lends the handle, the filters and their text for this call, and the place of `id`.
         unsafe {
-            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, check(filters, count)?);
-            let filters = slice::from_raw_parts(filters.as_ptr(), count);
-            for waft_mqtt_filter_t { filter, .. } in filters {
-                filter.as_bytes().check()?;
-                if filter.len == 0 {
-                    return Err(Misuse::InvalidFilter.into());
-                }
-            }
-            out.set(client.subscribe_raw(Each(filters.iter()))? as u16);
+            let count = u16::try_from(count).map_err(|_| Misuse::OutOfRange)?;
+            let (client, out, filters) = (client(handle, now)?, Out::new(id)?, check(filters, count.into())?);
+            let filters = slice::from_raw_parts(filters.as_ptr(), count.into());
+            let look = |waft_mqtt_filter_t { filter, qos }: &waft_mqtt_filter_t| {
+                let bytes = filter.as_bytes();
+                Ok((bytes.lent_at(bytes.check()?), *qos))
+            };
+            // None was found to be empty, and so each is somewhere.
+            let take = |waft_mqtt_filter_t { filter, qos }: &waft_mqtt_filter_t| {
+                (slice::from_raw_parts(filter.data.cast(), filter.len), *qos)
+            };
+            out.set(client.subscribe_raw(filters, look, take)? as u16);
         }
         Ok(())
     })())
@@ -449,12 +444,8 @@ pub unsafe extern "C" fn waft_mqtt_client_unsubscribe(
         // SAFETY: as for `waft_mqtt_client_subscribe`.
         unsafe {
             let (client, out, filters) = (client(handle, now)?, Out::new(id)?, lent(filters, count)?);
-            for filter in filters {
-                filter.as_bytes().lent()?;
-            }
-            // What is wrong with one has been found before.
-            let filters = filters.iter().map(|filter| filter.as_bytes().lent().unwrap_or(&[]));
-            out.set(client.unsubscribe_raw(filters)? as u16);
+            let look = |filter: &waft_str_t| filter.as_bytes().lent();
+            out.set(client.unsubscribe_raw(filters, look, |filter| look(filter).unwrap_or(&[]))? as u16);
         }
         Ok(())
     })())

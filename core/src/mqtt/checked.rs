@@ -6,7 +6,7 @@ use super::{
     text::{Kind, is_right},
     topic::MAX_LEN,
 };
-use crate::{Fail, Misuse};
+use crate::Fail;
 
 /// Whether `bytes` are such a string; of a topic name or filter, one character at least (`[MQTT-4.7.3-1]`,
 /// `[MQTT-4.7.3-3]`).
@@ -16,23 +16,18 @@ use crate::{Fail, Misuse};
 #[cfg_attr(feature = "opt-size", inline(never))]
 #[cfg_attr(not(feature = "opt-size"), inline(always))]
 pub(super) fn check(bytes: &[u8], kind: Kind) -> Result<(), Fail> {
-    let sized = bytes.len() <= MAX_LEN && (kind == Kind::Text || !bytes.is_empty());
-    if sized && (is_right(bytes, kind) || cut_off(bytes, kind) == Ok(0)) {
+    let sized = bytes.len() <= MAX_LEN && (!bytes.is_empty() || !matches!(kind, Kind::Name | Kind::Filter));
+    if sized && (kind == Kind::Binary || is_right(bytes, kind) || cut_off(bytes, kind) == Ok(0)) {
         return Ok(());
     }
-    Err(match kind {
-        Kind::Text => Misuse::InvalidString,
-        Kind::Name => Misuse::InvalidTopic,
-        Kind::Filter => Misuse::InvalidFilter,
-    }
-    .into())
+    Fail::by_number(kind as u8 & 0x0F)
 }
 
 /// How many bytes of a character that is cut off stand at the end of `bytes`, the first part of such a string.
 #[cfg_attr(feature = "opt-size", inline(never))]
 pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
-    // Of the character at hand: bytes behind the first, those of them that are to come, and between what the next one lies.
-    let (mut all, mut left, mut least, mut most) = (0_usize, 0_usize, 0x80_u8, 0xBF_u8);
+    // Of the character at hand: its bytes, those of them that are to come, and between what the next one lies.
+    let (mut all, mut left, mut least, mut most) = (0_u32, 0_u32, 0x80_u8, 0xBF_u8);
     // What stands before a byte where wildcards may stand; nowhere in a name.
     let mut before = if kind == Kind::Filter { b'/' } else { b'x' };
     for byte in bytes.iter().copied() {
@@ -48,26 +43,15 @@ pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
             if byte.wrapping_sub(0xC2) > 0x32 {
                 return Err(Violation::NotUtf8.into());
             }
-            all = 1;
-            if byte >= 0xE0 {
-                all = 2;
-                if byte == 0xE0 {
-                    least = 0xA0;
-                }
-                if byte == 0xED {
-                    most = 0x9F;
-                }
+            match byte {
+                0xE0 => least = 0xA0,
+                0xED => most = 0x9F,
+                0xF0 => least = 0x90,
+                0xF4 => most = 0x8F,
+                _ => {}
             }
-            if byte >= 0xF0 {
-                all = 3;
-                if byte == 0xF0 {
-                    least = 0x90;
-                }
-                if byte == 0xF4 {
-                    most = 0x8F;
-                }
-            }
-            left = all;
+            all = byte.leading_ones();
+            left = all.wrapping_sub(1);
         }
         if byte == 0 {
             return Err(Violation::NullCharacter.into());
@@ -81,7 +65,7 @@ pub(super) fn cut_off(bytes: &[u8], kind: Kind) -> Result<usize, Fail> {
             before = byte;
         }
     }
-    Ok(if left == 0 { 0 } else { all.wrapping_sub(left).wrapping_add(1) })
+    Ok(if left == 0 { 0 } else { all.wrapping_sub(left) as usize })
 }
 
 #[cfg(test)]

@@ -72,7 +72,8 @@ pub struct Config {
     /// Places in the table that commands leave free for reception; at least 1. A server that sends more messages of
     /// QoS 2 at once than fit in the table makes the client close ([`CloseReason::Overflow`]).
     pub keep_free: u16,
-    /// How long the server may take to answer CONNECT and PINGREQ, whatever else it sends meanwhile. Its PINGRESP has to
+    /// How long the server may take to answer CONNECT and PINGREQ, in whole milliseconds up to 2³² of them (what is more, or
+    /// less than one, counts as one of these), whatever else it sends meanwhile. Its PINGRESP has to
     /// have been taken in by then, so offer bytes that could not be taken ("not now") again before.
     ///
     /// One thing puts the end of the wait for PINGRESP off: a message whose payload is still arriving when PINGREQ leaves
@@ -175,6 +176,9 @@ pub enum CloseReason {
     Overflow = 3,
 }
 
+/// See [`Client::stream`].
+type Stream = fn(&mut Client<'_>, usize, &mut Told<'_>);
+
 /// What a connection has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -231,6 +235,7 @@ pub struct Client<'a> {
     /// What is in flight. The CONNECT stands at the end of the memory.
     slots: Slots<'a>,
     link: Link,
+    manual_ack: bool,
     /// DISCONNECT follows when all is sent.
     leaving: bool,
     /// A PINGREQ is to be sent.
@@ -239,30 +244,32 @@ pub struct Client<'a> {
     excuse: Excuse,
     /// Something arrived since the idle timer was set.
     heard: bool,
-    clean_session: bool,
-    manual_ack: bool,
+    /// What is in flight is of a session that goes on.
+    has_session: bool,
     /// `poll_output` may find something to send or to tell ([`Client::stir`]); taken back when there is nothing else.
     due: bool,
     sending: Sending,
     receiving: Receiving,
     /// In seconds; 0 for none.
     keep_alive: u16,
-    /// The identifier to try next.
-    next_id: PacketId,
+    /// The identifier given last.
+    last_id: Option<PacketId>,
+    keep_free: u16,
     max_packet: u16,
     window: u16,
     peer: Peer,
     /// Bytes of the last CONNECT, and so room that the next one finds.
     reserve: usize,
+    /// In milliseconds.
+    answer_timeout: u32,
     max_payload: u32,
     /// [`output::stream`] as soon as a message is streamed, so that a program that streams none has nothing of it.
-    stream: fn(&mut Client<'_>, usize, &mut Told<'_>),
+    stream: Option<Stream>,
     clock: Clock,
     /// Time for a PINGREQ.
     idle: Instant,
     /// The answer to CONNECT or PINGREQ is overdue.
     answer: Instant,
-    answer_timeout: Duration,
 }
 
 impl<'a> Client<'a> {
@@ -270,29 +277,30 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn new(config: Config, arena: impl Into<Storage<'a, u8>>, table: impl Into<Storage<'a, InFlight>>) -> Self {
         Self {
-            slots: Slots::new(table.into(), arena.into(), config.keep_free),
-            link: Link::Closed(None),
+            slots: Slots::new(table.into(), arena.into()),
+            link: Link::Closed,
             leaving: false,
             ping: false,
             excuse: Excuse::None,
             heard: false,
-            clean_session: true,
-            manual_ack: config.manual_ack,
+            has_session: false,
             due: false,
-            keep_alive: 0,
-            next_id: PacketId::FIRST,
-            max_packet: config.max_packet,
-            window: config.window,
             sending: Sending::default(),
             receiving: Receiving::default(),
+            keep_alive: 0,
+            last_id: None,
             peer: Peer(0),
             reserve: 0,
-            max_payload: config.max_payload,
-            stream: output::no_stream,
+            stream: None,
             clock: Clock::START,
             idle: NEVER,
             answer: NEVER,
-            answer_timeout: config.answer_timeout,
+            keep_free: config.keep_free.max(1),
+            max_packet: config.max_packet,
+            window: config.window,
+            manual_ack: config.manual_ack,
+            answer_timeout: u32::try_from(config.answer_timeout.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
+            max_payload: config.max_payload,
         }
     }
 
@@ -302,10 +310,10 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn state(&self) -> State {
         match self.link {
-            Link::Closed(_) => State::Closed,
+            _ if self.is_closed() => State::Closed,
             _ if self.leaving => State::Disconnecting,
-            Link::Greeting | Link::Connecting => State::Connecting,
             Link::Connected => State::Connected,
+            _ => State::Connecting,
         }
     }
 
@@ -340,16 +348,27 @@ impl<'a> Client<'a> {
     /// [`Misuse::InvalidOption`]: see [`Connect::check`]. [`Capacity::Arena`](crate::Capacity::Arena): the arena has no room for this CONNECT.
     pub fn connect(&mut self, now: Instant, peer: Peer, connect: &Connect<'_>) -> Result<(), Error> {
         self.tick(now);
-        let will = connect.will;
-        let strings = [
-            Some(connect.client_id.as_bytes()),
-            will.map(|will| will.topic.as_bytes()),
-            will.map(|will| will.payload),
-            connect.username.map(str::as_bytes),
-            connect.password,
-        ];
-        let flags = will.map_or(0, |will| (will.qos as u8) << 3 | u8::from(will.retain) << 5);
-        Ok(self.open(peer, &strings, flags | u8::from(connect.clean_session) << 1, connect.keep_alive)?)
+        let Connect { client_id, will, username, password, .. } = connect;
+        let mut strings: raw::Strings<'_> = [client_id.as_bytes(), &[], &[], &[], &[]];
+        let mut flags = u8::from(connect.clean_session) << 1;
+        let mut add = |index: usize, bytes| {
+            if let (Some(string), Some(flag)) = (strings.get_mut(index), raw::PRESENT.get(index)) {
+                *string = bytes;
+                flags |= flag;
+            }
+        };
+        if let Some(will) = will {
+            add(1, will.topic.as_bytes());
+            add(2, will.payload);
+        }
+        if let Some(username) = username {
+            add(3, username.as_bytes());
+        }
+        if let Some(password) = password {
+            add(4, password);
+        }
+        flags |= will.map_or(0, |will| (will.qos as u8) << 3 | u8::from(will.retain) << 5);
+        Ok(self.open(peer, &strings, flags, connect.keep_alive)?)
     }
 
     /// The stream has closed or broken: the session waits for the next [`Client::connect`]. Nothing if it has been
@@ -423,8 +442,11 @@ impl<'a> Client<'a> {
     /// [`Misuse::NotConnected`], [`Misuse::InvalidFilter`] (or none is given), [`Misuse::OutOfRange`],
     /// [`Capacity::InFlight`](crate::Capacity::InFlight), [`Capacity::Arena`](crate::Capacity::Arena).
     pub fn subscribe(&mut self, now: Instant, filters: &[(&str, QoS)]) -> Result<PacketId, Error> {
+        fn take<'f>((filter, qos): &'f (&str, QoS)) -> (&'f [u8], u8) {
+            (filter.as_bytes(), *qos as u8)
+        }
         self.tick(now);
-        let id = self.subscribe_raw(filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos as u8)))?;
+        let id = self.subscribe_raw(filters, |filter| Ok(take(filter)), take)?;
         Ok(given(id).unwrap_or(PacketId::FIRST))
     }
 
@@ -434,7 +456,7 @@ impl<'a> Client<'a> {
     /// As [`Client::subscribe`].
     pub fn unsubscribe(&mut self, now: Instant, filters: &[&str]) -> Result<PacketId, Error> {
         self.tick(now);
-        let id = self.unsubscribe_raw(filters.iter().map(|filter| filter.as_bytes()))?;
+        let id = self.unsubscribe_raw(filters, |filter| Ok(filter.as_bytes()), |filter| filter.as_bytes())?;
         Ok(given(id).unwrap_or(PacketId::FIRST))
     }
 

@@ -8,13 +8,15 @@ use crate::Misuse;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    // The numbers are those of the errors, so that one becomes the other without code.
+    // The lower halves are the numbers of the errors, so that one becomes the other with little code.
     /// No wildcards.
     Name = (Misuse::InvalidTopic as i8).unsigned_abs(),
     /// Wildcards where they may stand (§4.7.1).
     Filter = (Misuse::InvalidFilter as i8).unsigned_abs(),
     /// Anything.
     Text = (Misuse::InvalidString as i8).unsigned_abs(),
+    /// What need not even be text.
+    Binary = 0x10 | Self::Text as u8,
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -75,6 +77,7 @@ mod words {
     pub(in crate::mqtt) fn is_right(bytes: &[u8], kind: Kind) -> bool {
         match kind {
             Kind::Text => all_from(bytes, NOT_NULL),
+            Kind::Binary => true,
             Kind::Name => all_from(bytes, NOT_WILD),
             Kind::Filter => is_filter(bytes),
         }

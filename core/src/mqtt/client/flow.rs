@@ -42,10 +42,14 @@ use crate::{
 };
 
 /// What the connection has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub(super) enum Link {
-    /// Why is still to be told, if it is known.
-    Closed(Option<CloseReason>),
+    Closed,
+    // Closed, and why is still to be told: one more than the number of the reason.
+    Requested = CloseReason::Requested as u8 + 1,
+    ConnectTimeout = CloseReason::ConnectTimeout as u8 + 1,
+    KeepAlive = CloseReason::KeepAlive as u8 + 1,
     Greeting,
     Connecting,
     Connected,
@@ -247,7 +251,7 @@ impl Client<'_> {
     /// 1 → 2
     pub(super) fn opened(&mut self, peer: Peer, clean_session: bool, keep_alive: u16) {
         self.peer = peer;
-        self.clean_session = clean_session;
+        self.has_session = !clean_session;
         self.keep_alive = keep_alive;
         self.link = Link::Greeting;
         self.await_answer();
@@ -256,7 +260,7 @@ impl Client<'_> {
 
     /// 3 → 4
     pub(super) fn accepted(&mut self, session_present: bool) -> Result<(), Fail> {
-        if session_present && self.clean_session {
+        if session_present && !self.has_session {
             return Err(Violation::ConnAck.into()); // [MQTT-3.2.2-1]
         }
         if !session_present {
@@ -269,7 +273,7 @@ impl Client<'_> {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.link, Link::Closed(_))
+        self.link < Link::Greeting
     }
 
     /// Any → 1
@@ -277,7 +281,7 @@ impl Client<'_> {
         if self.is_closed() {
             return;
         }
-        self.link = Link::Closed(None);
+        self.link = Link::Closed;
         (self.idle, self.answer) = (NEVER, NEVER);
         self.sending = Sending::default();
         self.receiving = Receiving::default();
@@ -288,9 +292,9 @@ impl Client<'_> {
     }
 
     /// Any → 1, to be told by `poll_output`.
-    pub(super) fn close(&mut self, reason: CloseReason) {
+    pub(super) fn close(&mut self, reason: Link) {
         self.lost();
-        self.link = Link::Closed(Some(reason));
+        self.link = reason;
         self.stir();
     }
 
@@ -302,9 +306,10 @@ impl Client<'_> {
         }
     }
 
+    /// So many times so many microseconds from now.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn later(&self, by: Duration) -> Instant {
-        self.clock.now().after(by)
+    fn later(&self, times: u32, micros: u32) -> Instant {
+        self.clock.now().after(Duration::from_micros(u64::from(times).wrapping_mul(micros.into())))
     }
 
     /// Deadlines.
@@ -322,8 +327,7 @@ impl Client<'_> {
         // Before the end of time, so that what never runs out does not.
         let now = self.clock.now().min(LAST);
         if self.answer <= now {
-            let reason =
-                if self.link == Link::Connected { CloseReason::KeepAlive } else { CloseReason::ConnectTimeout };
+            let reason = if self.link == Link::Connected { Link::KeepAlive } else { Link::ConnectTimeout };
             // A client that is not connected receives nothing.
             if self.excuse == Excuse::None && self.is_receiving() {
                 self.await_pong();
@@ -342,7 +346,7 @@ impl Client<'_> {
     /// timer is late.
     fn rest(&mut self) {
         if self.keep_alive != 0 {
-            self.idle = self.later(Duration::from_micros(u64::from(self.keep_alive).wrapping_mul(875_000)));
+            self.idle = self.later(self.keep_alive.into(), 875_000);
         }
         self.heard = false;
     }
@@ -374,7 +378,7 @@ impl Client<'_> {
     }
 
     fn await_answer(&mut self) {
-        self.answer = self.later(self.answer_timeout);
+        self.answer = self.later(self.answer_timeout, 1000);
     }
 
     /// A message is under way.

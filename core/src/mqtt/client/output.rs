@@ -1,7 +1,7 @@
 //! Bytes to the server.
 
 use super::{
-    Client, CloseReason, Due, Event, InFlight, Sending,
+    Client, Due, Event, InFlight, Sending,
     flow::{Link, Step},
     input::{id_len, remaining_length},
     raw::{Told, What},
@@ -95,10 +95,10 @@ impl Client<'_> {
         }
         if len != 0 {
             self.bytes_out();
-        } else if let Link::Closed(Some(reason)) = self.link {
-            self.link = Link::Closed(None);
+        } else if self.link != Link::Closed && self.is_closed() {
             told.what.kind = What::CLOSED;
-            told.what.code = reason as u8;
+            told.what.code = (self.link as u8).wrapping_sub(1);
+            self.link = Link::Closed;
         } else if !cfg!(feature = "opt-size") && told.needed == 0 && self.sending.taken == self.sending.total {
             self.due = false;
         }
@@ -140,7 +140,7 @@ impl Client<'_> {
                 }
                 self.sending = Sending { end: len, ..Sending::default() };
                 if more != 0 {
-                    (self.stream)(self, index, told);
+                    self.go_on_with(index, told);
                 }
             }
         } else {
@@ -156,7 +156,7 @@ impl Client<'_> {
             if len == 0 && sent != end {
                 told.needed = 1;
             } else if len == 0 && ask {
-                (self.stream)(self, index, told);
+                self.go_on_with(index, told);
             } else if let Some(place @ &mut InFlight { due: Due::Yes, .. }) = self.slots.get_mut(index) {
                 place.due = Due::Begun;
             }
@@ -166,6 +166,14 @@ impl Client<'_> {
             self.sent(index);
         }
         len
+    }
+
+    /// A message that is streamed.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn go_on_with(&mut self, index: usize, told: &mut Told<'_>) {
+        if let Some(stream) = self.stream {
+            stream(self, index, told);
+        }
     }
 
     /// Writes a packet that is not kept.
@@ -186,10 +194,12 @@ impl Client<'_> {
             return 0;
         };
         let [high, low] = id.map_or(0, PacketId::get).to_be_bytes();
-        copy(space, &[first, rest, high, low]);
+        // (Put together in a register.)
+        let packet = u32::from_le_bytes([first, rest, high, low]);
+        copy(space, &packet.to_le_bytes());
         match first {
             PINGREQ => self.pinged(),
-            DISCONNECT => self.close(CloseReason::Requested),
+            DISCONNECT => self.close(Link::Requested),
             _ => self.sent(index),
         }
         len
@@ -253,9 +263,6 @@ impl Client<'_> {
         Some(len)
     }
 }
-
-/// What [`Client::stream`] is while nothing is streamed.
-pub(super) fn no_stream(_: &mut Client<'_>, _: usize, _: &mut Told<'_>) {}
 
 /// Begins the message at `index`, of which a header and a window are kept; or asks for payload, once for each window. Linked
 /// with `publish_streamed` and `import` only.

@@ -55,16 +55,16 @@ impl What {
 pub struct Told<'e> {
     /// What happened.
     pub what: What,
-    /// `PUBLISH`: the topic, a valid one.
-    pub topic: Option<&'e [u8]>,
-    /// `PAYLOAD`: the bytes. `SUBSCRIBED`: the return codes.
-    pub bytes: Option<&'e [u8]>,
     /// See [`Handled`].
     pub consumed: usize,
     /// See [`Handled`]; of output, the room that the next packet takes.
     pub needed: usize,
     /// `SKIPPED`: bytes of topic.
     pub topic_len: u16,
+    /// `PUBLISH`: the topic, a valid one.
+    pub topic: Option<&'e [u8]>,
+    /// `PAYLOAD`: the bytes. `SUBSCRIBED`: the return codes.
+    pub bytes: Option<&'e [u8]>,
 }
 
 impl<'e> Told<'e> {
@@ -121,8 +121,13 @@ impl<'e> Told<'e> {
     }
 }
 
-/// What is there of a CONNECT's client identifier, will topic, will payload, user name and password.
-pub type Strings<'c> = [Option<&'c [u8]>; 5];
+/// A CONNECT's client identifier, will topic, will payload, user name and password, as far as [`PRESENT`] says that they are
+/// there.
+pub type Strings<'c> = [&'c [u8]; 5];
+
+/// Of each of them the flag that says that it is there (§3.1.2.3). The client identifier always is; the bit that stands for it
+/// here is not sent (`[MQTT-3.1.2-3]`).
+pub static PRESENT: [u8; 5] = [0x01, 0x04, 0x04, 0x80, 0x40];
 
 impl Client<'_> {
     /// Takes in the time, as every verb does by itself that has `now`.
@@ -131,8 +136,8 @@ impl Client<'_> {
         self.clock.advance(now);
     }
 
-    /// [`Client::connect`]. Of `flags`, 0x02 is a clean session; of the will, 0x08 times its QoS, and 0x20 if it is retained.
-    /// `keep_alive` is in seconds.
+    /// [`Client::connect`]. `flags` are those of [`PRESENT`], 0x02 for a clean session and, of the will, 0x08 times its QoS, and
+    /// 0x20 if it is retained. `keep_alive` is in seconds.
     ///
     /// # Errors
     /// As there.
@@ -154,26 +159,38 @@ impl Client<'_> {
     /// # Errors
     /// As there.
     pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u32, Fail> {
-        self.stream = stream;
+        self.stream = Some(stream);
         let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window.max(1));
         self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
     }
 
-    /// [`Client::subscribe`], with the filters and the QoS wanted from an iterator, which is run through twice. The packet
-    /// identifier.
+    /// [`Client::subscribe`]. A filter and the QoS wanted are what `look` sees in each of `filters`, if there is nothing against it,
+    /// and `take` finds there again. The packet identifier.
     ///
     /// # Errors
-    /// As there.
-    pub fn subscribe_raw<'f>(&mut self, filters: impl Iterator<Item = (&'f [u8], u8)> + Clone) -> Result<u32, Fail> {
-        self.queue_filters(write::SUBSCRIBE, filters)
+    /// As there, and those of `look`.
+    #[inline]
+    pub fn subscribe_raw<'f, T>(
+        &mut self,
+        filters: &'f [T],
+        look: impl Fn(&'f T) -> Result<(&'f [u8], u8), Fail>,
+        take: impl Fn(&'f T) -> (&'f [u8], u8),
+    ) -> Result<u32, Fail> {
+        self.queue_filters(write::SUBSCRIBE, filters, look, take)
     }
 
     /// [`Client::unsubscribe`], likewise.
     ///
     /// # Errors
     /// As there.
-    pub fn unsubscribe_raw<'f>(&mut self, filters: impl Iterator<Item = &'f [u8]> + Clone) -> Result<u32, Fail> {
-        self.queue_filters(write::UNSUBSCRIBE, filters.map(|filter| (filter, 0)))
+    #[inline]
+    pub fn unsubscribe_raw<'f, T>(
+        &mut self,
+        filters: &'f [T],
+        look: impl Fn(&'f T) -> Result<&'f [u8], Fail>,
+        take: impl Fn(&'f T) -> &'f [u8],
+    ) -> Result<u32, Fail> {
+        self.queue_filters(write::UNSUBSCRIBE, filters, |f| look(f).map(|filter| (filter, 0)), |f| (take(f), 0))
     }
 
     /// [`Client::handle_input`]. `told` is the default before.

@@ -158,7 +158,7 @@ impl Client<'_> {
         writer.bytes(&MAGIC);
         writer.u32(size);
         writer.u32(sequence);
-        writer.u16(self.next_id.get());
+        writer.u16(self.last_id.map_or(PacketId::FIRST, PacketId::next).get());
         writer.u16(note_len);
         writer.bytes(note);
         self.each_part(&mut |part| writer.bytes(part));
@@ -203,8 +203,8 @@ impl Client<'_> {
         }
         self.slots.clear();
         let record = Record::read(bytes)?;
-        self.next_id = record.next_id;
-        self.clean_session = false;
+        self.last_id = PacketId::new(record.next_id.get().wrapping_sub(1));
+        self.has_session = true;
         let mut packets = record.packets;
         while !packets.is_empty() {
             match self.take_back(packets) {
@@ -220,7 +220,7 @@ impl Client<'_> {
 
     /// The packets of a record, in parts.
     fn each_part(&self, put: &mut dyn FnMut(&[u8])) {
-        let slots = if self.clean_session { &[] } else { self.slots.as_slice() };
+        let slots = if self.has_session { self.slots.as_slice() } else { &[] };
         for (index, slot) in slots.iter().enumerate() {
             let Some(id) = slot.id else { continue };
             let packet = || self.slots.packet(index);
@@ -266,7 +266,7 @@ impl Client<'_> {
         }
         self.stir();
         if slot.is_streamed() {
-            self.stream = stream;
+            self.stream = Some(stream);
         }
         *self.slots.push(slot.id, slot.step, slot.due).ok_or(Capacity::InFlight)? = slot;
         self.slots.kept = self.slots.kept.wrapping_add(slot.len());

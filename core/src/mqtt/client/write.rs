@@ -3,18 +3,18 @@
 use super::{
     Client, Due,
     flow::Step,
-    raw::Strings,
+    raw::{PRESENT, Strings},
     slots::{NOWHERE, Side},
 };
 use crate::{
     Capacity, Fail, Misuse, Peer,
-    mqtt::{PacketId, QoS, checked::check, text::Kind, topic::MAX_LEN},
+    mqtt::{PacketId, QoS, checked::check, text::Kind},
     wire::{copy, copy_name},
 };
 
-/// Of the strings of a CONNECT, the flag that says that it is there (§3.1.2.3), and what it is.
-const STRINGS: [(u8, Option<Kind>); 5] =
-    [(0, Some(Kind::Text)), (0x04, Some(Kind::Name)), (0, None), (0x80, Some(Kind::Text)), (0x40, None)];
+/// What each of the strings of a CONNECT is (§3.1.3).
+static KINDS: [Kind; 5] = [Kind::Text, Kind::Name, Kind::Binary, Kind::Text, Kind::Binary];
+const ALWAYS: u8 = PRESENT[0];
 
 /// The first bytes of these packets.
 pub(super) const SUBSCRIBE: u8 = 0x82;
@@ -40,24 +40,21 @@ impl Client<'_> {
         if !self.is_closed() {
             return Err(Misuse::WrongState.into());
         }
-        let (mut remaining, mut flags) = (10_usize, flags);
-        for (string, (bit, kind)) in strings.iter().zip(&STRINGS) {
-            let Some(bytes) = *string else { continue };
-            if let Some(kind) = *kind {
-                check(bytes, kind)?;
-            } else if bytes.len() > MAX_LEN {
-                return Err(Misuse::InvalidString.into());
+        let (mut remaining, flags) = (10_usize, flags | ALWAYS);
+        for ((bytes, bit), kind) in strings.iter().zip(&PRESENT).zip(&KINDS) {
+            if flags & bit == 0 {
+                continue;
             }
-            flags |= bit;
+            check(bytes, *kind)?;
             remaining = remaining.wrapping_add(2).wrapping_add(bytes.len());
         }
         let clean = flags & 0x02 != 0;
         // No password without a user name; nobody without a name and with a session.
-        if flags & 0xC0 == 0x40 || (!clean && strings[0].is_none_or(<[u8]>::is_empty)) {
+        if flags & 0xC0 == 0x40 || (!clean && strings[0].is_empty()) {
             return Err(Misuse::InvalidOption.into());
         }
         // [MQTT-3.1.2-6]: a clean session starts from nothing and leaves nothing.
-        let forget = clean || self.clean_session;
+        let forget = clean || !self.has_session;
         let len = header_len(remaining)?.wrapping_add(remaining);
         let kept = if forget { 0 } else { self.slots.kept };
         let start = self.slots.memory.len().checked_sub(len).filter(|start| *start >= kept).ok_or(Capacity::Arena)?;
@@ -68,11 +65,13 @@ impl Client<'_> {
         self.slots.kept = start;
         self.put_header(0x10, remaining);
         self.put(b"\0\x04MQTT\x04");
-        self.put_u8(flags);
+        self.put_u8(flags & !ALWAYS);
         self.put_u16(keep_alive.into());
         // [MQTT-3.1.3-1]
-        for string in strings.iter().flatten() {
-            self.put_prefixed(string);
+        for (bytes, bit) in strings.iter().zip(&PRESENT) {
+            if flags & bit != 0 {
+                self.put_prefixed(bytes);
+            }
         }
         self.slots.kept = kept;
         self.opened(peer, clean, keep_alive);
@@ -90,7 +89,7 @@ impl Client<'_> {
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
     fn queue(&mut self, first: u8, remaining: usize, missing: usize, step: Step, more: u16) -> Result<u32, Fail> {
         let len = header_len(remaining)?.wrapping_add(remaining).wrapping_sub(missing);
-        if self.slots.free() <= usize::from(self.slots.keep_free) {
+        if self.slots.free() <= usize::from(self.keep_free) {
             return Err(Capacity::InFlight.into());
         }
         let room = self.slots.memory.len().wrapping_sub(self.slots.kept);
@@ -99,9 +98,8 @@ impl Client<'_> {
         }
         let mut id = None;
         if step != Step::Message0 {
-            let free = self.free_id();
-            self.next_id = free.next();
-            id = Some(free);
+            id = self.free_id();
+            self.last_id = id;
         }
         self.stir();
         if let Some(place) = self.slots.push(id, step, Due::Yes) {
@@ -216,14 +214,21 @@ impl Client<'_> {
     }
 
     #[inline]
-    pub(super) fn queue_filters<'f>(
+    pub(super) fn queue_filters<'f, T>(
         &mut self,
         first: u8,
-        filters: impl Iterator<Item = (&'f [u8], u8)> + Clone,
+        filters: &'f [T],
+        look: impl Fn(&'f T) -> Result<(&'f [u8], u8), Fail>,
+        take: impl Fn(&'f T) -> (&'f [u8], u8),
     ) -> Result<u32, Fail> {
         self.may_send()?;
-        let (mut count, mut remaining) = (0_usize, 2_usize);
-        for (filter, qos) in filters.clone() {
+        let Ok(count) = u16::try_from(filters.len()) else { return Err(Misuse::OutOfRange.into()) };
+        if count == 0 {
+            return Err(Misuse::InvalidFilter.into());
+        }
+        let mut remaining = 2_usize;
+        for filter in filters {
+            let (filter, qos) = look(filter)?;
             check(filter, Kind::Filter)?;
             if qos > QoS::ExactlyOnce as u8 {
                 return Err(Misuse::OutOfRange.into());
@@ -231,16 +236,12 @@ impl Client<'_> {
             // Its length and, in a SUBSCRIBE, the QoS wanted.
             let more = if first == SUBSCRIBE { 3 } else { 2 };
             remaining = remaining.saturating_add(filter.len().wrapping_add(more));
-            count = count.wrapping_add(1);
         }
-        if count == 0 {
-            return Err(Misuse::InvalidFilter.into());
-        }
-        let Ok(count) = u16::try_from(count) else { return Err(Misuse::OutOfRange.into()) };
         let step = if first == SUBSCRIBE { Step::Subscribe } else { Step::Unsubscribe };
         let id = self.queue(first, remaining, 0, step, count)?;
         self.put_u16(id);
-        for (filter, qos) in filters {
+        for filter in filters {
+            let (filter, qos) = take(filter);
             self.put_prefixed(filter);
             if first == SUBSCRIBE {
                 self.put_u8(qos);
@@ -252,11 +253,14 @@ impl Client<'_> {
     /// An identifier that nothing of ours in flight has (`[MQTT-2.3.1-2]`). There is one: a place of the table is free, which
     /// has no more of them than there are numbers.
     #[inline(always)]
-    fn free_id(&self) -> PacketId {
-        let mut id = self.next_id;
-        while self.slots.find(Some(id), Side::Ours) != NOWHERE {
-            id = id.next();
+    fn free_id(&self) -> Option<PacketId> {
+        let mut id = self.last_id;
+        loop {
+            // (What stands for none is followed by 1, and 65,535 by that.)
+            id = PacketId::new(id.map_or(0, PacketId::get).wrapping_add(1)).or(Some(PacketId::FIRST));
+            if self.slots.find(id, Side::Ours) == NOWHERE {
+                return id;
+            }
         }
-        id
     }
 }
