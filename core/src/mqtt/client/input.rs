@@ -26,10 +26,9 @@ const NONE: u8 = 0xE0;
 /// Servers do not send it.
 const NEVER: u8 = 0xF0;
 const TOLD: u8 = (What::ACKNOWLEDGED as u8) << 4;
-const CONNACK: u8 = (What::CONNECTED as u8) << 4;
 const UNSUBACK: u8 = (What::UNSUBSCRIBED as u8) << 4;
-const TYPES: [u8; 15] =
-    [NEVER, NEVER, CONNACK, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
+const TYPES: [u8; 15] = [NEVER, NEVER, 0, 0, TOLD, 0, 2, TOLD, NEVER | 2, ANY, NEVER | 2, UNSUBACK, NEVER, NONE, NEVER];
+const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
 
 impl Client<'_> {
@@ -122,6 +121,10 @@ impl Client<'_> {
         } else if about & 0x0F != 0 {
             return Err(Violation::ReservedFlags.into()); // [MQTT-2.2.2-2], [MQTT-3.6.1-1]
         }
+        // [MQTT-3.2.0-1]: first comes CONNACK, and that once.
+        if self.link != if kind == CONNACK { Link::Connecting } else { Link::Connected } {
+            return Err(Violation::UnexpectedPacket.into());
+        }
         let (len, remaining) = remaining_length(bytes);
         let Some(rest) = bytes.get(len..).filter(|_| len != 0) else {
             if bytes.len() > 4 {
@@ -152,9 +155,6 @@ impl Client<'_> {
         }
         let header = usize::from(topic_len).wrapping_add(id_len);
         let passed_over = header.wrapping_add(2) > self.max_packet.into();
-        if passed_over && self.link != Link::Connected {
-            return Err(Violation::PacketTooLarge.into());
-        }
         // Topic and identifier, or neither: what is there of them counts towards what is needed.
         if !passed_over && rest.len() < header {
             return told.want(header.wrapping_sub(rest.len()));
@@ -197,9 +197,6 @@ impl Client<'_> {
         told.consumed = told.consumed.wrapping_add(header);
         let id = rest.get(topic.len()..).and_then(<[u8]>::first_chunk).map_or(0, |id| u16::from_be_bytes(*id));
         let id = if id_len == 0 { None } else { Some(PacketId::new(id).ok_or(Violation::ZeroPacketId)?) };
-        if self.link != Link::Connected {
-            return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
-        }
         // (Both are looked at, so that there is one way through what follows.)
         let wanted = !begun & (left <= self.max_payload);
         let admission = id.map_or(Admission::New, |id| self.arriving(first & 0x04 != 0, id, first & 0x08 != 0));
@@ -266,22 +263,17 @@ impl Client<'_> {
             if about != NONE {
                 return Err(Violation::Length.into());
             }
-            if self.link != Link::Connected {
-                return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
-            }
             self.ponged();
             return Ok(());
         };
-        if about == CONNACK {
-            return self.connack_in(*id, told);
+        let id = u16::from_be_bytes(*id);
+        if kind == CONNACK {
+            return self.connack_in(id, told);
         }
-        let id = PacketId::new(u16::from_be_bytes(*id)).ok_or(Violation::ZeroPacketId)?;
+        let id = PacketId::new(id).ok_or(Violation::ZeroPacketId)?;
         // [MQTT-3.9.3-2]
         if about == ANY && (codes.is_empty() || codes.iter().any(|code| !matches!(code, 0 | 1 | 2 | 0x80))) {
             return Err(Violation::SubAck.into());
-        }
-        if self.link != Link::Connected {
-            return Err(Violation::UnexpectedPacket.into()); // [MQTT-3.2.0-1]
         }
         match self.answered(Cause::packet(kind), id, codes.len()) {
             Taken::Done => {
@@ -297,16 +289,13 @@ impl Client<'_> {
         }
     }
 
-    /// §3.2
-    fn connack_in(&mut self, [flags, code]: [u8; 2], told: &mut Told<'_>) -> Result<(), Fail> {
+    /// §3.2; flags and return code.
+    fn connack_in(&mut self, both: u16, told: &mut Told<'_>) -> Result<(), Fail> {
         // [MQTT-3.2.2-4]; the other seven bits are reserved (§3.2.2.1).
-        if flags > 1 || code > ConnectReturnCode::NotAuthorized as u8 || (flags == 1 && code != 0) {
+        if both > ConnectReturnCode::NotAuthorized as u16 && both != 0x0100 {
             return Err(Violation::ConnAck.into());
         }
-        // [MQTT-3.2.0-1]: it answers CONNECT, once.
-        if self.link != Link::Connecting {
-            return Err(Violation::UnexpectedPacket.into());
-        }
+        let [flags, code] = both.to_be_bytes();
         if code == 0 {
             self.accepted(flags == 1)?;
             told.what.kind = What::CONNECTED;

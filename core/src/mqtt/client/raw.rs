@@ -151,7 +151,9 @@ impl Client<'_> {
     /// As there.
     #[inline]
     pub fn publish_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], payload: &[u8]) -> Result<u32, Fail> {
-        self.queue_publish(qos, retain, topic, payload, (0, 0))
+        let id = self.queue_publish(qos, retain, topic, payload.len(), (0, 0))?;
+        self.put(payload);
+        Ok(id)
     }
 
     /// [`Client::publish_streamed`]. The packet identifier, or 0.
@@ -161,7 +163,10 @@ impl Client<'_> {
     pub fn publish_streamed_raw(&mut self, qos: QoS, retain: bool, topic: &[u8], len: u32) -> Result<u32, Fail> {
         self.stream = Some(stream);
         let window = u16::try_from(len).unwrap_or(u16::MAX).min(self.window.max(1));
-        self.queue_publish(qos, retain, topic, &[], (usize::try_from(len).unwrap_or(usize::MAX), window))
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let id = self.queue_publish(qos, retain, topic, len, (len.saturating_sub(window.into()), window))?;
+        self.slots.kept = self.slots.kept.wrapping_add(window.into());
+        Ok(id)
     }
 
     /// [`Client::subscribe`]. A filter and the QoS wanted are what `look` sees in each of `filters`, if there is nothing against it,

@@ -113,7 +113,7 @@ impl Client<'_> {
     /// Writes behind what is kept, where the room was made sure of before: what were too long would be left out.
     #[cfg_attr(feature = "opt-size", inline(never))]
     #[cfg_attr(not(feature = "opt-size"), inline(always))]
-    fn put(&mut self, bytes: &[u8]) {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
         let start = self.slots.kept;
         self.slots.kept = start.wrapping_add(bytes.len());
         if let Some(place) = self.slots.memory.get_mut(start..self.slots.kept) {
@@ -129,6 +129,9 @@ impl Client<'_> {
 
     #[inline(always)]
     fn put_all<const N: usize>(&mut self, bytes: [u8; N]) {
+        if cfg!(feature = "opt-size") {
+            return self.put(&bytes);
+        }
         let at = self.slots.kept;
         self.slots.kept = at.wrapping_add(N);
         if let Some(place) = self.slots.memory.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
@@ -184,32 +187,30 @@ impl Client<'_> {
         self.put_u8(low);
     }
 
-    /// A PUBLISH. Behind `payload`, `missing` bytes are asked for when it is sent, for which there is a `window`.
+    /// A PUBLISH, but for its payload of `len` bytes. Of these, `missing` are not kept, where there is a `window` for them.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn queue_publish(
         &mut self,
         qos: QoS,
         retain: bool,
         topic: &[u8],
-        payload: &[u8],
+        len: usize,
         (missing, window): (usize, u16),
     ) -> Result<u32, Fail> {
         self.may_send()?;
         check(topic, Kind::Name)?;
-        let (mut step, mut variable) = (Step::Message0, topic.len().wrapping_add(2));
-        if qos != QoS::AtMostOnce {
-            step = if qos == QoS::AtLeastOnce { Step::Message1 } else { Step::Message2 };
-            variable = variable.wrapping_add(2);
-        }
-        let remaining = variable.saturating_add(payload.len()).saturating_add(missing);
+        let (step, variable) = match qos {
+            QoS::AtMostOnce => (Step::Message0, 2_usize),
+            QoS::AtLeastOnce => (Step::Message1, 4),
+            QoS::ExactlyOnce => (Step::Message2, 4),
+        };
+        let remaining = variable.wrapping_add(topic.len()).saturating_add(len);
         let first = 0x30 | (qos as u8) << 1 | u8::from(retain);
-        let id = self.queue(first, remaining, missing.wrapping_sub(window.into()), step, window)?;
+        let id = self.queue(first, remaining, missing, step, window)?;
         self.put_prefixed(topic);
         if id != 0 {
             self.put_u16(id);
         }
-        self.put(payload);
-        self.slots.kept = self.slots.kept.wrapping_add(window.into());
         Ok(id)
     }
 
