@@ -1306,12 +1306,12 @@
 #endif
 
 /**
- * Image slot 0.
+ * Slot 0 of an image.
  */
 #define WAFT_AREA_SLOT0 0
 
 /**
- * Image slot 1.
+ * Slot 1 of an image.
  */
 #define WAFT_AREA_SLOT1 1
 
@@ -1412,13 +1412,13 @@
 #define WAFT_UPDATE_EVENT_RECORD 4
 
 /**
- * Boot slot `area` next; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
+ * Boot from `slots` next, a bit for each image; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
  * else to do.
  */
 #define WAFT_UPDATE_EVENT_ACTIVATE 5
 
 /**
- * Deliver the image from `offset` on. (waft_agent_t does, and does not tell it.)
+ * Deliver `image`, or the list of its chunk digests, from `offset` on. (waft_agent_t does, and does not tell it.)
  */
 #define WAFT_UPDATE_EVENT_FETCH 6
 
@@ -1542,9 +1542,14 @@ typedef struct {
      */
     size_t key_count;
     /**
-     * Bytes of an image slot: a multiple of `erase_size`.
+     * Bytes of a slot of the firmware: a multiple of `erase_size`.
      */
     uint32_t slot_size;
+    /**
+     * Bytes of a slot of images 1, 2 and 3, which a release may bring with the firmware: of a radio, say. Each has two slots, as the
+     * firmware has. 0: the device has no such image. (0)
+     */
+    uint32_t more_slots[3];
     /**
      * Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
      */
@@ -1574,7 +1579,8 @@ typedef struct {
      */
     uint8_t attempts;
     /**
-     * The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
+     * The slots in use, which the bootloader chose: bit n is that of image n; with one image it is the slot, 0 or 1, that this firmware
+     * runs from. They are never written. (0)
      */
     uint8_t running;
     /**
@@ -1758,11 +1764,11 @@ typedef struct {
      */
     uint64_t sequence;
     /**
-     * Bytes of the image stored from its start without a gap.
+     * Bytes of `image` stored from its start without a gap.
      */
     uint32_t have;
     /**
-     * Bytes of the image; 0 while there is none.
+     * Bytes of `image`; 0 while there is none.
      */
     uint32_t size;
     /**
@@ -1778,9 +1784,13 @@ typedef struct {
      */
     uint8_t state;
     /**
-     * The slot of the confirmed image.
+     * The slots of the confirmed images: bit n is that of image n, so that of a device with one image it is its slot.
      */
-    uint8_t active_slot;
+    uint8_t active_slots;
+    /**
+     * The image that is being fetched or was looked at last: 0, unless the device has several.
+     */
+    uint8_t image;
     /**
      * The epoch of the key table in use; 0: the factory's.
      */
@@ -1948,6 +1958,14 @@ typedef struct {
      * WAFT_AREA_...
      */
     uint8_t area;
+    /**
+     * The image that a slot or a FETCH is of: 0, unless the device has several.
+     */
+    uint8_t image;
+    /**
+     * Bit n: the slot of image n. With one image it is its slot, 0 or 1.
+     */
+    uint8_t slots;
     /**
      * WAFT_STATE_...
      */
@@ -2187,19 +2205,19 @@ typedef struct {
  */
 typedef struct {
     /**
-     * The slot to jump to: 0 or 1.
+     * The slots to boot from: bit n is that of image n. With one image it is the slot, 0 or 1, to jump to.
      */
-    uint8_t slot;
+    uint8_t slots;
     /**
-     * The slot of the confirmed image.
+     * The slots of the confirmed images, as `slots`.
      */
     uint8_t active;
     /**
-     * 1: the image in `slot` is on trial.
+     * 1: what is in `slots` is on trial.
      */
     uint8_t trial;
     /**
-     * 1: write `note_bytes` to the journal before the jump. If that fails, jump to `active` instead.
+     * 1: write `note_bytes` to the journal before the jump. If that fails, boot from `active` instead.
      */
     uint8_t note;
     /**
@@ -2219,7 +2237,11 @@ typedef struct {
      */
     uint8_t note_bytes[128];
     /**
-     * Bytes of the image in `slot`; 0 where the journal does not know.
+     * The image that `image_size` and `image_digest` are about, the first that the last update brought: 0 is the firmware.
+     */
+    uint8_t image;
+    /**
+     * Bytes of that image in its slot; 0 where the journal does not know.
      */
     uint32_t image_size;
     /**
@@ -3632,7 +3654,7 @@ int32_t waft_payload_sign(waft_bytes_t payload,
 #endif
 
 /**
- * Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.
+ * Decides from the two pages of the journal which slots to boot from. `factory` are those of a device that never took an update.
  * No cryptography, no state, no memory.
  */
 int32_t waft_boot_decide(waft_bytes_t page0,
@@ -3648,8 +3670,8 @@ uint32_t waft_boot_status_len(const waft_boot_layout_t *layout);
 
 /**
  * For a bootloader of a device whose firmware runs from one place, the primary area, while updates are stored in a staging area,
- * which stands for WAFT_AREA_SLOT0 and WAFT_AREA_SLOT1 both: the next step on the way to having `slot`, of
- * waft_boot_decide(), in the primary area. `page0` and `page1` are the status pages as they are now.
+ * which stands for WAFT_AREA_SLOT0 and WAFT_AREA_SLOT1 both: the next step on the way to having `slot`, the one of
+ * waft_boot_decide(), in the primary area. Of several images each has areas and status pages of its own. `page0` and `page1` are the status pages as they are now.
  *
  * Do it and ask again, until WAFT_SWAP_DONE; then write the note of the decision, and jump. Power may fail at any byte of it. What was
  * in the primary area is in the staging area then, from where it is brought back when the new image fails its trial.

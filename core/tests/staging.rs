@@ -201,7 +201,7 @@ impl Device {
     fn power_on(mut nor: Nor) -> Self {
         let (first, second) = nor.journal.split_at(PAGE);
         let decision = boot::decide([first, second], 0);
-        nor.mend(decision.slot);
+        nor.mend(decision.slots);
         if let Some(note) = decision.note {
             let page = usize::from(note.page) * PAGE;
             if note.erase.is_some() {
@@ -210,7 +210,7 @@ impl Device {
             nor.journal[page + note.offset as usize..][..note.bytes.len()].copy_from_slice(&note.bytes);
         }
         let keys: &'static _ = Box::leak(Box::new([flash::key()]));
-        let mut config = Config::new(VENDOR, CLASS, keys, decision.slot, [LAYOUT.slot, LAYOUT.erase, LAYOUT.write]);
+        let mut config = Config::new(VENDOR, CLASS, keys, decision.slots, [LAYOUT.slot, LAYOUT.erase, LAYOUT.write]);
         config.verifier = &Credulous;
         let mut device = Self { nor, now: 0, update: Update::new(config, vec![0; 512]), states: vec![] };
         device.update.start(Instant::ZERO).unwrap();
@@ -221,7 +221,7 @@ impl Device {
     fn area(&mut self, area: Area, offset: u32, len: usize) -> &mut [u8] {
         let area = match area {
             Area::Journal => &mut self.nor.journal,
-            Area::Slot(_) => &mut self.nor.staging,
+            Area::Slot { .. } => &mut self.nor.staging,
             Area::Keys => panic!("no keys are replaced"),
         };
         &mut area[offset as usize..][..len]

@@ -37,10 +37,10 @@ fn a_signed_release_goes_all_the_way_and_tells_every_step() {
     let flash = Flash::new(GEOMETRY, &image(0, 500));
     let mut bench = Bench::with(flash, |config| config.verifier = &Ed25519);
     bench.install(2, &new);
-    assert_eq!(bench.flash.read(Area::Slot(1), 0, new.len()), new);
-    assert_eq!((bench.update.floor(), bench.update.active_slot()), (0, 0), "not before the confirmation");
+    assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, new.len()), new);
+    assert_eq!((bench.update.floor(), bench.update.active_slots()), (0, 0), "not before the confirmation");
     bench.confirm();
-    assert_eq!((bench.update.floor(), bench.update.active_slot()), (2, 1));
+    assert_eq!((bench.update.floor(), bench.update.active_slots()), (2, 1));
     use State::*;
     let way = [Announced, Verified, Fetching, Fetched, Validated, Ready, Trial, Confirmed];
     assert_eq!(bench.states, way);
@@ -162,7 +162,7 @@ fn what_the_flash_changes_after_the_download_is_found_when_it_is_read_back() {
     let mut bench = Bench::new();
     bench.announce(&envelope(2, &new)).unwrap();
     bench.feed(&new, 512, 64);
-    bench.flash.flip(Area::Slot(1), 300);
+    bench.flash.flip(Area::Slot { image: 0, slot: 1 }, 300);
     bench.feed(&new, 700, 64);
     assert_eq!((bench.state(), bench.update.reason()), (State::Failed, Some(Refusal::ImageDigest)));
     assert_eq!(bench.activated, None);
@@ -176,13 +176,13 @@ fn what_the_flash_changes_before_the_reboot_is_found_after_it() {
     let now = bench.time();
     bench.feed(&new, 640, 64);
     bench.update.data(now, 640, &new[640..]).unwrap().event.unwrap();
-    bench.flash.write(Area::Slot(1), 640, &new[640..], true);
+    bench.flash.write(Area::Slot { image: 0, slot: 1 }, 640, &new[640..], true);
     bench.update.done(now).unwrap();
     // Held, so that the journal says it is whole and no more.
     bench.update.veto(now).unwrap();
     bench.drain();
     assert_eq!((bench.state(), bench.activated), (State::Ready, None));
-    bench.flash.flip(Area::Slot(1), 3);
+    bench.flash.flip(Area::Slot { image: 0, slot: 1 }, 3);
     bench.reboot();
     assert_eq!((bench.config.running, bench.state()), (0, State::Failed));
 }
@@ -221,7 +221,7 @@ fn a_reboot_can_be_vetoed_until_it_is_asked_for() {
     bench.feed(&new, 640, 64);
     let now = bench.time();
     assert!(bench.update.data(now, 640, &new[640..]).unwrap().event.is_some());
-    bench.flash.write(Area::Slot(1), 640, &new[640..], true);
+    bench.flash.write(Area::Slot { image: 0, slot: 1 }, 640, &new[640..], true);
     bench.update.done(now).unwrap();
     while bench.states.last() != Some(&State::Ready) {
         assert!(bench.step());
@@ -278,14 +278,14 @@ fn a_newer_release_replaces_the_one_that_is_fetched() {
     let now = bench.time();
     let offset = bench.update.wanted().unwrap().offset;
     let handled = bench.update.data(now, offset, &new[offset as usize..]).unwrap();
-    bench.flash.write(Area::Slot(1), offset, &new[offset as usize..][..handled.consumed], false);
+    bench.flash.write(Area::Slot { image: 0, slot: 1 }, offset, &new[offset as usize..][..handled.consumed], false);
     bench.update.announce(now, &envelope(3, &newer)).unwrap();
     bench.update.done(now).unwrap();
     bench.drain();
     assert_eq!(bench.announce(&envelope(2, &new)), Err(Error::Peer(Refusal::Rollback)));
     bench.feed(&newer, 900, 100);
     assert_eq!((bench.state(), bench.update.sequence()), (State::Ready, 3));
-    assert_eq!(bench.flash.read(Area::Slot(1), 0, 900), newer);
+    assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, 900), newer);
 }
 
 #[test]
@@ -296,13 +296,17 @@ fn a_newer_release_waits_for_the_end_of_a_trial() {
     assert_eq!(bench.announce(&envelope(3, &newer)), Ok(()));
     assert_eq!(bench.announce(&envelope(2, &new)), Ok(()));
     assert_eq!(bench.state(), State::Trial);
-    assert_eq!(bench.flash.read(Area::Slot(0), 0, 500), image(0, 500), "there is a way back until the confirmation");
+    assert_eq!(
+        bench.flash.read(Area::Slot { image: 0, slot: 0 }, 0, 500),
+        image(0, 500),
+        "there is a way back until the confirmation"
+    );
     bench.confirm();
     assert_eq!((bench.state(), bench.update.sequence(), bench.update.floor()), (State::Fetching, 3, 2));
     bench.feed(&newer, 900, 100);
     bench.reboot();
     bench.confirm();
-    assert_eq!((bench.update.floor(), bench.update.active_slot()), (3, 0));
+    assert_eq!((bench.update.floor(), bench.update.active_slots()), (3, 0));
 }
 
 #[test]
@@ -328,11 +332,11 @@ fn the_slot_that_runs_is_never_written_whatever_the_journal_says() {
     bench.confirm();
     // The bootloader boots slot 0 against the journal.
     bench = Bench::with(bench.flash, |_| {});
-    assert_eq!((bench.update.active_slot(), bench.update.floor()), (0, 2));
+    assert_eq!((bench.update.active_slots(), bench.update.floor()), (0, 2));
     bench.announce(&envelope(3, &image(3, 700))).unwrap();
     bench.feed(&image(3, 700), 700, 100);
     assert_eq!(bench.activated, Some(1));
-    assert_eq!(bench.flash.read(Area::Slot(0), 0, 500), image(0, 500));
+    assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 0 }, 0, 500), image(0, 500));
 }
 
 #[test]
@@ -364,7 +368,7 @@ fn an_image_that_hangs_is_booted_three_times() {
     let mut bench = Bench::new();
     bench.announce(&envelope(2, &image(2, 700))).unwrap();
     bench.feed(&image(2, 700), 700, 100);
-    let slots: Vec<u8> = (0..5).map(|_| bench.flash.boot().slot).collect();
+    let slots: Vec<u8> = (0..5).map(|_| bench.flash.boot().slots).collect();
     assert_eq!(slots, [1, 1, 1, 0, 0]);
     bench.reboot();
     assert_eq!((bench.state(), bench.update.reason()), (State::Reverted, Some(Refusal::Trial)));
@@ -405,7 +409,7 @@ fn flash_that_fails_now_and_then_is_asked_again() {
             bench.faults = Some((fault, nth));
             bench.feed(&new, 700, 64);
             assert_eq!((bench.state(), bench.faults), (State::Ready, Some((fault, 0))), "{fault:?}");
-            assert_eq!(bench.flash.read(Area::Slot(1), 0, 700), new);
+            assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, 700), new);
             bench.reboot();
             bench.faults = Some((Fault::Record, nth));
             bench.confirm();
@@ -576,7 +580,7 @@ proptest! {
             }
         }
         prop_assert_eq!(bench.state(), State::Ready);
-        prop_assert_eq!(bench.flash.read(Area::Slot(1), 0, len), new);
+        prop_assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, len), new);
     }
 
     #[test]
@@ -660,5 +664,8 @@ fn bytes_behind_the_end_of_the_image_are_not_stored() {
     assert_eq!(bench.update.data(now, 701, &longer[61..]), Ok(Handled::quiet(400)), "taken, and dropped");
     assert_eq!(bench.update.data(now, 100_000, &[0xEE; 64]), Ok(Handled::quiet(64)));
     bench.drain();
-    assert_eq!((bench.state(), bench.flash.read(Area::Slot(1), 704, 64)), (State::Ready, &[0xFF; 64][..]));
+    assert_eq!(
+        (bench.state(), bench.flash.read(Area::Slot { image: 0, slot: 1 }, 704, 64)),
+        (State::Ready, &[0xFF; 64][..])
+    );
 }

@@ -112,7 +112,7 @@ fn the_list_comes_first_and_then_the_image_in_any_order() {
         feed_list(&mut bench, codec, &new);
         let stored = feed_any(&mut bench, &new, |n| n - 1);
         assert_eq!((bench.state(), bench.activated, stored), (State::Ready, Some(1), 5001), "chunk {chunk}");
-        assert_eq!(bench.flash.read(Area::Slot(1), 0, new.len()), new);
+        assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, new.len()), new);
         bench.reboot();
         bench.confirm();
     }
@@ -145,7 +145,7 @@ fn a_bad_chunk_alone_is_fetched_again() {
             // In order, nothing behind the bad chunk in its erase block had been stored when it was found.
             let again = if in_order && chunk < 256 { chunk as usize } else { again };
             assert_eq!((bench.state(), stored), (State::Ready, 4000 + again), "chunk {chunk}, in order: {in_order}");
-            assert_eq!(bench.flash.read(Area::Slot(1), 0, new.len()), new);
+            assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, new.len()), new);
         }
     }
 }
@@ -282,7 +282,7 @@ proptest! {
             }
         }
         prop_assert!(matches!(bench.state(), State::Ready | State::Trial), "{:?} {:?}", bench.state(), bench.update.reason());
-        prop_assert_eq!(bench.flash.read(Area::Slot(1), 0, len), new);
+        prop_assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, len), new);
     }
 }
 
@@ -309,7 +309,7 @@ fn an_image_in_the_envelope_is_stored_from_there() {
         }
         bench.announce(&envelope).unwrap();
         assert_eq!((bench.state(), bench.activated, bench.fetches.len()), (State::Ready, Some(1), 0));
-        assert_eq!(bench.flash.read(Area::Slot(1), 0, new.len()), new);
+        assert_eq!(bench.flash.read(Area::Slot { image: 0, slot: 1 }, 0, new.len()), new);
         bench.reboot();
         bench.confirm();
     }

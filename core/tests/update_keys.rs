@@ -62,8 +62,8 @@ fn a_table_leaves_the_image_what_it_was() {
     let before = bench.flash.clone().boot();
     bench.announce(&envelope(3, &image(100, 9))).unwrap();
     let after = bench.flash.clone().boot();
-    assert_eq!((before.slot, before.image), (after.slot, after.image));
-    assert_eq!((bench.update.active_slot(), bench.update.floor()), (1, 3));
+    assert_eq!((before.slots, before.image), (after.slots, after.image));
+    assert_eq!((bench.update.active_slots(), bench.update.floor()), (1, 3));
     assert_eq!(bench.announce(&envelope(2, &image(2, 700))), Err(Error::Peer(Refusal::Rollback)));
     bench.announce(&envelope(3, &image(100, 9))).unwrap();
     assert_eq!((bench.state(), bench.update.epoch()), (State::Confirmed, 1));

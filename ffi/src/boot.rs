@@ -21,13 +21,13 @@ pub const WAFT_NO_PAGE: u8 = 0xff;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct waft_boot_t {
-    /// The slot to jump to: 0 or 1.
-    pub slot: u8,
-    /// The slot of the confirmed image.
+    /// The slots to boot from: bit n is that of image n. With one image it is the slot, 0 or 1, to jump to.
+    pub slots: u8,
+    /// The slots of the confirmed images, as `slots`.
     pub active: u8,
-    /// 1: the image in `slot` is on trial.
+    /// 1: what is in `slots` is on trial.
     pub trial: u8,
-    /// 1: write `note_bytes` to the journal before the jump. If that fails, jump to `active` instead.
+    /// 1: write `note_bytes` to the journal before the jump. If that fails, boot from `active` instead.
     pub note: u8,
     /// The journal page (0 or 1) to erase before that, or WAFT_NO_PAGE.
     pub note_erase: u8,
@@ -37,13 +37,15 @@ pub struct waft_boot_t {
     pub note_offset: u32,
     /// What to write.
     pub note_bytes: [u8; 128],
-    /// Bytes of the image in `slot`; 0 where the journal does not know.
+    /// The image that `image_size` and `image_digest` are about, the first that the last update brought: 0 is the firmware.
+    pub image: u8,
+    /// Bytes of that image in its slot; 0 where the journal does not know.
     pub image_size: u32,
     /// Their SHA-256.
     pub image_digest: [u8; 32],
 }
 
-/// Decides from the two pages of the journal which slot to boot. `factory` is the slot of a device that never took an update.
+/// Decides from the two pages of the journal which slots to boot from. `factory` are those of a device that never took an update.
 /// No cryptography, no state, no memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_boot_decide(
@@ -59,7 +61,7 @@ pub unsafe extern "C" fn waft_boot_decide(
             let d = boot::decide([page0.lent()?, page1.lent()?], factory);
             let (note, image) = (d.note.as_ref(), d.image.as_ref());
             out.set(waft_boot_t {
-                slot: d.slot,
+                slots: d.slots,
                 active: d.active,
                 trial: u8::from(d.trial),
                 note: u8::from(note.is_some()),
@@ -67,6 +69,7 @@ pub unsafe extern "C" fn waft_boot_decide(
                 note_page: note.map_or(0, |n| n.page),
                 note_offset: note.map_or(0, |n| n.offset),
                 note_bytes: note.map_or([0; 128], |n| n.bytes),
+                image: image.map_or(0, |i| i.image),
                 image_size: image.map_or(0, |i| i.size),
                 image_digest: image.map_or([0; 32], |i| i.digest),
             });
@@ -127,8 +130,8 @@ pub unsafe extern "C" fn waft_boot_status_len(layout: *const waft_boot_layout_t)
 }
 
 /// For a bootloader of a device whose firmware runs from one place, the primary area, while updates are stored in a staging area,
-/// which stands for WAFT_AREA_SLOT0 and WAFT_AREA_SLOT1 both: the next step on the way to having `slot`, of
-/// waft_boot_decide(), in the primary area. `page0` and `page1` are the status pages as they are now.
+/// which stands for WAFT_AREA_SLOT0 and WAFT_AREA_SLOT1 both: the next step on the way to having `slot`, the one of
+/// waft_boot_decide(), in the primary area. Of several images each has areas and status pages of its own. `page0` and `page1` are the status pages as they are now.
 ///
 /// Do it and ask again, until WAFT_SWAP_DONE; then write the note of the decision, and jump. Power may fail at any byte of it. What was
 /// in the primary area is in the staging area then, from where it is brought back when the new image fails its trial.

@@ -52,8 +52,11 @@ pub struct waft_update_config_t {
     pub keys: *const waft_key_t,
     /// How many keys.
     pub key_count: usize,
-    /// Bytes of an image slot: a multiple of `erase_size`.
+    /// Bytes of a slot of the firmware: a multiple of `erase_size`.
     pub slot_size: u32,
+    /// Bytes of a slot of images 1, 2 and 3, which a release may bring with the firmware: of a radio, say. Each has two slots, as the
+    /// firmware has. 0: the device has no such image. (0)
+    pub more_slots: [u32; 3],
     /// Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them. (4,096)
     pub erase_size: u32,
     /// Bytes of a program unit: 1, 2, 4, 8, 16 or 32. (8)
@@ -68,7 +71,8 @@ pub struct waft_update_config_t {
     pub trial: u32,
     /// How often a new image is booted before the bootloader goes back. (3)
     pub attempts: u8,
-    /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written. (0)
+    /// The slots in use, which the bootloader chose: bit n is that of image n; with one image it is the slot, 0 or 1, that this firmware
+    /// runs from. They are never written. (0)
     pub running: u8,
     /// 1: keys can be replaced, by a release that brings a table of them; WAFT_AREA_KEYS is there for it, and buffers for records are 192
     /// bytes. (0)
@@ -97,6 +101,7 @@ impl waft_update_config_t {
         keys: core::ptr::null(),
         key_count: 0,
         slot_size: 0,
+        more_slots: [0; 3],
         erase_size: 4096,
         write_size: 8,
         load: 256,
@@ -126,6 +131,7 @@ impl waft_update_config_t {
         let trial = millis(self.trial);
         let rotation = self.rotation != 0;
         Ok(Config {
+            more_slots: self.more_slots,
             load: self.load,
             ahead,
             block: self.block,
@@ -143,9 +149,9 @@ impl waft_update_config_t {
     }
 }
 
-/// Image slot 0.
+/// Slot 0 of an image.
 pub const WAFT_AREA_SLOT0: u8 = 0;
-/// Image slot 1.
+/// Slot 1 of an image.
 pub const WAFT_AREA_SLOT1: u8 = 1;
 /// The journal: two erase blocks, one behind the other.
 pub const WAFT_AREA_JOURNAL: u8 = 2;
@@ -188,10 +194,10 @@ pub const WAFT_UPDATE_EVENT_ERASE: u32 = 2;
 pub const WAFT_UPDATE_EVENT_STORE: u32 = 3;
 /// Write the record `bytes` to the journal at `offset`; answer with ..._done().
 pub const WAFT_UPDATE_EVENT_RECORD: u32 = 4;
-/// Boot slot `area` next; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
+/// Boot from `slots` next, a bit for each image; answer with ..._done(), then reboot. With waft_boot_decide() in the bootloader there is nothing
 /// else to do.
 pub const WAFT_UPDATE_EVENT_ACTIVATE: u32 = 5;
-/// Deliver the image from `offset` on. (waft_agent_t does, and does not tell it.)
+/// Deliver `image`, or the list of its chunk digests, from `offset` on. (waft_agent_t does, and does not tell it.)
 pub const WAFT_UPDATE_EVENT_FETCH: u32 = 6;
 /// The update is in another `state`.
 pub const WAFT_UPDATE_EVENT_STATE: u32 = 7;
@@ -214,6 +220,10 @@ pub struct waft_update_event_t {
     pub sequence: u64,
     /// WAFT_AREA_...
     pub area: u8,
+    /// The image that a slot or a FETCH is of: 0, unless the device has several.
+    pub image: u8,
+    /// Bit n: the slot of image n. With one image it is its slot, 0 or 1.
+    pub slots: u8,
     /// WAFT_STATE_...
     pub state: u8,
     /// How often in a row the download has come to nothing.
@@ -230,27 +240,30 @@ impl waft_update_event_t {
         reason: 0,
         sequence: 0,
         area: 0,
+        image: 0,
+        slots: 0,
         state: 0,
         attempts: 0,
         bytes: waft_bytes_t::EMPTY,
     };
 
+    const fn at(area: Area) -> Self {
+        let (area, image) = match area {
+            Area::Journal => (WAFT_AREA_JOURNAL, 0),
+            Area::Keys => (WAFT_AREA_KEYS, 0),
+            Area::Slot { image, slot } => (slot, image),
+        };
+        Self { area, image, ..Self::NONE }
+    }
+
     pub(crate) fn of(event: Option<Event<'_>>) -> Self {
         let Some(event) = event else { return Self::NONE };
         match event {
-            Event::Load { area, offset, len } => {
-                Self { kind: WAFT_UPDATE_EVENT_LOAD, area: area_of(area), offset, len, ..Self::NONE }
+            Event::Load { area, offset, len } => Self { kind: WAFT_UPDATE_EVENT_LOAD, offset, len, ..Self::at(area) },
+            Event::Erase { area, offset, len } => Self { kind: WAFT_UPDATE_EVENT_ERASE, offset, len, ..Self::at(area) },
+            Event::Store { area, offset, bytes } => {
+                Self { kind: WAFT_UPDATE_EVENT_STORE, offset, bytes: waft_bytes_t::of(bytes), ..Self::at(area) }
             }
-            Event::Erase { area, offset, len } => {
-                Self { kind: WAFT_UPDATE_EVENT_ERASE, area: area_of(area), offset, len, ..Self::NONE }
-            }
-            Event::Store { area, offset, bytes } => Self {
-                kind: WAFT_UPDATE_EVENT_STORE,
-                area: area_of(area),
-                offset,
-                bytes: waft_bytes_t::of(bytes),
-                ..Self::NONE
-            },
             Event::Record { offset, bytes } => Self {
                 kind: WAFT_UPDATE_EVENT_RECORD,
                 area: WAFT_AREA_JOURNAL,
@@ -258,8 +271,8 @@ impl waft_update_event_t {
                 bytes: waft_bytes_t::of(bytes),
                 ..Self::NONE
             },
-            Event::Activate { slot } => Self { kind: WAFT_UPDATE_EVENT_ACTIVATE, area: slot, ..Self::NONE },
-            Event::Fetch { offset } => Self { kind: WAFT_UPDATE_EVENT_FETCH, offset, ..Self::NONE },
+            Event::Activate { slots } => Self { kind: WAFT_UPDATE_EVENT_ACTIVATE, slots, ..Self::NONE },
+            Event::Fetch { image, offset } => Self { kind: WAFT_UPDATE_EVENT_FETCH, image, offset, ..Self::NONE },
             Event::State(state) => Self { kind: WAFT_UPDATE_EVENT_STATE, state: state as u8, ..Self::NONE },
             Event::Report(report) => Self {
                 kind: WAFT_UPDATE_EVENT_REPORT,
@@ -270,14 +283,6 @@ impl waft_update_event_t {
                 ..Self::NONE
             },
         }
-    }
-}
-
-const fn area_of(area: Area) -> u8 {
-    match area {
-        Area::Journal => WAFT_AREA_JOURNAL,
-        Area::Keys => WAFT_AREA_KEYS,
-        Area::Slot(slot) => slot,
     }
 }
 
@@ -294,9 +299,9 @@ pub struct waft_update_status_t {
     pub floor: u64,
     /// Sequence number of the update that is going on, or of the last one.
     pub sequence: u64,
-    /// Bytes of the image stored from its start without a gap.
+    /// Bytes of `image` stored from its start without a gap.
     pub have: u32,
-    /// Bytes of the image; 0 while there is none.
+    /// Bytes of `image`; 0 while there is none.
     pub size: u32,
     /// While fetching: bytes before this offset are taken now.
     pub end: u32,
@@ -304,8 +309,10 @@ pub struct waft_update_status_t {
     pub reason: i32,
     /// WAFT_STATE_...
     pub state: u8,
-    /// The slot of the confirmed image.
-    pub active_slot: u8,
+    /// The slots of the confirmed images: bit n is that of image n, so that of a device with one image it is its slot.
+    pub active_slots: u8,
+    /// The image that is being fetched or was looked at last: 0, unless the device has several.
+    pub image: u8,
     /// The epoch of the key table in use; 0: the factory's.
     pub epoch: u32,
     /// While fetching: the first byte of the payload that is missing, how many bytes are from there on, and how many the
@@ -330,7 +337,8 @@ impl waft_update_status_t {
             end: update.wanted().map_or(0, |wanted| wanted.end),
             reason: reason(update.reason()),
             state: update.state() as u8,
-            active_slot: update.active_slot(),
+            active_slots: update.active_slots(),
+            image: update.image(),
             epoch: update.epoch(),
             missing: update.missing(0).map_or(0, |(offset, _)| offset),
             missing_len: update.missing(0).map_or(0, |(_, len)| len),

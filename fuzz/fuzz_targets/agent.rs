@@ -27,7 +27,7 @@ impl Flash {
     fn area(&mut self, area: Area, offset: u32, len: u32) -> &mut [u8] {
         let index = match area {
             Area::Journal => 0,
-            Area::Slot(n) => 1 + usize::from(n),
+            Area::Slot { slot: n, .. } => 1 + usize::from(n),
             Area::Keys => 3,
         };
         &mut self.0[index][offset as usize..][..len as usize]

@@ -65,7 +65,7 @@ impl Bench {
 
     fn boot(&mut self) {
         let decision = self.flash.boot();
-        self.running = decision.slot;
+        self.running = decision.slots;
         self.asked = None;
         self.update = Self::machine(self.running, self.block);
         self.update.start(Instant::from_micros(self.now)).expect("the geometry is sound");
@@ -104,7 +104,7 @@ impl Bench {
     fn ask(&mut self, asked: Asked) {
         assert!(self.asked.is_none(), "{asked:?} while {:?} waits", self.asked);
         if let Asked::Erase { area, .. } | Asked::Write { area, .. } = &asked {
-            assert_ne!(*area, Area::Slot(self.running), "the running slot is written");
+            assert_ne!(*area, Area::Slot { image: 0, slot: self.running }, "the running slot is written");
         }
         self.asked = Some(asked);
     }

@@ -40,7 +40,7 @@ pub(crate) struct Agent {
 #[pymethods]
 impl Agent {
     #[new]
-    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=2048))]
+    #[pyo3(signature = (*, root, class_name, device, vendor, class_id, keys, slot_size, more_slots=vec![], broker=None, gateway=None, username=None, password=None, keep_alive=30, version="", policy=Vec::new(), cost_a=1, cost_b=1, pull=4, szx=6, stall=3_000_000, retry=500_000, seed=0, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=2048))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         py: Python<'_>,
@@ -51,6 +51,7 @@ impl Agent {
         class_id: &[u8],
         keys: Vec<Vec<u8>>,
         slot_size: u32,
+        more_slots: Vec<u32>,
         broker: Option<(String, u16)>,
         gateway: Option<(String, u16)>,
         username: Option<&str>,
@@ -89,6 +90,7 @@ impl Agent {
             keys: &keys,
             running,
             sizes,
+            more_slots: &more_slots,
             block,
             ahead,
             rotation,
@@ -236,10 +238,16 @@ impl Agent {
         self.machine.update().attempts()
     }
 
-    /// The slot of the confirmed image.
+    /// The slots of the confirmed images: bit n is that of image n.
     #[getter]
-    fn active_slot(&self) -> u8 {
-        self.machine.update().active_slot()
+    fn active_slots(&self) -> u8 {
+        self.machine.update().active_slots()
+    }
+
+    /// The image that is being fetched or was looked at last: 0, unless the device has several.
+    #[getter]
+    fn image(&self) -> u8 {
+        self.machine.update().image()
     }
 
     /// The epoch of the key table in use; 0: the factory's.

@@ -81,7 +81,7 @@ pub(crate) fn choose_model(
     Ok(model.name())
 }
 
-/// The bootloader's decision: (slot, trial, active, note or None), a note being (page to erase or None, page, offset,
+/// The bootloader's decision: (slots, trial, active, note or None), a note being (page to erase or None, page, offset,
 /// bytes).
 #[pyfunction]
 #[allow(clippy::type_complexity, reason = "taken apart by waft.ota.boot")]
@@ -90,12 +90,12 @@ pub(crate) fn boot(
     page1: &[u8],
     factory: u8,
 ) -> PyResult<(u8, bool, u8, Option<(Option<u8>, u8, u32, Vec<u8>)>)> {
-    if factory > 1 {
-        return Err(PyValueError::new_err(format!("a slot is 0 or 1, not {factory}")));
+    if factory > 0xF {
+        return Err(PyValueError::new_err(format!("slots are a bit for each of four images, not {factory}")));
     }
     let decision = waft::ota::boot::decide([page0, page1], factory);
     let note = decision.note.map(|note| (note.erase, note.page, note.offset, note.bytes.to_vec()));
-    Ok((decision.slot, decision.trial, decision.active, note))
+    Ok((decision.slots, decision.trial, decision.active, note))
 }
 
 /// The next step of a swap: None; (page, header); or ((staging, from), (staging, to), page, mark).
@@ -129,13 +129,14 @@ pub(crate) fn boot_status_len(sizes: (u32, u32, u32)) -> u32 {
     Layout { slot, erase, write }.status_len()
 }
 
-fn area(py: Python<'_>, area: Area) -> PyResult<Object> {
-    let number: u8 = match area {
-        Area::Slot(n) => n,
-        Area::Journal => 2,
-        Area::Keys => 3,
+/// The area, and the image that it is of.
+fn area(py: Python<'_>, area: Area) -> PyResult<(Object, u8)> {
+    let (number, image): (u8, u8) = match area {
+        Area::Slot { image, slot } => (slot, image),
+        Area::Journal => (2, 0),
+        Area::Keys => (3, 0),
     };
-    make!(py, "waft.ota", "Area", (number,))
+    Ok((make!(py, "waft.ota", "Area", (number,))?, image))
 }
 
 pub(crate) fn state(py: Python<'_>, state: event::State) -> PyResult<Object> {
@@ -159,14 +160,21 @@ pub(crate) fn report(py: Python<'_>, r: &Report) -> PyResult<Object> {
 pub(crate) fn event(py: Python<'_>, event: event::Event<'_>) -> PyResult<Object> {
     use event::Event as E;
     match event {
-        E::Load { area: a, offset, len } => make!(py, "waft.ota", "Load", (area(py, a)?, offset, len)),
-        E::Erase { area: a, offset, len } => make!(py, "waft.ota", "Erase", (area(py, a)?, offset, len)),
+        E::Load { area: a, offset, len } => {
+            let (area, image) = area(py, a)?;
+            make!(py, "waft.ota", "Load", (area, offset, len, image))
+        }
+        E::Erase { area: a, offset, len } => {
+            let (area, image) = area(py, a)?;
+            make!(py, "waft.ota", "Erase", (area, offset, len, image))
+        }
         E::Store { area: a, offset, bytes: data } => {
-            make!(py, "waft.ota", "Store", (area(py, a)?, offset, bytes(py, data)))
+            let (area, image) = area(py, a)?;
+            make!(py, "waft.ota", "Store", (area, offset, bytes(py, data), image))
         }
         E::Record { offset, bytes: data } => make!(py, "waft.ota", "Record", (offset, bytes(py, data))),
-        E::Activate { slot } => make!(py, "waft.ota", "Activate", (slot,)),
-        E::Fetch { offset } => make!(py, "waft.ota", "Fetch", (offset,)),
+        E::Activate { slots } => make!(py, "waft.ota", "Activate", (slots,)),
+        E::Fetch { image, offset } => make!(py, "waft.ota", "Fetch", (offset, image)),
         E::State(s) => make!(py, "waft.ota", "StateChanged", (state(py, s)?,)),
         E::Report(r) => report(py, &r),
     }
@@ -180,6 +188,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) running: u8,
     /// Of a slot, of an erase block, of a program unit.
     pub(crate) sizes: [u32; 3],
+    /// Of a slot of each image besides the firmware.
+    pub(crate) more_slots: &'a [u32],
     pub(crate) block: u32,
     /// 0: as the core has it.
     pub(crate) ahead: u32,
@@ -200,7 +210,14 @@ impl Settings<'_> {
         let vendor = exactly("the vendor's UUID", self.vendor)?;
         let class = exactly("the class's UUID", self.class_id)?;
         let config = update::Config::new(vendor, class, keys, self.running, self.sizes);
+        let mut more_slots = config.more_slots;
+        let places = more_slots.get_mut(..self.more_slots.len());
+        let most = update::MOST_IMAGES;
+        places
+            .ok_or_else(|| PyValueError::new_err(format!("a device has {most} images at most")))?
+            .copy_from_slice(self.more_slots);
         Ok(update::Config {
+            more_slots,
             block: self.block,
             ahead: if self.ahead == 0 { config.ahead } else { self.ahead },
             rotation: self.rotation,
@@ -239,13 +256,14 @@ pub(crate) struct Update {
 #[pymethods]
 impl Update {
     #[new]
-    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=4096))]
+    #[pyo3(signature = (*, vendor, class_id, keys, slot_size, more_slots=vec![], running=0, erase_size=4096, write_size=4, block=0, ahead=0, rotation=false, device_id=None, jitter=0, backoff=60_000_000, window=None, battery=0, step=4_294_967_296, attempts=3, trial=600_000_000, manifest_room=4096))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn new(
         vendor: &[u8],
         class_id: &[u8],
         keys: Vec<Vec<u8>>,
         slot_size: u32,
+        more_slots: Vec<u32>,
         running: u8,
         erase_size: u32,
         write_size: u32,
@@ -269,6 +287,7 @@ impl Update {
             keys: &keys,
             running,
             sizes,
+            more_slots: &more_slots,
             block,
             ahead,
             rotation,
@@ -413,6 +432,12 @@ impl Update {
         self.machine.payload().map(|payload| payload.uri.to_owned())
     }
 
+    /// The image that is being fetched or was looked at last: 0, unless the device has several.
+    #[getter]
+    fn image(&self) -> u8 {
+        self.machine.image()
+    }
+
     /// The epoch of the key table in use; 0: the factory's.
     #[getter]
     fn epoch(&self) -> u32 {
@@ -443,10 +468,10 @@ impl Update {
         self.machine.attempts()
     }
 
-    /// The slot of the confirmed image.
+    /// The slots of the confirmed images: bit n is that of image n.
     #[getter]
-    fn active_slot(&self) -> u8 {
-        self.machine.active_slot()
+    fn active_slots(&self) -> u8 {
+        self.machine.active_slots()
     }
 
     /// Why the last update failed or was reverted.

@@ -210,7 +210,7 @@ async def test_an_image_that_fails_its_trial_gives_way_to_the_one_before(
     done = await update(language, fleet, tmp_path, "--broker", where, "--self-test", verdict, "--attempts", "2", code=4)
     assert (done["state"], done["reason"]) == ("reverted", "Trial")
     flash = (tmp_path / "flash").read_bytes()
-    assert ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE]).slot == 0
+    assert ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE]).slots == 0
 
 
 async def test_the_demonstration_is_as_it_must_be(tmp_path: Path) -> None:

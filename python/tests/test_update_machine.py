@@ -30,13 +30,13 @@ class Device:
             if decision.note.erase is not None:
                 self.flash.erase(ota.Area.JOURNAL, decision.note.erase * ERASE, ERASE)
             self.flash.store(ota.Area.JOURNAL, decision.note.page * ERASE + decision.note.offset, decision.note.data)
-        self.slot = decision.slot
+        self.slot = decision.slots
         self.machine = ota.Update(
             vendor=fleet.vendor.bytes,
             class_id=fleet.class_id.bytes,
             keys=[fleet.key.public],
             slot_size=SLOT,
-            running=decision.slot,
+            running=decision.slots,
         )
         self.now = 0
         self.cut_after = cut_after
@@ -116,7 +116,7 @@ def test_an_update_is_fetched_tried_and_confirmed(tmp_path: Path, fleet: Fleet) 
     device.machine.confirm(0)
     device.drain()
     assert device.machine.state is ota.State.CONFIRMED
-    assert (device.machine.floor, device.machine.active_slot) == (5, 1)
+    assert (device.machine.floor, device.machine.active_slots) == (5, 1)
     with pytest.raises(waft.Refusal) as e:
         device.machine.announce(0, fleet.sign(IMAGE, 4, "1.1.0"))
     assert e.value.name == "Rollback"
@@ -190,8 +190,8 @@ def test_a_power_cut_inside_a_write_costs_no_more_than_a_block(tmp_path: Path, f
 def test_an_empty_journal_boots_the_factory_slot() -> None:
     blank = b"\xff" * ERASE
     assert ota.boot(blank, blank) == ota.BootDecision(0, False, 0, None)
-    assert ota.boot(blank, blank, 1).slot == 1
-    assert ota.boot(b"", b"\x00").slot == 0
+    assert ota.boot(blank, blank, 1).slots == 1
+    assert ota.boot(b"", b"\x00").slots == 0
     with pytest.raises(ValueError, match="0 or 1"):
         ota.boot(blank, blank, 7)
 

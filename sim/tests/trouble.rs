@@ -451,7 +451,7 @@ fn the_last_report_arrives_though_the_gateway_was_away() {
     net.with::<Gateway, Provider, _>(gateway, |_, _, p| assert!(!p.reports.is_empty())).unwrap();
     device(&mut net, node, |agent, d| {
         assert!(agent.is_settled());
-        assert_eq!(d.flash.area(Area::Slot(1))[..image.len()], image);
+        assert_eq!(d.flash.area(Area::Slot { image: 0, slot: 1 })[..image.len()], image);
     });
 }
 

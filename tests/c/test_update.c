@@ -238,19 +238,19 @@ static void an_image_is_taken_and_a_reboot_forgets_little(void) {
     waft_boot_t decision;
     waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}};
     OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
-    CHECK(decision.slot == 1 && decision.active == 0 && decision.trial && decision.image_size == IMAGE);
+    CHECK(decision.slots == 1 && decision.active == 0 && decision.trial && decision.image_size == IMAGE);
     CHECK(memcmp(slots[1], image, IMAGE) == 0);
     if (decision.note) {
         if (decision.note_erase != WAFT_NO_PAGE) memset(journal + decision.note_erase * PAGE, 0xff, PAGE);
         memcpy(journal + decision.note_page * PAGE + decision.note_offset, decision.note_bytes, sizeof decision.note_bytes);
     }
-    running = decision.slot;
+    running = decision.slots;
     boot();
     settle();
     CHECK(status().state == WAFT_STATE_TRIAL && status().floor < 7);
     OK(waft_update_confirm(&update, 0));
     settle();
-    CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slot == 1);
+    CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slots == 1);
     r = release(6);
     CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_ROLLBACK);
 }

@@ -86,7 +86,7 @@ static void boot(void) {
     config.update.slot_size = SLOT;
     config.update.erase_size = ERASE;
     config.update.write_size = UNIT;
-    config.update.running = decision.slot;
+    config.update.running = decision.slots;
     wants_broker = 0;
     broker = 0;
     stream_len = 0;

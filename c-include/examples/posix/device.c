@@ -338,7 +338,7 @@ static void boot(void) {
         }
         if (flash_write(WAFT_AREA_JOURNAL, decision.note_page * (uint32_t)ERASE + decision.note_offset,
                         decision.note_bytes, sizeof decision.note_bytes) != 0) {
-            decision.slot = decision.active;
+            decision.slots = decision.active;
         }
     }
 
@@ -366,7 +366,7 @@ static void boot(void) {
     config.update.slot_size = options.slot_size;
     config.update.erase_size = ERASE;
     config.update.write_size = 4;
-    config.update.running = decision.slot;
+    config.update.running = decision.slots;
     config.update.rotation = options.rotation;
     memcpy(config.update.device_id, options.device_id, sizeof options.device_id);
     config.update.jitter = options.jitter;

@@ -34,7 +34,7 @@ impl Flash {
     fn start(&self, area: Area) -> u64 {
         match area {
             Area::Journal => 0,
-            Area::Slot(n) => u64::from(ERASE) * 2 + u64::from(self.slot) * u64::from(n),
+            Area::Slot { slot: n, .. } => u64::from(ERASE) * 2 + u64::from(self.slot) * u64::from(n),
             Area::Keys => u64::from(ERASE) * 2 + u64::from(self.slot) * 2,
         }
     }

@@ -52,8 +52,15 @@ fn device(options: &Options) -> Result<u8, Box<dyn Error>> {
             }
             flash.write(Area::Journal, u32::from(note.page) * ERASE + note.offset, &note.bytes)?;
         }
-        let host =
-            Host { options, flash: &flash, tally: &mut tally, slot: decision.slot, end: None, link: None, until: None };
+        let host = Host {
+            options,
+            flash: &flash,
+            tally: &mut tally,
+            slot: decision.slots,
+            end: None,
+            link: None,
+            until: None,
+        };
         match Boot::new(host, epoch)?.run()? {
             End::Reboot => {}
             End::Exit(code) => return Ok(code),

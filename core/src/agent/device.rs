@@ -490,8 +490,8 @@ fn detach(event: ota::event::Event<'_>) -> (ota::event::Event<'static>, usize) {
         E::Record { offset, bytes } => (E::Record { offset, bytes: &[] }, bytes.len()),
         E::Load { area, offset, len } => (E::Load { area, offset, len }, 0),
         E::Erase { area, offset, len } => (E::Erase { area, offset, len }, 0),
-        E::Activate { slot } => (E::Activate { slot }, 0),
-        E::Fetch { offset } => (E::Fetch { offset }, 0),
+        E::Activate { slots } => (E::Activate { slots }, 0),
+        E::Fetch { image, offset } => (E::Fetch { image, offset }, 0),
         E::State(state) => (E::State(state), 0),
         E::Report(report) => (E::Report(report), 0),
     }

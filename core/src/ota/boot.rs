@@ -7,8 +7,11 @@
 //!     if let Some(page) = note.erase { flash_erase(page_address(page)) }
 //!     flash_program(page_address(note.page) + note.offset, &note.bytes)   // if this fails: boot the active slot
 //! }
-//! jump(slot_address(decision.slot))
+//! jump(slot_address(decision.slots & 1))
 //! ```
+//!
+//! Slots come as bits, bit n being the slot of image n: of a device with one image that number is its slot. All images change
+//! slots by one record, or none does.
 //!
 //! # One slot and a staging area
 //! Where firmware runs from one place only, the other slot is a staging area, and the bootloader swaps the two before
@@ -16,13 +19,13 @@
 //!
 //! # MCUboot, or another bootloader
 //! There is no need for this one, nor for [`staging`]. The update machine asks for requests on one image slot only, the one that is not
-//! [active](super::update::Update::active_slot), so a device with a slot that is run and a staging slot, between which its
-//! bootloader swaps, serves both `Slot(0)` and `Slot(1)` with the staging slot (MCUboot: the secondary one, less its trailer).
+//! [active](super::update::Update::active_slots), so a device with a slot that is run and a staging slot, between which its
+//! bootloader swaps, serves slots 0 and 1 both with the staging slot (MCUboot: the secondary one, less its trailer).
 //!
 //! - [`Activate`](super::event::Event::Activate): hand over by MCUboot's trailer, `boot_set_pending(0)`, and answer `done`; after
 //!   [`Reverted`](super::report::State::Reverted) there is nothing to do, since what is not confirmed is swapped back.
-//! - At power on, [`Config::running`](super::update::Config::running) is the active slot (that of [`decide`], whose note is not written),
-//!   or the other one where MCUboot runs an image that is not confirmed: `boot_swap_type()` was `BOOT_SWAP_TYPE_TEST`, `image_ok`
+//! - At power on, [`Config::running`](super::update::Config::running) is the active slots (those of [`decide`], whose note is not written),
+//!   or the other ones where MCUboot runs an image that is not confirmed: `boot_swap_type()` was `BOOT_SWAP_TYPE_TEST`, `image_ok`
 //!   is not set.
 //! - When the machine has told [`Confirmed`](super::report::State::Confirmed): `boot_write_img_confirmed()`. Where power fails between the
 //!   two, MCUboot goes back, and the machine notices at the next start that another image runs than was confirmed.
@@ -30,8 +33,8 @@
 //! MCUboot checks a signature of its own before each swap; it needs the image in its format, with header and TLVs.
 //!
 //! # Checking at every boot
-//! A bootloader that wants to check the image before every jump hashes `image.size` bytes of the slot and compares
-//! them with `image.digest`; where they differ it boots the other slot.
+//! A bootloader that wants to check the firmware before every jump hashes, where `image` is about it, `image.size` bytes of the slot
+//! and compares them with `image.digest`; where they differ it boots the other slots.
 
 pub mod staging;
 
@@ -40,22 +43,25 @@ use super::journal::{Cursor, Kind, LEN, Record, STEP};
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// The slot to jump to: 0 or 1.
-    pub slot: u8,
-    /// Whether the image in it is on trial.
+    /// The slots to boot from: bit n is that of image n. Bit 0, the firmware's, is the one to jump to.
+    pub slots: u8,
+    /// Whether what is in them is on trial.
     pub trial: bool,
-    /// What is in that slot, where the journal knows: its size in bytes and its SHA-256.
+    /// What is in one of these slots, where the journal knows: of the first image that the last update brought, its size and its
+    /// SHA-256.
     pub image: Option<BootImage>,
     /// A record to write before the jump. Without it the boot would not count, and an image that hangs would be
     /// booted for ever: where writing it fails, jump to [`active`](Self::active) instead.
     pub note: Option<Note>,
-    /// The slot of the confirmed image.
+    /// The slots of the confirmed images, as `slots`.
     pub active: u8,
 }
 
 /// What is in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootImage {
+    /// The image's number: 0 is the firmware.
+    pub image: u8,
     /// Bytes, from the start of the slot.
     pub size: u32,
     /// Their SHA-256.
@@ -75,7 +81,7 @@ pub struct Note {
     pub bytes: [u8; LEN],
 }
 
-/// Decides from the two journal pages which slot to boot. `factory` is the slot of a device that never took an update.
+/// Decides from the two journal pages which slots to boot from. `factory` are those of a device that never took an update.
 ///
 /// The same pages give the same decision: a cut before or inside the write of the note changes nothing but, at most,
 /// one place of the journal.
@@ -109,10 +115,13 @@ pub fn decide(pages: [&[u8]; 2], factory: u8) -> Decision {
         Note { erase, page, offset, bytes }
     });
     Decision {
-        slot: if trial { newest.target() } else { newest.active },
+        slots: if trial { newest.updated() } else { newest.active },
         trial,
-        image: matches!(kind, Kind::Trial | Kind::Confirmed)
-            .then_some(BootImage { size: newest.offset, digest: newest.hash }),
+        image: matches!(kind, Kind::Trial | Kind::Confirmed).then_some(BootImage {
+            image: newest.image,
+            size: newest.offset,
+            digest: newest.hash,
+        }),
         note,
         active: newest.active,
     }
@@ -144,18 +153,18 @@ mod tests {
     fn an_empty_or_broken_journal_boots_the_factory_slot() {
         for junk in [&[0xFFu8; 512][..], &[0; 512], &[0x5A; 100], &[]] {
             let decision = decide([junk, junk], 1);
-            assert_eq!((decision.slot, decision.trial, decision.note), (1, false, None));
+            assert_eq!((decision.slots, decision.trial, decision.note), (1, false, None));
         }
     }
 
     #[test]
     fn a_new_image_is_tried_as_often_as_allowed_and_then_left() {
-        let ready = Record { kind: Kind::Ready, left: 2, offset: 9, hash: [7; 32], ..Record::blank(0) };
+        let ready = Record { kind: Kind::Ready, brings: 1, left: 2, offset: 9, hash: [7; 32], ..Record::blank(0) };
         let mut pages = pages(&[ready]);
         for (slot, trial) in [(1, true), (1, true), (0, false), (0, false)] {
             let decision = decide([&pages[0], &pages[1]], 0);
-            assert_eq!((decision.slot, decision.trial, decision.active), (slot, trial, 0));
-            assert_eq!(decision.image, trial.then_some(BootImage { size: 9, digest: [7; 32] }));
+            assert_eq!((decision.slots, decision.trial, decision.active), (slot, trial, 0));
+            assert_eq!(decision.image, trial.then_some(BootImage { image: 0, size: 9, digest: [7; 32] }));
             if let Some(note) = decision.note {
                 write(&mut pages, &note);
             }
@@ -164,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_note_goes_to_the_other_page_when_this_one_is_full() {
-        let trial = Record { kind: Kind::Trial, left: 9, ..Record::blank(1) };
+        let trial = Record { kind: Kind::Trial, brings: 1, left: 9, ..Record::blank(1) };
         let mut pages = pages(&[trial; 4]);
         let note = decide([&pages[0], &pages[1]], 0).note.unwrap();
         assert_eq!((note.erase, note.page, note.offset), (Some(1), 1, 0));
@@ -176,6 +185,20 @@ mod tests {
     fn a_confirmed_image_is_booted_without_a_note() {
         let pages = pages(&[Record { kind: Kind::Confirmed, ..Record::blank(1) }]);
         let decision = decide([&pages[0], &pages[1]], 0);
-        assert_eq!((decision.slot, decision.trial, decision.note), (1, false, None));
+        assert_eq!((decision.slots, decision.trial, decision.note), (1, false, None));
+    }
+
+    #[test]
+    fn all_images_that_an_update_brings_change_slots_at_once_and_the_others_stay() {
+        let ready = Record { kind: Kind::Ready, brings: 0b0101, left: 1, ..Record::blank(0b0110) };
+        let mut pages = pages(&[ready]);
+        for (slots, trial) in [(0b0011, true), (0b0110, false)] {
+            let decision = decide([&pages[0], &pages[1]], 0);
+            assert_eq!((decision.slots, decision.trial, decision.active), (slots, trial, 0b0110));
+            write(&mut pages, &decision.note.unwrap());
+        }
+        let confirmed = Record { kind: Kind::Confirmed, active: ready.updated(), number: 9, ..ready };
+        pages[1][..LEN].copy_from_slice(&confirmed.encode(9));
+        assert_eq!(decide([&pages[0], &pages[1]], 0).slots, 0b0011);
     }
 }

@@ -7,8 +7,13 @@ pub use super::report::{Report, State};
 pub enum Area {
     /// Two erase blocks, one behind the other: see [`journal`](super::journal).
     Journal,
-    /// An image slot: 0 or 1.
-    Slot(u8),
+    /// A slot of an image.
+    Slot {
+        /// Whose: 0 is the firmware, the only one that most devices have.
+        image: u8,
+        /// Which of the two: 0 or 1.
+        slot: u8,
+    },
     /// Two erase blocks, one behind the other, for key tables: see [`Config::rotation`](super::update::Config::rotation).
     Keys,
 }
@@ -56,15 +61,17 @@ pub enum Event<'e> {
         /// What.
         bytes: &'e [u8],
     },
-    /// Boot that slot next. `done` says that it will be so; reboot then. With [`boot`](super::boot) there is nothing to
+    /// Boot from those slots next. `done` says that it will be so; reboot then. With [`boot`](super::boot) there is nothing to
     /// do before the reboot.
     Activate {
-        /// Which.
-        slot: u8,
+        /// Which: bit n is the slot of image n, so that of a device with one image it is its slot.
+        slots: u8,
     },
-    /// Deliver the image from `offset` on. `wanted()` says how far it is taken at any time. Comes again when bytes that
+    /// Deliver that image (or the list of its chunk digests) from `offset` on. `wanted()` says how far it is taken at any time. Comes again when bytes that
     /// were taken have to be given once more (a write failed), and when the same manifest is announced again.
     Fetch {
+        /// Which.
+        image: u8,
         /// The first byte that is missing.
         offset: u32,
     },

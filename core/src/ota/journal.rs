@@ -10,7 +10,7 @@
 //! - inside an erase: the page held nothing that counts, and it will be erased again before it is written.
 //!
 //! Wear: a page is erased once for every `2 × (page / 128)` records. An update writes one record for each erase block
-//! of the image (with chunk digests one for each chunk, where that is larger), about five more, and one for each time that the
+//! of the images (with chunk digests one for each chunk, where that is larger), about five more, one for each image behind the first, and one for each time that the
 //! download begins; a slot is erased once for each
 //! update and once more where a store failed or a chunk was wrong. With erase blocks of 4,096 bytes an update of 256 KiB
 //! writes 71 records: two erases of journal pages. Key tables have [two blocks](super::event::Area::Keys) of their own, erased in turn,
@@ -30,11 +30,20 @@ pub const LEN: usize = 128;
 /// [`LEN`] as an offset.
 pub const STEP: u32 = 128;
 
-/// The first byte of every record: format 2.
-const FORMAT: u8 = 0xA2;
+/// The first byte of every record: format 3.
+const FORMAT: u8 = 0xA3;
 
 /// Bytes before the CRC.
 const BODY: usize = 124;
+
+/// The most images that a device has.
+pub const MOST_IMAGES: usize = 4;
+
+/// A bit for each image that there may be.
+pub(crate) const IMAGES: u8 = 0xF;
+
+/// Bytes that a record keeps of the digest of the manifest that was confirmed.
+const NAME: usize = 26;
 
 /// The most that a record counts.
 pub(crate) const MOST_FAILURES: u8 = 127;
@@ -45,18 +54,19 @@ pub(crate) const MOST_FAILURES: u8 = 127;
 pub enum Kind {
     /// Nothing.
     Idle = 1,
-    /// The image is being fetched; `offset` bytes are in the inactive slot and `hash` is the midstate behind them. `left`: how often
-    /// in a row that was begun and nothing of it was recorded.
+    /// The images are being fetched; `offset` bytes of `image` are in its inactive slot and `hash` is the midstate behind them. Those
+    /// before it are whole. `left`: how often in a row that was begun and nothing of it was recorded.
     Fetching = 2,
-    /// The image is whole in the inactive slot. From here on `offset` is its size and `hash` its digest.
+    /// All images are whole in their inactive slots. From here on `image` is the first of them, `offset` its size and `hash` its
+    /// digest.
     Fetched = 3,
-    /// It was found good: boot it next, `left` times at most.
+    /// They were found good: boot them next, `left` times at most.
     Ready = 4,
-    /// It was booted and has not been confirmed; it may be booted `left` times more.
+    /// They were booted and have not been confirmed; they may be booted `left` times more.
     Trial = 5,
-    /// It was confirmed: the slot it is in is the active one.
+    /// They were confirmed: the slots they are in are the active ones.
     Confirmed = 6,
-    /// It was rejected, or its boots are used up: boot the active slot.
+    /// They were rejected, or their boots are used up: boot the active slots.
     Reverted = 7,
     /// The update ended without a trial. `left` is the reason: its code without the sign.
     Failed = 8,
@@ -84,8 +94,12 @@ impl Kind {
 pub struct Record {
     /// What is going on.
     pub kind: Kind,
-    /// The slot of the confirmed image, 0 or 1. An update is written to the other one.
+    /// The slots of the confirmed images: bit n is that of image n. An update is written to the other ones.
     pub active: u8,
+    /// Which images the update brings: bit n for image n. They become active, or do not, by one record.
+    pub brings: u8,
+    /// The image that `offset` and `hash` are about.
+    pub image: u8,
     /// Boots left, downloads begun, or the reason of a failure: see [`Kind`].
     pub left: u8,
     /// How often a download of this release has failed: 0 to 127. Not 0 only where one is going on, has ended or has failed.
@@ -103,18 +117,20 @@ pub struct Record {
     /// SHA-256 midstate, or the image's digest: see [`Kind`].
     pub hash: Midstate,
     /// The first bytes of the SHA-256 of the manifest that was confirmed last; zeros where none ever was.
-    pub confirmed: [u8; 28],
+    pub confirmed: [u8; NAME],
     /// The latest time that was ever believed, seconds since 1970; 0 where none was.
     pub time: u32,
 }
 
 impl Record {
-    /// What a device knows whose journal holds nothing: it runs from slot `active`.
+    /// What a device knows whose journal holds nothing: it runs from the slots `active`.
     #[must_use]
     pub const fn blank(active: u8) -> Self {
         Self {
             kind: Kind::Idle,
-            active: active & 1,
+            active: active & IMAGES,
+            brings: 0,
+            image: 0,
             left: 0,
             failures: 0,
             number: 0,
@@ -123,15 +139,31 @@ impl Record {
             offset: 0,
             digest: [0; 32],
             hash: [0; 32],
-            confirmed: [0; 28],
+            confirmed: [0; NAME],
             time: 0,
         }
     }
 
-    /// The slot that is not active.
+    /// The slot of that image which is not active.
     #[must_use]
-    pub const fn target(&self) -> u8 {
-        self.active ^ 1
+    pub const fn target(&self, image: u8) -> u8 {
+        match self.active.checked_shr(image as u32) {
+            Some(slots) => !slots & 1,
+            None => 1,
+        }
+    }
+
+    /// The slots that are active once the update is confirmed.
+    #[must_use]
+    pub const fn updated(&self) -> u8 {
+        self.active ^ self.brings
+    }
+
+    /// The first image that the update brings, from that number on.
+    #[must_use]
+    pub(crate) fn next_image(&self, from: u8) -> Option<u8> {
+        let left = self.brings & u8::MAX.checked_shl(from.into()).unwrap_or(0);
+        (left != 0).then(|| left.trailing_zeros() as u8)
     }
 
     /// The bytes of the record, under number `number`.
@@ -141,8 +173,10 @@ impl Record {
         let mut w = Writer::new(&mut bytes);
         w.u8(FORMAT);
         w.u8(self.kind as u8);
-        w.u8((self.active & 1) | (self.failures.min(MOST_FAILURES) << 1));
+        w.u8((self.active & IMAGES) | (self.brings << 4));
+        w.u8(self.image);
         w.u8(self.left);
+        w.u8(self.failures.min(MOST_FAILURES));
         w.u32(number);
         w.bytes(&self.sequence.to_be_bytes());
         w.bytes(&self.floor.to_be_bytes());
@@ -169,15 +203,18 @@ impl Record {
             return None;
         }
         let kind = Kind::from_u8(r.u8()?)?;
-        let packed = r.u8()?;
-        let (active, failures) = (packed & 1, packed >> 1);
+        let slots = r.u8()?;
+        let (active, brings) = (slots & IMAGES, slots >> 4);
+        let (image, left, failures) = (r.u8()?, r.u8()?, r.u8()?);
         if failures != 0 && !matches!(kind, Kind::Fetching | Kind::Fetched | Kind::Failed) {
             return None;
         }
         Some(Self {
             kind,
             active,
-            left: r.u8()?,
+            brings,
+            image,
+            left,
             failures,
             number: r.u32()?,
             sequence: u64::from_be_bytes(array(&mut r)?),
@@ -193,7 +230,7 @@ impl Record {
 
 /// What a record keeps of the digest of the manifest that was confirmed.
 #[must_use]
-pub(crate) fn name(digest: &[u8; 32]) -> [u8; 28] {
+pub(crate) fn name(digest: &[u8; 32]) -> [u8; NAME] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
@@ -297,8 +334,9 @@ mod tests {
     #[test]
     fn failures_are_counted_where_there_can_be_some() {
         for failures in [0, 1, 126, 127] {
-            for active in [0, 1] {
-                let record = Record { kind: Kind::Failed, failures, number: 4, ..Record::blank(active) };
+            for active in [0, 1, 9] {
+                let record =
+                    Record { kind: Kind::Failed, failures, number: 4, brings: 6, image: 2, ..Record::blank(active) };
                 assert_eq!(Record::decode(&record.encode(4)), Some(record));
                 let ready = Record { kind: Kind::Ready, ..record };
                 assert_eq!(Record::decode(&ready.encode(4)), Some(ready).filter(|_| failures == 0));
@@ -306,6 +344,14 @@ mod tests {
         }
         let most = Record { kind: Kind::Failed, failures: 255, ..Record::blank(0) };
         assert_eq!(Record::decode(&most.encode(1)).unwrap().failures, 127);
+    }
+
+    #[test]
+    fn slots_change_for_the_images_that_an_update_brings() {
+        let record = Record { brings: 0b1010, ..Record::blank(0b0011) };
+        assert_eq!([0, 1, 2, 3].map(|n| record.target(n)), [0, 0, 1, 1]);
+        assert_eq!(record.updated(), 0b1001);
+        assert_eq!([0, 1, 2, 3, 4].map(|n| record.next_image(n)), [Some(1), Some(1), Some(3), Some(3), None]);
     }
 
     fn record(number: u32) -> Record {

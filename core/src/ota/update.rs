@@ -10,13 +10,21 @@
 //!    them reach: [`missing`](Update::missing) says which. Where the manifest names chunk digests, the list of them is
 //!    fetched first ([`payload`](Update::payload) says from where) and each chunk is checked when it is whole: a bad one
 //!    alone is fetched again, and after a reboot the chunks that are there are found and kept.
-//! 4. *Fetched*: the digest of what arrived is right. All of it is loaded again and hashed once more: *validated*.
+//!    Where a release brings several images they are fetched one after the other, in the order of their numbers.
+//! 4. *Fetched*: the digest of what arrived is right. All of it, of all images, is loaded again and hashed once more: *validated*.
 //! 5. *Ready*: the host may still defer or veto. Then the journal says so and [`Activate`](Event::Activate) asks for a reboot.
 //! 6. *Trial*: the new image runs. [`confirm`](Update::confirm) makes it the one to boot and raises the floor under which
 //!    sequence numbers are refused; [`reject`](Update::reject), or silence for [`Config::trial`], reverts.
 //!
 //! What could not be fetched, or was not what was signed for, is fetched again after a pause that doubles each time: see
 //! [`Config::backoff`] and [`attempts`](Update::attempts).
+//!
+//! # Several images
+//! A device may have images besides its firmware ([`Config::more_slots`]), each with two slots. What a release brings becomes active
+//! together or not at all: the journal has one bit for each image that says which of its slots is active, and one for each that says
+//! whether the update brings it; activation, trial, confirmation and the way back are one record each. Images that a release does
+//! not bring stay where they are. After a reboot between the last byte and *ready* a device with several images under way wants the manifest
+//! again, since its record has room for one digest; what was fetched is kept, and is validated then.
 //!
 //! A release may bring a table of keys instead of an image: it is written, recorded, and in use from then on
 //! ([`Config::rotation`]). What the device knows of its battery and the time is [told](Update::tell); the download waits for its
@@ -44,9 +52,10 @@ pub mod table;
 
 use super::chunks::{self, ChunkDigests};
 pub use super::event::{Area, Event, Report, State, Wanted};
+pub use super::journal::MOST_IMAGES;
 use super::journal::{self, Cursor, Kind, Record};
 use super::keys::{self, KeyTable};
-use super::manifest::{self, Codec, Component, Key, Manifest, Payload};
+use super::manifest::{self, Component, Key, Manifest, Payload};
 use super::refusal::Refusal;
 use crate::error::{Capacity, Error, Misuse};
 use crate::machine::{Handled, Input, Machine, Output};
@@ -62,8 +71,8 @@ use table::Trigger;
 /// How often requests are made again between two records before the update fails.
 pub const RETRIES: u8 = 3;
 
-/// The most payloads that a manifest may have.
-const PAYLOADS: usize = 4;
+/// The most payloads that a manifest may have: images, each with a list of chunk digests.
+const PAYLOADS: usize = 2 * MOST_IMAGES;
 
 /// The machine's timers.
 #[derive(Debug, Clone, Copy)]
@@ -159,15 +168,9 @@ enum Rotation {
 struct Facts {
     sequence: u64,
     digest: [u8; 32],
-    image: manifest::Image,
+    /// Which images it brings, a bit for each; none: it brings a key table.
+    brings: u8,
     authorization: bool,
-    chunks: Option<ChunkDigests>,
-    /// The list of chunk digests is in the envelope.
-    integrated: bool,
-    /// It brings a key table, and no image.
-    keys: bool,
-    /// The image is in the envelope.
-    enclosed: bool,
     /// What the manifest asks of the battery, mWh, and of the time.
     battery: u32,
     wait: Option<manifest::Wait>,
@@ -178,21 +181,30 @@ impl Facts {
     const NONE: Self = Self {
         sequence: 0,
         digest: [0; 32],
-        image: manifest::Image::NONE,
+        brings: 0,
         authorization: false,
-        chunks: None,
-        integrated: false,
-        keys: false,
-        enclosed: false,
         battery: 0,
         wait: None,
         use_before: None,
     };
 }
 
-/// The payloads of an envelope that was verified before.
-fn payloads<'e>(codec: &dyn Codec, envelope: &'e [u8], slot: Option<u32>) -> impl Iterator<Item = Payload<'e>> {
-    (0..PAYLOADS).map_while(move |n| codec.payload(envelope, slot, n))
+/// What an image is to be, and how it comes.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// Its number.
+    image: u8,
+    size: u32,
+    digest: [u8; 32],
+    chunks: Option<ChunkDigests>,
+    /// The list of chunk digests is in the envelope.
+    integrated: bool,
+    /// The image is in the envelope.
+    enclosed: bool,
+}
+
+impl Plan {
+    const NONE: Self = Self { image: 0, size: 0, digest: [0; 32], chunks: None, integrated: false, enclosed: false };
 }
 
 /// The update machine: see [this module](self).
@@ -217,12 +229,8 @@ pub struct Update<'a> {
     tries: u8,
     part: Part,
     image: Image,
-    /// Bytes of the image, whatever part is fetched.
-    size: u32,
-    expected: [u8; 32],
-    chunks: Option<ChunkDigests>,
-    integrated: bool,
-    enclosed: bool,
+    /// The image that is fetched or read back.
+    plan: Plan,
     /// The host postponed or vetoed the reboot.
     held: bool,
     /// Not the host, but the clock or the battery has what goes on wait.
@@ -277,11 +285,7 @@ impl<'a> Update<'a> {
             tries: 0,
             part: Part::Image,
             image: Image::whole(0, config.erase_size),
-            size: 0,
-            expected: [0; 32],
-            chunks: None,
-            integrated: false,
-            enclosed: false,
+            plan: Plan::NONE,
             held: false,
             waiting: false,
             known: manifest::Facts { time: None, battery: None, version: None, device: None },
@@ -473,7 +477,7 @@ impl<'a> Update<'a> {
                 let bytes = bytes.get(..len as usize).unwrap_or_default();
                 self.image.pass(offset, bytes);
                 self.op = Op::Store { offset, len };
-                let area = Area::Slot(self.entry.target());
+                let area = self.area();
                 let offset = self.origin().saturating_add(offset);
                 Ok(Handled::event(bytes.len(), Event::Store { area, offset, bytes }))
             }
@@ -633,7 +637,7 @@ impl<'a> Update<'a> {
                 return Output::Event(event);
             }
             let idle = self.state == State::Fetching && self.op == Op::None && !self.due;
-            if self.enclosed && idle && matches!(self.image.take(self.image.stored, usize::MAX), Take::Store(_)) {
+            if self.plan.enclosed && idle && matches!(self.image.take(self.image.stored, usize::MAX), Take::Store(_)) {
                 return self.unwrap_image(out);
             }
         }

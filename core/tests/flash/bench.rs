@@ -74,7 +74,7 @@ impl Bench {
     /// Through the bootloader into whatever it chooses.
     pub fn reboot(&mut self) {
         let decision = self.flash.boot();
-        self.config.running = decision.slot;
+        self.config.running = decision.slots;
         self.update = Update::new(self.config, vec![0; self.room]);
         self.activated = None;
         self.start();
@@ -126,9 +126,9 @@ impl Bench {
     /// What runs, or would be gone back to, is neither read nor written.
     fn touches(&self, event: &Event<'_>) {
         if let Event::Load { area, .. } | Event::Erase { area, .. } | Event::Store { area, .. } = event
-            && let Area::Slot(slot) = area
+            && let Area::Slot { image, slot } = area
         {
-            assert_ne!(*slot, self.update.active_slot(), "{event:?}");
+            assert_ne!(*slot, self.update.active_slots() >> image & 1, "{event:?}");
         }
     }
 
@@ -148,11 +148,11 @@ impl Bench {
             Event::Record { offset, bytes } => {
                 self.answer(Fault::Record, |flash| flash.write(Area::Journal, offset, bytes, false));
             }
-            Event::Activate { slot } => {
-                self.activated = Some(slot);
+            Event::Activate { slots } => {
+                self.activated = Some(slots);
                 self.answer(Fault::Activate, |_| {});
             }
-            Event::Fetch { offset } => self.fetches.push(offset),
+            Event::Fetch { offset, .. } => self.fetches.push(offset),
             Event::State(state) => self.states.push(state),
             Event::Report(report) => self.reports.push(report),
             Event::Store { area, offset, bytes } => {
@@ -171,8 +171,12 @@ impl Bench {
 
     /// Gives `image` from what is wanted up to `end`, in pieces of `piece` bytes.
     pub fn feed(&mut self, image: &[u8], end: usize, piece: usize) {
+        let what = self.update.component();
         for _ in 0..10_000 {
             let Some(wanted) = self.update.wanted().filter(|w| (w.offset as usize) < end) else { return };
+            if self.update.component() != what {
+                return;
+            }
             let mut len = piece;
             loop {
                 let now = self.time();

@@ -7,7 +7,7 @@ pub mod chunked;
 
 use std::sync::OnceLock;
 use waft::Rng;
-use waft::ota::author::{self, SecretKey};
+use waft::ota::author::{self, Extra, More, SecretKey};
 use waft::ota::boot;
 use waft::ota::manifest::{Image, Key, Requires, Verifier};
 use waft::ota::policy::{Severity, UpdateType};
@@ -35,6 +35,13 @@ pub fn envelope(sequence: u64, image: &[u8]) -> Vec<u8> {
 /// One by another author.
 pub fn envelope_by(author: &SecretKey, sequence: u64, image: &[u8]) -> Vec<u8> {
     release(sequence, image).sign(author).unwrap()
+}
+
+/// A signed manifest for two images.
+pub fn envelope_of_two(sequence: u64, image: &[u8], other: &[u8]) -> Vec<u8> {
+    let extra = Extra { number: 1, image: Image::of(other).unwrap(), uri: "image/2", content: None };
+    let more = More { images: &[extra], ..More::default() };
+    author::Release { more, ..release(sequence, image) }.sign(&author()).unwrap()
 }
 
 /// A release of that image.
@@ -80,7 +87,31 @@ pub struct Geometry {
     pub slot: u32,
 }
 
-/// Journal and both slots.
+impl Geometry {
+    /// Where an area lies, and its size: the journal, both slots of the firmware, the key tables, and both slots of another image.
+    pub fn place(&self, area: Area) -> (u32, u32) {
+        let Self { erase, slot: size, .. } = *self;
+        match area {
+            Area::Journal => (0, 2 * erase),
+            Area::Slot { image: 0, slot: slot @ 0..=1 } => (2 * erase + u32::from(slot) * size, size),
+            Area::Keys => (2 * erase + 2 * size, 2 * erase),
+            Area::Slot { image: 1, slot: slot @ 0..=1 } => (4 * erase + (2 + u32::from(slot)) * size, size),
+            other => panic!("there is no {other:?}"),
+        }
+    }
+
+    /// Flash of a device with such images from the factory: the firmware, and perhaps another.
+    pub fn factory(&self, images: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = vec![0xFF; 4 * self.erase as usize + 2 * images.len() * self.slot as usize];
+        for (image, content) in (0..).zip(images) {
+            let (start, _) = self.place(Area::Slot { image, slot: 0 });
+            bytes[start as usize..][..content.len()].copy_from_slice(content);
+        }
+        bytes
+    }
+}
+
+/// Journal, slots and key tables.
 #[derive(Debug, Clone)]
 pub struct Flash {
     pub geometry: Geometry,
@@ -91,20 +122,16 @@ pub struct Flash {
 
 impl Flash {
     pub fn new(geometry: Geometry, factory: &[u8]) -> Self {
-        let mut bytes = vec![0xFF; (4 * geometry.erase + 2 * geometry.slot) as usize];
-        bytes[2 * geometry.erase as usize..][..factory.len()].copy_from_slice(factory);
-        Self { geometry, bytes, steps: 0 }
+        Self::of(geometry, &[factory])
+    }
+
+    /// That of a device with several images.
+    pub fn of(geometry: Geometry, factory: &[&[u8]]) -> Self {
+        Self { geometry, bytes: geometry.factory(factory), steps: 0 }
     }
 
     fn start(&self, area: Area, offset: u32, len: usize) -> usize {
-        let Geometry { erase, slot, .. } = self.geometry;
-        let (base, size) = match area {
-            Area::Journal => (0, 2 * erase),
-            Area::Slot(0) => (2 * erase, slot),
-            Area::Slot(1) => (2 * erase + slot, slot),
-            Area::Slot(other) => panic!("there is no slot {other}"),
-            Area::Keys => (2 * erase + 2 * slot, 2 * erase),
-        };
+        let (base, size) = self.geometry.place(area);
         assert!(offset as usize + len <= size as usize, "{area:?} ends before {offset} + {len}");
         (base + offset) as usize
     }

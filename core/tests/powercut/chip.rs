@@ -4,7 +4,7 @@ use crate::flash::Geometry;
 use waft::Rng;
 use waft::ota::update::Area;
 
-/// Journal, both slots and the key tables. It asks of its user what a data sheet asks: whole erase blocks, whole program units, each
+/// Journal, slots and key tables. It asks of its user what a data sheet asks: whole erase blocks, whole program units, each
 /// unit written at most once between two erases, and no write to a block whose erase was cut off, whatever it reads.
 #[derive(Debug, Clone)]
 pub struct Chip {
@@ -60,22 +60,14 @@ pub struct Tear {
 pub const WHOLE_BLOCK: u8 = 0x80;
 
 impl Chip {
-    pub fn new(geometry: Geometry, factory: &[u8]) -> Self {
-        let mut bytes = vec![0xFF; (4 * geometry.erase + 2 * geometry.slot) as usize];
-        bytes[2 * geometry.erase as usize..][..factory.len()].copy_from_slice(factory);
+    pub fn new(geometry: Geometry, factory: &[&[u8]]) -> Self {
+        let bytes = geometry.factory(factory);
         assert!(bytes.len() / geometry.erase as usize <= 64);
         Self { geometry, bytes, unsound: 0, log: vec![], written: vec![] }
     }
 
     fn start(&self, area: Area, offset: u32, len: usize) -> usize {
-        let Geometry { erase, slot, .. } = self.geometry;
-        let (base, size) = match area {
-            Area::Journal => (0, 2 * erase),
-            Area::Slot(0) => (2 * erase, slot),
-            Area::Slot(1) => (2 * erase + slot, slot),
-            Area::Slot(other) => panic!("there is no slot {other}"),
-            Area::Keys => (2 * erase + 2 * slot, 2 * erase),
-        };
+        let (base, size) = self.geometry.place(area);
         assert!(offset as usize + len <= size as usize, "{area:?} ends before {offset} + {len}");
         (base + offset) as usize
     }

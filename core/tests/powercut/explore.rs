@@ -75,7 +75,7 @@ impl<'w> Explorer<'w> {
 
     /// From the factory on.
     pub fn explore(&mut self) {
-        let chip = Chip::new(self.world.geometry, &self.world.releases[0].image);
+        let chip = self.world.factory();
         self.follow(chip, Moment::FACTORY, self.depth.cuts);
         self.stats.states = self.seen.len() as u64;
     }
@@ -122,7 +122,7 @@ impl<'w> Explorer<'w> {
     /// About how many cuts `explore` tries, as an undisturbed life has operations: of several cuts in one life the second
     /// comes somewhere after the first.
     pub fn expected(&self) -> u64 {
-        let mut chip = Chip::new(self.world.geometry, &self.world.releases[0].image);
+        let mut chip = self.world.factory();
         let mut when = Moment::FACTORY;
         let mut counts = [0; 3];
         while !self.world.is_over(when) {

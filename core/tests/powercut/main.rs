@@ -12,17 +12,25 @@ mod world;
 
 use explore::{Depth, Explorer, Stats};
 use flash::chunked::Chunked;
-use flash::{Geometry, envelope, image};
+use flash::{Geometry, envelope, envelope_of_two, image};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use waft::ota::keys::KeyTable;
 use waft::ota::manifest::Key;
 use waft::ota::update::State;
-use world::{Arrival, Release, WHOLE, World};
+use world::{Arrival, IMAGE, Release, WHOLE, World};
 
 fn release(sequence: u64, len: usize) -> Release {
     let image = image(sequence, len);
-    Release { envelope: envelope(sequence, &image), sequence, image, good: true, superseded_at: None, table: None }
+    let envelope = envelope(sequence, &image);
+    Release { envelope, sequence, image, good: true, superseded_at: None, table: None, radio: None }
+}
+
+/// A release of two images.
+fn pair(sequence: u64, len: usize, radio: usize) -> Release {
+    let radio = image(sequence + 100, radio);
+    let release = release(sequence, len);
+    Release { envelope: envelope_of_two(sequence, &release.image, &radio), radio: Some(radio), ..release }
 }
 
 /// The key table of that epoch, which has the author's key and another one.
@@ -49,19 +57,41 @@ enum Life {
     Rotated,
     /// An update of which flash loses a bit.
     Flipped,
+    /// Of two images: one update that is confirmed, one of the firmware alone, and one that fails its trial.
+    Pair,
+    /// Of two images: one update that is superseded while the second comes, one that is when both are found valid, and the one that
+    /// stays.
+    SupersededPair,
+    /// Of two images: an update of the second of which flash loses a bit.
+    FlippedPair,
     /// All the others, one after the other.
     All,
 }
 
 impl Life {
+    const fn has_two(self) -> bool {
+        matches!(self, Self::Pair | Self::SupersededPair | Self::FlippedPair)
+    }
+
     fn releases(self, slot: u32) -> Vec<Release> {
         let len = |n: u32| (slot - n) as usize;
-        let mut releases = vec![release(0, len(100))];
+        let factory = if self.has_two() { pair(0, len(100), 77) } else { release(0, len(100)) };
+        let mut releases = vec![factory];
         let reverted = Release { good: false, ..release(5, len(50)) };
         let superseded = Release { superseded_at: Some(slot / 3), ..release(3, len(30)) };
         let replaced = Release { superseded_at: Some(WHOLE), ..release(4, len(slot / 2)) };
         releases.extend(match self {
             Self::Confirmed | Self::Flipped => vec![release(2, len(50))],
+            Self::Pair => {
+                let bad = Release { good: false, ..pair(4, len(50), len(90)) };
+                vec![pair(2, len(slot / 2), len(30)), release(3, len(40)), bad, pair(5, len(9), len(slot / 2 + 1))]
+            }
+            Self::SupersededPair => {
+                let superseded = Release { superseded_at: Some(IMAGE + slot / 3), ..pair(3, len(30), len(20)) };
+                let replaced = Release { superseded_at: Some(WHOLE), ..pair(4, len(slot / 2), len(50)) };
+                vec![superseded, replaced, pair(5, len(9), len(99))]
+            }
+            Self::FlippedPair => vec![pair(2, len(50), len(40))],
             Self::Reverted => vec![reverted, release(6, len(slot / 2 + 1))],
             Self::Superseded => vec![superseded, replaced, release(5, len(9))],
             Self::Rotated => {
@@ -105,7 +135,12 @@ fn world((geometry, arrival, life, depth): Case) -> World {
             codec.add(&release.image);
         }
     }
-    World { geometry, arrival, releases, keys: vec![flash::key()], codec, flips: life == Life::Flipped }
+    let flips = match life {
+        Life::Flipped => Some(0),
+        Life::FlippedPair => Some(1),
+        _ => None,
+    };
+    World { geometry, arrival, releases, keys: vec![flash::key()], codec, flips }
 }
 
 /// Runs the cases on all processors. Gives what was done and what failed.
@@ -147,7 +182,7 @@ fn check(cases: &[Case]) -> Stats {
 fn an_undisturbed_life_goes_through_every_state_once_per_release() {
     for arrival in [Arrival::Chunks(96), Arrival::Blocks(64), Arrival::Window(64)] {
         let world = world((geometry(256, 4, 1024), arrival, Life::All, depth(0, [0; 3], [1; 3])));
-        let mut chip = chip::Chip::new(world.geometry, &world.releases[0].image);
+        let mut chip = world.factory();
         let mut when = chip::Moment::FACTORY;
         let mut states = vec![];
         let mut taken = 0;
@@ -182,6 +217,9 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 8, 512), Arrival::Blocks(64), Life::Rotated, depth(1, [12, 0, 0], [1; 3])),
         (geometry(256, 8, 512), Arrival::Blocks(64), Life::Flipped, one),
         (geometry(256, 8, 1024), Arrival::Blocks(64), Life::Flipped, chunked(256, one)),
+        (geometry(256, 32, 512), Arrival::Chunks(96), Life::Pair, one),
+        (geometry(256, 32, 512), Arrival::Window(64), Life::SupersededPair, one),
+        (geometry(256, 16, 512), Arrival::Blocks(64), Life::FlippedPair, one),
     ]);
     println!("powercut smoke {}", stats.runs);
     assert!(stats.runs > 5_000, "{stats:?}");
@@ -262,6 +300,13 @@ fn every_cut_every_pair_and_many_triples() {
     for write in [4, 16, 32] {
         cases.push((geometry(256, write, 512), arrivals[0], Life::Rotated, depth(1, [64, 0, 0], [1; 3])));
         cases.push((geometry(256, write, 512), arrivals[2], Life::Rotated, depth(2, [3, 3, 0], [1; 3])));
+    }
+    for (n, write) in [32, 8, 1].into_iter().enumerate() {
+        for life in [Life::Pair, Life::SupersededPair, Life::FlippedPair] {
+            cases.push((geometry(256, write, 1024), arrivals[n], life, depth(1, [64, 0, 0], [1; 3])));
+        }
+        cases.push((geometry(256, write, 512), arrivals[n], Life::Pair, depth(2, [3, 3, 0], [1, 3, 1])));
+        cases.push((geometry(256, write, 512), arrivals[n], Life::SupersededPair, depth(2, [3, 3, 0], [1, 3, 1])));
     }
     for arrival in arrivals {
         cases.push((geometry(384, 8, 768), arrival, Life::All, depth(3, [3, 3, 3], [1, 7, 50])));

@@ -3,6 +3,7 @@
 use crate::chip::{Chip, Moment, Op};
 use crate::flash::chunked::Chunked;
 use crate::flash::{CLASS, Credulous, Geometry, VENDOR};
+use core::iter;
 use waft::ota::boot;
 use waft::ota::keys::{self, KeyTable};
 use waft::ota::manifest::{Component, Key};
@@ -21,6 +22,8 @@ pub struct Release {
     pub superseded_at: Option<u32>,
     /// It brings this instead of an image.
     pub table: Option<KeyTable>,
+    /// It brings this too: image 1.
+    pub radio: Option<Vec<u8>>,
 }
 
 /// See [`Release::superseded_at`].
@@ -44,8 +47,8 @@ pub struct World {
     /// The first is the factory's.
     pub releases: Vec<Release>,
     pub keys: Vec<Key>,
-    /// A bit of what is stored of the first release flips unnoticed.
-    pub flips: bool,
+    /// A bit of what is stored of that image of the first release flips unnoticed.
+    pub flips: Option<u8>,
     /// What knows the chunk digests of the releases, where they have some.
     pub codec: Option<Chunked>,
 }
@@ -78,6 +81,13 @@ struct Device<'w> {
 struct Reboot;
 
 impl World {
+    /// The flash of a device from the factory.
+    pub fn factory(&self) -> Chip {
+        let Release { image, radio, .. } = &self.releases[0];
+        let images: Vec<_> = iter::once(image).chain(radio).map(|image| &image[..]).collect();
+        Chip::new(self.geometry, &images)
+    }
+
     /// Whether all releases have been settled.
     pub fn is_over(&self, when: Moment) -> bool {
         when.goal >= self.releases.len()
@@ -96,7 +106,7 @@ impl World {
     pub fn power_on(&self, chip: &mut Chip, when: Moment) -> Run {
         let mut device = Device { world: self, chip, when, now: 0, taken: 0, resumed: None, states: vec![] };
         let decision = device.boot();
-        let active = device.whole(decision.slot, decision.trial);
+        let active = device.whole(&decision);
         // A key table raises the floor and leaves the image what it was.
         let tables = self.releases.iter().filter(|release| release.table.is_some()).map(|release| release.sequence);
         let floor = if tables.clone().any(|sequence| sequence == when.floor) {
@@ -106,13 +116,21 @@ impl World {
             when.floor
         };
         assert!(decision.trial || active >= floor, "release {active} runs below the floor");
-        assert!(decision.trial || decision.slot == decision.active);
-        let Reboot = device.run(decision.slot);
+        assert!(decision.trial || decision.slots == decision.active);
+        let Reboot = device.run(decision.slots);
         let Device { when: end, resumed, taken, states, .. } = device;
         let (log, written) = chip.take_log();
         Run { log, written, end, resumed, taken, states }
     }
 }
+
+/// How far a download is: what is stored of the image that comes, behind all those before it.
+fn stored(update: &Update<'_>) -> u32 {
+    u32::from(update.image()) * IMAGE + update.progress().0
+}
+
+/// More than an image has bytes.
+pub const IMAGE: u32 = 1 << 16;
 
 /// Blocks of model C that are on their way at once.
 const WINDOW: u32 = 4;
@@ -134,13 +152,21 @@ impl Device<'_> {
         decision
     }
 
-    /// The sequence number of the release in that slot, which has to be there to its last byte.
-    fn whole(&self, slot: u8, trial: bool) -> u64 {
-        let holds = |release: &&Release| {
-            release.table.is_none() && self.chip.read(Area::Slot(slot), 0, release.image.len()) == release.image
+    /// The sequence number of the release in these slots, which has to be there to its last byte, with the other image that
+    /// belongs to it: the one it brings, or the one that was there when it came.
+    fn whole(&self, decision: &boot::Decision) -> u64 {
+        let holds = |image: u8, bytes: &[u8]| {
+            let area = Area::Slot { image, slot: decision.slots >> image & 1 };
+            self.chip.read(area, 0, bytes.len()) == bytes
         };
-        let release = self.world.releases.iter().rev().find(holds);
-        release.unwrap_or_else(|| panic!("what boots from slot {slot} (trial: {trial}) is no whole image")).sequence
+        let releases = &self.world.releases;
+        let release = releases.iter().rposition(|release| release.table.is_none() && holds(0, &release.image));
+        let release = release.unwrap_or_else(|| panic!("what boots is no whole image: {decision:?}"));
+        let stays = |other: &&Release| other.good && other.superseded_at.is_none();
+        let brought = releases[release].radio.as_ref();
+        let radio = brought.or_else(|| releases[..release].iter().filter(stays).rev().find_map(|r| r.radio.as_ref()));
+        assert!(radio.is_none_or(|radio| holds(1, radio)), "the images do not belong together: {decision:?}");
+        releases[release].sequence
     }
 
     fn run(&mut self, running: u8) -> Reboot {
@@ -159,7 +185,10 @@ impl Device<'_> {
             config.block = block;
             config.ahead = WINDOW * block;
         }
-        let mut storage = [0; 512];
+        if world.releases[0].radio.is_some() {
+            config.more_slots[0] = slot;
+        }
+        let mut storage = [0; 640];
         let mut update = Update::new(config, &mut storage);
         update.start(self.time()).unwrap();
         let mut announced = 0;
@@ -228,7 +257,7 @@ impl Device<'_> {
         let ours = update.sequence() == self.world.releases[self.when.goal].sequence;
         // Of a list of digests nothing is promised; it is at most a chunk of them that comes again.
         if update.state() == State::Fetching && ours && update.progress().0 != 0 {
-            self.when.stored = update.progress().0;
+            self.when.stored = stored(update);
         }
     }
 
@@ -273,9 +302,9 @@ impl Device<'_> {
                         update.announce(now, &self.world.releases[self.when.goal].envelope).unwrap();
                     }
                 }
-                Event::Fetch { offset } if update.progress().0 == offset => {
+                Event::Fetch { offset, .. } if update.progress().0 == offset => {
                     let release = self.world.releases.iter().position(|r| r.sequence == update.sequence());
-                    self.resumed = self.resumed.or(release.map(|n| (n, offset)));
+                    self.resumed = self.resumed.or(release.map(|n| (n, stored(update))));
                 }
                 Event::Fetch { .. } | Event::Report(_) => {}
             }
@@ -287,7 +316,8 @@ impl Device<'_> {
     /// Gives the next bytes.
     fn deliver(&mut self, update: &mut Update<'_>) -> Option<Reboot> {
         let world = self.world;
-        let image = &world.releases[self.when.goal].image[..];
+        let release = &world.releases[self.when.goal];
+        let image = release.radio.as_ref().filter(|_| update.image() == 1).unwrap_or(&release.image);
         let listing = update.payload().is_some_and(|payload| payload.component == Component::Chunks(0));
         let image = if listing { world.codec.as_ref().unwrap().list(image) } else { image };
         let wanted = update.wanted().unwrap();
@@ -335,7 +365,7 @@ impl Device<'_> {
                 assert_eq!(bytes, &image[offset..][..handled.consumed]);
                 self.taken += bytes.len() as u32;
                 self.chip.write(area, at, bytes, offset + bytes.len() == image.len(), self.when);
-                if self.world.flips && !self.when.flipped && at > 200 {
+                if self.world.flips == Some(update.image()) && !self.when.flipped && at > 200 {
                     self.when.flipped = true;
                     self.chip.flip(area, at, self.when);
                 }
@@ -354,7 +384,7 @@ impl Device<'_> {
     }
 
     fn is_superseded(&self, update: &Update<'_>) -> bool {
-        self.world.releases[self.when.goal].superseded_at.is_some_and(|at| update.progress().0 >= at)
+        self.world.releases[self.when.goal].superseded_at.is_some_and(|at| stored(update) >= at)
     }
 
     fn time(&mut self) -> Instant {

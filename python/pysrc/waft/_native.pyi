@@ -608,6 +608,7 @@ class Update:
         class_id: bytes,
         keys: list[bytes],
         slot_size: int,
+        more_slots: list[int] = ...,
         running: int = 0,
         erase_size: int = 4096,
         write_size: int = 4,
@@ -658,7 +659,9 @@ class Update:
     @property
     def attempts(self) -> int: ...
     @property
-    def active_slot(self) -> int: ...
+    def active_slots(self) -> int: ...
+    @property
+    def image(self) -> int: ...
     @property
     def reason(self) -> str | None: ...
     def handle_input(self, now: int, peer: int, data: bytes) -> Handled[_ota.Event]: ...
@@ -678,6 +681,7 @@ class Agent:
         class_id: bytes,
         keys: list[bytes],
         slot_size: int,
+        more_slots: list[int] = ...,
         broker: tuple[str, int] | None = None,
         gateway: tuple[str, int] | None = None,
         username: str | None = None,
@@ -734,7 +738,9 @@ class Agent:
     @property
     def attempts(self) -> int: ...
     @property
-    def active_slot(self) -> int: ...
+    def active_slots(self) -> int: ...
+    @property
+    def image(self) -> int: ...
     @property
     def epoch(self) -> int: ...
     @property

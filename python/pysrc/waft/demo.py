@@ -658,7 +658,7 @@ class Demo:
                 return f"{reverted} must be reverted with exit code 4, not {row.state} ({row.reason}), code {process.code}"
             flash = self.flash(part)
             decision = ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE])
-            if decision.trial or flash[2 * ERASE + decision.slot * self.slot :][: len(image)] != image:
+            if decision.trial or flash[2 * ERASE + decision.slots * self.slot :][: len(image)] != image:
                 return f"it does not boot {part.version}"
             return ""
         if refused is not None:

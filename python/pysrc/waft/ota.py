@@ -121,7 +121,7 @@ class State(StrEnum):
 
 
 class Area(IntEnum):
-    """A part of the flash; offsets count from its start."""
+    """A part of the flash; offsets count from its start. Each image has two slots."""
 
     SLOT0 = 0
     SLOT1 = 1
@@ -157,6 +157,8 @@ class Load:
     area: Area
     offset: int
     len: int
+    image: int = 0
+    """The image that a slot is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Erase:
     area: Area
     offset: int
     len: int
+    image: int = 0
+    """The image that a slot is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,8 @@ class Store:
     area: Area
     offset: int
     data: bytes
+    image: int = 0
+    """The image that a slot is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +193,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """Boot that slot next; answer with ``done``, then reboot."""
+    """Boot from those slots next; answer with ``done``, then reboot."""
 
-    slot: int
+    slots: int
+    """Bit n is the slot of image n: with one image it is its slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Deliver the image from ``offset`` on."""
+    """Deliver the image, or the list of its chunk digests, from ``offset`` on."""
 
     offset: int
+    image: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +276,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class BootDecision:
-    """Which slot to boot."""
+    """Which slots to boot from: bit n is the slot of image n, so that with one image it is its slot."""
 
-    slot: int
+    slots: int
     trial: bool
     active: int
     note: Note | None
@@ -278,8 +286,8 @@ class BootDecision:
 
 def boot(page0: bytes, page1: bytes, factory: int = 0) -> BootDecision:
     """Decides as the bootloader does, from the two journal pages."""
-    slot, trial, active, note = _native.boot(page0, page1, factory)
-    return BootDecision(slot, trial, active, None if note is None else Note(*note))
+    slots, trial, active, note = _native.boot(page0, page1, factory)
+    return BootDecision(slots, trial, active, None if note is None else Note(*note))
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ impl Device {
             self.flash.write(Area::Journal, page + note.offset, &note.bytes);
         }
         self.boots += 1;
-        *machine = self.agent(decision.slot);
+        *machine = self.agent(decision.slots);
         machine.start(now).expect("an agent that is new can be started");
     }
 }

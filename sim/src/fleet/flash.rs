@@ -61,7 +61,7 @@ impl Flash {
 fn index(area: Area) -> usize {
     match area {
         Area::Journal => 0,
-        Area::Slot(n) => 1 + usize::from(n),
+        Area::Slot { slot: n, .. } => 1 + usize::from(n),
         Area::Keys => 3,
     }
 }

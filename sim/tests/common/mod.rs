@@ -75,7 +75,7 @@ pub fn assert_installed(net: &mut Network, node: NodeId, image: &[u8]) {
     let ended = net.run_until(DAY, |net| last_state(net, node) == Some(State::Confirmed)).unwrap();
     device(net, node, |_, device| {
         assert!(ended, "{}: {:?}", device.name, device.states);
-        assert!(&device.flash.area(Area::Slot(1))[..image.len()] == image, "{}", device.name);
+        assert!(&device.flash.area(Area::Slot { image: 0, slot: 1 })[..image.len()] == image, "{}", device.name);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::conditions::Window;
 use crate::Duration;
-use crate::ota::journal;
+use crate::ota::journal::{self, MOST_IMAGES};
 use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{self, Codec, Key, Verifier};
 
@@ -19,10 +19,14 @@ pub struct Config<'a> {
     pub codec: &'a (dyn Codec + Sync),
     /// How signatures are checked: [`manifest::Ed25519`], or hardware.
     pub verifier: &'a (dyn Verifier + Sync),
-    /// The slot that this firmware runs from, 0 or 1: what the bootloader chose. It is never written.
+    /// The slots in use, which the bootloader chose: bit n is that of image n. With one image it is the slot, 0 or 1, that this
+    /// firmware runs from. They are never written.
     pub running: u8,
-    /// Bytes of an image slot: a multiple of `erase_size`.
+    /// Bytes of a slot of the firmware: a multiple of `erase_size`.
     pub slot_size: u32,
+    /// Bytes of a slot of images 1, 2 and 3, which a release may bring with the firmware or without it: of a radio, say. Each has two
+    /// slots, as the firmware has. 0: the device has no such image, and a release that brings it is refused.
+    pub more_slots: [u32; MOST_IMAGES - 1],
     /// Bytes of an erase block: a multiple of 128, at least 256. The journal is two of them.
     pub erase_size: u32,
     /// Bytes of a program unit: 1, 2, 4, 8, 16 or 32.
@@ -59,7 +63,7 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// A device with such flash, running from slot `running`; the rest as most want it: loads of 256 bytes, two erase blocks
+    /// A device with such flash and one image, running from slot `running`; the rest as most want it: loads of 256 bytes, two erase blocks
     /// ahead, in order, 3 boots of at most 10 minutes, a minute before the second try.
     #[must_use]
     pub const fn new(
@@ -77,6 +81,7 @@ impl<'a> Config<'a> {
             verifier: &manifest::Ed25519,
             running,
             slot_size,
+            more_slots: [0; MOST_IMAGES - 1],
             erase_size,
             write_size,
             load: 256,
@@ -94,15 +99,24 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Bytes of a slot of that image; 0: there is none.
+    pub(super) fn slot(&self, image: u8) -> u32 {
+        match image.checked_sub(1) {
+            Some(n) => self.more_slots.get(usize::from(n)).copied().unwrap_or(0),
+            None => self.slot_size,
+        }
+    }
+
     pub(super) fn is_sound(&self) -> bool {
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
         let block = self.block.is_power_of_two()
             && divides(self.write_size, self.block)
             && divides(self.block, self.erase_size);
-        self.running <= 1
+        (0..8).all(|n| self.slot(n) != 0 || self.running & 1_u8.wrapping_shl(n.into()) == 0)
             && self.erase_size >= 256
             && divides(journal::STEP, self.erase_size)
-            && divides(self.erase_size, self.slot_size)
+            && self.slot_size != 0
+            && (0..8).all(|n| divides(self.erase_size, self.slot(n)))
             && self.write_size.is_power_of_two()
             && self.write_size <= 32
             && self.load > 0

@@ -1,7 +1,6 @@
 //! What the machine asks for and tells next.
 
 use super::image::Take;
-use super::payloads;
 use super::{Area, Event, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys};
 use crate::machine::Output;
 use crate::ota::journal::Record;
@@ -63,7 +62,7 @@ impl Update<'_> {
         match kind {
             Kind::Confirmed => Record {
                 kind,
-                active: entry.target(),
+                active: entry.updated(),
                 floor: entry.floor.max(entry.sequence),
                 confirmed: journal::name(&entry.digest),
                 ..entry
@@ -93,9 +92,7 @@ impl Update<'_> {
             return Output::BufferTooSmall { needed: unit };
         }
         let offset = self.image.stored;
-        let slot = Some(self.entry.target().into());
-        let envelope = self.manifest.get(..self.manifest_len).unwrap_or_default();
-        let image = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Image(0));
+        let image = self.find(Component::Image(self.plan.image));
         let rest = image.and_then(|p| p.content).and_then(|c| c.get(offset as usize..)).unwrap_or_default();
         let most = rest.len().min(out.len());
         let Take::Store(len) = self.image.take(offset, most) else { return Output::Timeout(self.timers.next()) };
@@ -103,7 +100,7 @@ impl Update<'_> {
         copy(place, rest);
         self.image.pass(offset, place);
         self.op = Op::Store { offset, len };
-        Output::Event(Event::Store { area: Area::Slot(self.entry.target()), offset, bytes: place })
+        Output::Event(Event::Store { area: self.area(), offset, bytes: place })
     }
 
     /// Erases a page for the new key table or writes it there.
@@ -137,7 +134,7 @@ impl Update<'_> {
 
     /// What the state asks for next, where nothing has to be recorded first.
     pub(super) fn step(&mut self) -> Option<Event<'static>> {
-        let area = Area::Slot(self.entry.target());
+        let area = self.area();
         match self.state {
             State::Verified => {
                 if let Some(hold) = self.holds_download() {
@@ -171,8 +168,8 @@ impl Update<'_> {
                         let offset = origin.saturating_add(offset);
                         return Some(Event::Erase { area, offset, len: self.config.erase_size });
                     }
-                    if core::mem::take(&mut self.fetch) && !self.enclosed {
-                        return Some(Event::Fetch { offset: self.image.stored });
+                    if core::mem::take(&mut self.fetch) && !self.plan.enclosed {
+                        return Some(Event::Fetch { image: self.plan.image, offset: self.image.stored });
                     }
                 }
             }
@@ -199,9 +196,10 @@ impl Update<'_> {
                 self.reboot = Reboot::Wanted;
             }
             State::Ready | State::Reverted if self.reboot == Reboot::Wanted => {
-                let slot = if self.state == State::Ready { self.entry.target() } else { self.entry.active };
+                let Record { active, .. } = self.entry;
+                let slots = if self.state == State::Ready { self.entry.updated() } else { active };
                 self.op = Op::Activate;
-                return Some(Event::Activate { slot });
+                return Some(Event::Activate { slots });
             }
             State::Confirmed | State::Failed => {
                 let facts = self.pending.take()?;

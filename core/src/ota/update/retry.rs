@@ -51,7 +51,7 @@ impl Update<'_> {
 
     /// A download begins: it is one that brings nothing, until it does.
     pub(super) fn count(&mut self) {
-        if !self.counted && !self.enclosed && self.config.backoff != Duration::ZERO {
+        if !self.counted && !self.plan.enclosed && self.config.backoff != Duration::ZERO {
             self.counted = true;
             self.entry.left = self.entry.left.saturating_add(1);
             self.due = true;
@@ -60,7 +60,7 @@ impl Update<'_> {
 
     /// The source is out of reach: the download waits.
     pub(super) fn give_way(&mut self) -> Result<(), Error<Refusal>> {
-        if self.state != State::Fetching || self.enclosed {
+        if self.state != State::Fetching || self.plan.enclosed {
             return Err(Misuse::WrongState.into());
         }
         self.count();

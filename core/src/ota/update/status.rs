@@ -1,6 +1,6 @@
 //! What can be asked of the machine at any time: where it stands, what is missing, what it trusts.
 
-use super::{Component, Image, Instant, Key, Manifest, Part, Payload, Phase, Refusal, State, Update, Wanted, payloads};
+use super::{Component, Image, Instant, Key, Manifest, Part, Payload, Phase, Refusal, State, Update, Wanted};
 
 impl Update<'_> {
     /// Where the update stands.
@@ -34,31 +34,35 @@ impl Update<'_> {
     #[must_use]
     pub const fn component(&self) -> Component {
         match self.part {
-            Part::List => Component::Chunks(0),
-            Part::Image => Component::Image(0),
+            Part::List => Component::Chunks(self.plan.image),
+            Part::Image => Component::Image(self.plan.image),
         }
     }
 
-    /// What is being fetched: the list of chunk digests where there is one, then the image. `None` unless something is.
+    /// What is being fetched: of each image that the release brings the list of chunk digests, where there is one, then the image.
+    /// `None` unless something is.
     #[must_use]
     pub fn payload(&self) -> Option<Payload<'_>> {
-        let wanted = self.component();
-        let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.state == State::Fetching)?;
-        let slot = Some(self.entry.target().into());
-        payloads(self.config.codec, envelope, slot).find(|payload| payload.component == wanted)
+        if self.state == State::Fetching { self.find(self.component()) } else { None }
     }
 
-    /// Bytes of the image stored from its start without a gap, and its size. (0, 0) while there is no image.
+    /// The image that is being fetched or was looked at last: 0, unless the device has several.
+    #[must_use]
+    pub const fn image(&self) -> u8 {
+        self.plan.image
+    }
+
+    /// Bytes of that image stored from its start without a gap, and its size. (0, 0) while there is no image.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
-        (if self.part == Part::Image { self.image.stored } else { 0 }, self.size)
+        (if self.part == Part::Image { self.image.stored } else { 0 }, self.plan.size)
     }
 
     /// The manifest of the update. `None` before the first one and after a reboot, until it is announced again.
     #[must_use]
     pub fn manifest(&self) -> Option<Manifest<'_>> {
         let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        self.config.codec.read(envelope, Some(self.entry.target().into())).ok()
+        self.config.codec.read(envelope, self.slot_of(0)).ok()
     }
 
     /// Manifests with a lower sequence number are refused: the highest one ever confirmed.
@@ -79,9 +83,9 @@ impl Update<'_> {
         self.table.as_ref().map_or(0, |(table, _)| table.epoch())
     }
 
-    /// The slot of the confirmed image.
+    /// The slots of the confirmed images: bit n is that of image n, so that of a device with one image it is its slot.
     #[must_use]
-    pub const fn active_slot(&self) -> u8 {
+    pub const fn active_slots(&self) -> u8 {
         self.entry.active
     }
 

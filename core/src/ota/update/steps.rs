@@ -2,8 +2,8 @@
 
 use super::image::{Image, ceil};
 use super::{
-    Config, Deadline, Facts, Kind, Notice, Op, PAYLOADS, Part, Phase, RETRIES, Reboot, Rotation, Trigger, Update,
-    journal, payloads, table,
+    Area, Config, Deadline, Facts, Kind, Notice, Op, PAYLOADS, Part, Phase, Plan, RETRIES, Reboot, Rotation, Trigger,
+    Update, journal, table,
 };
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
@@ -48,7 +48,7 @@ impl Update<'_> {
     #[inline(never)]
     fn verified(&self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
-        let found = codec.verify(envelope, self.keys(), *verifier, Some(self.entry.target().into()));
+        let found = codec.verify(envelope, self.keys(), *verifier, self.slot_of(0));
         let m = found.as_ref().map_err(|refusal| *refusal)?;
         if m.vendor != *vendor {
             return Err(Refusal::Vendor);
@@ -62,7 +62,6 @@ impl Update<'_> {
         }
         facts.sequence = m.sequence;
         facts.digest = m.digest;
-        facts.image = m.image;
         facts.authorization = m.requires.authorization;
         facts.battery = m.requires.battery.unwrap_or(0);
         facts.wait = m.requires.wait;
@@ -70,30 +69,64 @@ impl Update<'_> {
         Ok(m.signer)
     }
 
-    /// Adds to the facts what its payloads say.
+    /// Adds to the facts what its payloads are.
     #[inline(never)]
     fn contents(&self, envelope: &[u8], facts: &mut Facts, signer: Option<[u8; 8]>) -> Result<(), Refusal> {
-        let slot = Some(self.entry.target().into());
+        let mut keys = false;
         for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(envelope, slot, n);
+            let found = self.config.codec.payload(envelope, self.slot_of(0), n);
             let Some(payload) = &found else { break };
             match payload.component {
-                // What is in the envelope was checked with it.
-                Component::Image(0) if payload.content.is_some() => facts.enclosed = true,
-                Component::Image(0) => facts.chunks = payload.chunks.filter(|chunks| self.can_check(chunks, facts)),
-                Component::Chunks(0) => facts.integrated = payload.content.is_some(),
+                Component::Image(image) if self.config.slot(image) != 0 => {
+                    self.fits(image, payload.image.size)?;
+                    facts.brings |= 1_u8.wrapping_shl(image.into());
+                }
+                Component::Chunks(image) if self.config.slot(image) != 0 => {}
                 Component::Keys if self.config.rotation => {
                     let signer = signer.ok_or(Refusal::UnknownKey)?;
                     // One that was applied already is welcome: the record of it may be missing.
                     self.table_after(payload, &signer)?;
-                    facts.keys = true;
+                    keys = true;
                 }
                 _ => return Err(Refusal::Component),
             }
         }
-        if !facts.keys && (facts.image.size == 0 || facts.image.size > self.config.slot_size) {
-            return Err(Refusal::Size);
-        }
+        // Either images or a key table.
+        if keys == (facts.brings != 0) { Err(Refusal::Component) } else { Ok(()) }
+    }
+
+    /// Whether the slots of that image have room for so many bytes.
+    fn fits(&self, image: u8, size: u32) -> Result<(), Refusal> {
+        if size == 0 || size > self.config.slot(image) { Err(Refusal::Size) } else { Ok(()) }
+    }
+
+    /// The slot that image `image` is written to.
+    pub(super) fn slot_of(&self, image: u8) -> Option<u32> {
+        Some(self.entry.target(image).into())
+    }
+
+    /// Of the manifest that is kept the payload for that component. (Not inlined, since much looks for one.)
+    #[inline(never)]
+    pub(super) fn find(&self, wanted: Component) -> Option<Payload<'_>> {
+        let envelope = self.manifest.get(..self.manifest_len)?;
+        let slot = self.slot_of(match wanted {
+            Component::Image(image) | Component::Chunks(image) => image,
+            Component::Keys => 0,
+        });
+        (0..PAYLOADS).map_while(|n| self.config.codec.payload(envelope, slot, n)).find(|p| p.component == wanted)
+    }
+
+    /// What the manifest that is kept says of that image.
+    #[inline(never)]
+    fn look_up(&mut self, image: u8) -> Result<(), Refusal> {
+        let integrated = self.find(Component::Chunks(image)).is_some_and(|list| list.content.is_some());
+        let found = self.find(Component::Image(image)).ok_or(Refusal::Component)?;
+        let manifest::Image { digest, size } = found.image;
+        self.fits(image, size)?;
+        // What is in the envelope was checked with it.
+        let enclosed = found.content.is_some();
+        let chunks = found.chunks.filter(|chunks| !enclosed && self.can_check(chunks, image, size, integrated));
+        self.plan = Plan { image, size, digest, chunks, integrated, enclosed };
         Ok(())
     }
 
@@ -148,9 +181,7 @@ impl Update<'_> {
 
     /// The table that the manifest brings.
     pub(super) fn new_table(&self) -> Option<KeyTable> {
-        let envelope = self.manifest.get(..self.manifest_len)?;
-        let slot = Some(self.entry.target().into());
-        let payload = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Keys)?;
+        let payload = self.find(Component::Keys)?;
         // It was checked against the signature when it was announced.
         KeyTable::decode(payload.content?).ok()
     }
@@ -204,39 +235,67 @@ impl Update<'_> {
         let _ = self.go(Trigger::Accept);
         self.abandon();
         self.reason = None;
-        if facts.keys {
+        if facts.brings == 0 {
             // Where it is in use already, that is what remains to be recorded.
             let done = self.new_table().is_some_and(|new| self.table.is_some_and(|(table, _)| table == new));
             self.rotating = Some((*facts, if done { Rotation::Record } else { Rotation::Erase }));
             return;
         }
-        let Config { erase_size, .. } = self.config;
-        let manifest::Image { digest, size } = facts.image;
-        self.size = size;
-        self.expected = digest;
         self.least = facts.battery;
         self.wait = facts.wait;
         self.use_before = facts.use_before;
         self.turn = self.turn(facts);
-        self.chunks = facts.chunks;
-        self.integrated = facts.integrated;
-        self.enclosed = facts.enclosed;
-        let entry = self.entry;
         // What is known of this release's earlier downloads.
-        let known = entry.digest == facts.digest && matches!(entry.kind, Kind::Fetching | Kind::Fetched | Kind::Failed);
-        let resumes = entry.kind == Kind::Fetching
-            && entry.digest == facts.digest
-            && entry.offset < size
-            && entry.offset.checked_rem(erase_size) == Some(0);
+        let entry = &mut self.entry;
+        let same = entry.digest == facts.digest;
+        let known = same && matches!(entry.kind, Kind::Fetching | Kind::Fetched | Kind::Failed);
+        if same && entry.kind == Kind::Fetched {
+            // All of it was fetched before a reboot.
+            let _ = self.go(Trigger::Begin);
+            let _ = self.go(Trigger::Complete);
+            self.read_back(0);
+            return;
+        }
+        let resumes = same && entry.kind == Kind::Fetching;
         if !resumes {
-            let hash = Sha256::new().save().unwrap_or_default();
-            let Facts { sequence, digest, .. } = *facts;
-            let failures = if known { entry.failures } else { 0 };
-            self.entry = Record { kind: Kind::Fetching, left: 0, failures, sequence, offset: 0, digest, hash, ..entry };
-            self.due = true;
+            entry.kind = Kind::Fetching;
+            entry.failures = if known { entry.failures } else { 0 };
+            entry.sequence = facts.sequence;
+            entry.digest = facts.digest;
+            entry.brings = facts.brings;
+            self.begin_record(0);
         }
         self.again = if known { self.again.or_else(|| Some(self.first_pause_ends())) } else { None };
-        match self.chunks.filter(|_| !self.integrated) {
+        self.begin(resumes);
+        if facts.authorization {
+            let _ = self.go(Trigger::Defer);
+        }
+    }
+
+    /// The first image from that number on is the next to be fetched; nothing of it is there. `false`: there is none.
+    fn begin_record(&mut self, from: u8) -> bool {
+        let Some(image) = self.entry.next_image(from) else { return false };
+        self.entry.image = image;
+        self.entry.offset = 0;
+        self.entry.hash = Sha256::new().save().unwrap_or_default();
+        self.entry.left = 0;
+        self.due = true;
+        true
+    }
+
+    /// Begins with the image that the entry says, or goes on with it.
+    fn begin(&mut self, resumes: bool) {
+        let Record { image, offset, .. } = self.entry;
+        if let Err(refusal) = self.look_up(image) {
+            return self.fail(refusal);
+        }
+        let erase_size = self.config.erase_size;
+        let fits = offset < self.plan.size && offset.checked_rem(erase_size) == Some(0);
+        if resumes && !fits {
+            self.begin_record(image);
+        }
+        let resumes = resumes && fits;
+        match self.plan.chunks.filter(|_| !self.plan.integrated) {
             Some(chunks) => {
                 self.part = Part::List;
                 // What was fetched before a reboot may be there.
@@ -244,26 +303,40 @@ impl Update<'_> {
             }
             None => self.begin_image(resumes),
         }
-        if facts.authorization {
-            let _ = self.go(Trigger::Defer);
+    }
+
+    /// Reads back the first image from that number on that was fetched. `false`: there is none.
+    fn read_back(&mut self, from: u8) -> bool {
+        let Some(image) = self.entry.next_image(from) else { return false };
+        if let Err(refusal) = self.look_up(image) {
+            self.fail(refusal);
         }
+        self.part = Part::Image;
+        self.image = Image::whole(self.plan.size, self.config.erase_size);
+        true
     }
 
     /// Whether what arrives can be checked by these chunks: each is so many erase blocks, or so many are one, and the
     /// list has room behind the image. Where not, the digest of the whole image has to do.
-    fn can_check(&self, chunks: &ChunkDigests, facts: &Facts) -> bool {
-        let Config { erase_size, slot_size, write_size, .. } = self.config;
-        let (chunk, size) = (chunks.chunk(), facts.image.size);
+    fn can_check(&self, chunks: &ChunkDigests, image: u8, size: u32, integrated: bool) -> bool {
+        let Config { erase_size, write_size, .. } = self.config;
+        let chunk = chunks.chunk();
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
-        let list = if facts.integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
+        let list = if integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
         (divides(erase_size, chunk) || divides(chunk, erase_size))
             && divides(write_size, chunk)
-            && ceil(size, erase_size).saturating_add(list) <= slot_size
+            && ceil(size, erase_size).saturating_add(list) <= self.config.slot(image)
+    }
+
+    /// The slot of the image that is fetched or read back.
+    pub(super) fn area(&self) -> Area {
+        let image = self.plan.image;
+        Area::Slot { image, slot: self.entry.target(image) }
     }
 
     /// Where the list of chunk digests lies in the slot: behind the image.
     pub(super) fn list_origin(&self) -> u32 {
-        ceil(self.size, self.config.erase_size)
+        ceil(self.plan.size, self.config.erase_size)
     }
 
     /// Where what is fetched lies in the slot.
@@ -273,9 +346,7 @@ impl Update<'_> {
 
     /// The chunk digest at `offset` of a list that is in the envelope.
     pub(super) fn integrated_entry(&self, offset: u32) -> Option<[u8; 32]> {
-        let envelope = self.manifest.get(..self.manifest_len).filter(|_| self.integrated)?;
-        let slot = Some(self.entry.target().into());
-        let list = payloads(self.config.codec, envelope, slot).find(|p| p.component == Component::Chunks(0))?;
+        let list = self.find(Component::Chunks(self.plan.image)).filter(|_| self.plan.integrated)?;
         list.content?.get(offset as usize..)?.first_chunk().copied()
     }
 
@@ -289,8 +360,8 @@ impl Update<'_> {
     fn begin_image(&mut self, resumes: bool) {
         let Config { erase_size, write_size, block, ahead, .. } = self.config;
         self.part = Part::Image;
-        let chunk = self.chunks.map_or(0, |chunks| chunks.chunk());
-        self.image = Image::new(self.size, [erase_size, write_size, block, chunk]);
+        let chunk = self.plan.chunks.map_or(0, |chunks| chunks.chunk());
+        self.image = Image::new(self.plan.size, [erase_size, write_size, block, chunk]);
         self.image.rewind(self.entry.offset, &self.entry.hash);
         if resumes && chunk != 0 {
             self.image.look_ahead(ahead);
@@ -299,7 +370,7 @@ impl Update<'_> {
 
     /// What was stored since the last record is fetched again.
     pub(super) fn fetch_again(&mut self) {
-        match self.chunks.filter(|_| self.part == Part::List) {
+        match self.plan.chunks.filter(|_| self.part == Part::List) {
             Some(chunks) => self.image = self.list(&chunks),
             None => self.image.rewind(self.entry.offset, &self.entry.hash),
         }
@@ -404,17 +475,17 @@ impl Update<'_> {
     pub(super) fn hashed(&mut self) {
         if !matches!(self.state, State::Fetching | State::Deferred) {
             if self.state == State::Fetched && self.image.hashed == self.image.size {
-                let good = self.image.sha.clone().finish() == self.expected;
-                if good {
-                    let _ = self.go(Trigger::Match);
-                } else {
+                let good = self.image.sha.clone().finish() == self.plan.digest;
+                if !good {
                     self.fail(Refusal::ImageDigest);
+                } else if !self.read_back(self.plan.image.saturating_add(1)) {
+                    let _ = self.go(Trigger::Match);
                 }
             }
-        } else if let (Part::List, Some(chunks)) = (self.part, self.chunks) {
+        } else if let (Part::List, Some(chunks)) = (self.part, self.plan.chunks) {
             self.hashed_list(&chunks);
-        } else if self.chunks.is_none() && self.image.hashed == self.image.size {
-            if self.image.sha.clone().finish() == self.expected {
+        } else if self.plan.chunks.is_none() && self.image.hashed == self.image.size {
+            if self.image.sha.clone().finish() == self.plan.digest {
                 self.complete();
             } else {
                 self.fail(Refusal::ImageDigest);
@@ -474,21 +545,30 @@ impl Update<'_> {
         self.fetch = true;
     }
 
-    /// All of the image arrived.
+    /// All of an image arrived.
     fn complete(&mut self) {
+        self.counted = false;
+        if self.begin_record(self.plan.image.saturating_add(1)) {
+            self.begin(false);
+            self.fetch = true;
+            if self.state == State::Fetching {
+                self.count();
+            }
+            return;
+        }
         self.entry.kind = Kind::Fetched;
         self.entry.left = 0;
-        self.counted = false;
-        self.entry.offset = self.size;
-        self.entry.hash = self.expected;
         self.due = true;
-        self.image = Image::whole(self.size, self.config.erase_size);
         if self.state == State::Deferred {
             // It was postponed while the last bytes were being written: the reboot is what is left to postpone.
             self.held = true;
             let _ = self.go(Trigger::Resume);
         }
         let _ = self.go(Trigger::Complete);
+        self.read_back(0);
+        self.entry.image = self.plan.image;
+        self.entry.offset = self.plan.size;
+        self.entry.hash = self.plan.digest;
     }
 
     /// `op` has failed once too often.
@@ -561,9 +641,19 @@ impl Update<'_> {
     /// Takes up what the journal says.
     fn replay(&mut self) {
         let entry = &mut self.entry;
-        let tried = self.config.running != entry.active;
-        let left = entry.left.checked_sub(1);
+        let (running, left) = (self.config.running, entry.left.checked_sub(1));
+        let tried = running != entry.active;
+        // The bootloader boots what was neither confirmed nor is to be tried: what runs is not to be written.
+        let other = tried && running != entry.updated();
         match (entry.kind, tried) {
+            (kind, true) if other || !matches!(kind, Kind::Ready | Kind::Trial | Kind::Reverted) => {
+                entry.active = running;
+                if kind != Kind::Idle {
+                    entry.kind = Kind::Idle;
+                    entry.failures = 0;
+                    self.due = true;
+                }
+            }
             (Kind::Ready | Kind::Trial, true) => {
                 if entry.kind == Kind::Ready {
                     // A bootloader of another kind booted it.
@@ -596,30 +686,22 @@ impl Update<'_> {
                 }
                 let _ = self.go(Trigger::ReplayReverted);
             }
-            (kind, true) => {
-                // The bootloader boots another slot than the one that was confirmed: what runs is not to be written.
-                entry.active = self.config.running;
-                if kind != Kind::Idle {
-                    entry.kind = Kind::Idle;
-                    entry.failures = 0;
-                    self.due = true;
-                }
-            }
-            (Kind::Fetched, false) => {
-                let Config { slot_size, erase_size, .. } = self.config;
-                self.size = entry.offset.min(slot_size);
-                self.image = Image::whole(self.size, erase_size);
-                self.expected = entry.hash;
+            // Of several images the record has not all digests: their manifest has to come again.
+            (Kind::Fetched, _) if entry.next_image(entry.image.saturating_add(1)).is_none() => {
+                let Record { image, offset, hash, .. } = *entry;
+                let size = offset.min(self.config.slot(image));
+                self.plan = Plan { image, size, digest: hash, ..Plan::NONE };
+                self.image = Image::whole(size, self.config.erase_size);
                 let _ = self.go(Trigger::ReplayFetched);
             }
-            (Kind::Confirmed, false) => {
+            (Kind::Confirmed, _) => {
                 let _ = self.go(Trigger::ReplayConfirmed);
             }
-            (Kind::Failed, false) => {
+            (Kind::Failed, _) => {
                 self.reason = Refusal::from_code(i32::from(entry.left).saturating_neg());
                 let _ = self.go(Trigger::ReplayFailed);
             }
-            (Kind::Idle | Kind::Fetching, false) => {}
+            (Kind::Idle | Kind::Fetching | Kind::Fetched, _) => {}
         }
     }
 }

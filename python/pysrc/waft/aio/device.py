@@ -169,7 +169,7 @@ class Boot(Driver):
             vendor=config.vendor.bytes,
             class_id=config.class_id.bytes,
             keys=config.keys,
-            running=decision.slot,
+            running=decision.slots,
             slot_size=config.slot_size,
             erase_size=ERASE,
             write_size=4,
