@@ -59,7 +59,7 @@ def mutate(copy: Path) -> None:
         asked = wrong.replace("MUTATED", f"crate::mutated({number})")
         both = asked if asked != wrong else f"(if crate::mutated({number}) {{ {wrong} }} else {{ {right} }})"
         # The question cannot be asked in a constant.
-        path.write_text(re.sub(r"pub const fn (number|floor)\(", r"pub fn \1(", text.replace(right, both)))
+        path.write_text(re.sub(r"pub const fn (number|floor|updated)\(", r"pub fn \1(", text.replace(right, both)))
     lib = copy / "core/src/lib.rs"
     lib.write_text(lib.read_text() + """
 pub fn mutated(n: u32) -> bool {

@@ -102,13 +102,17 @@ impl Device {
         }
     }
 
-    /// An agent as it is when power comes, with slot `running` booted.
+    /// An agent as it is when power comes, with the slots `running` booted.
     ///
     /// # Panics
     /// If `name` is no topic level.
     #[must_use]
     pub fn agent(&self, running: u8) -> Agent<'static> {
-        let update = ota::update::Config::new(VENDOR, CLASS, self.keys, running, [SLOT, self.flash.erase_size, UNIT]);
+        let mut update =
+            ota::update::Config::new(VENDOR, CLASS, self.keys, running, [SLOT, self.flash.erase_size, UNIT]);
+        for size in update.more_slots.iter_mut().take(self.flash.images() - 1) {
+            *size = SLOT;
+        }
         let address = |node: Option<NodeId>, host| node.map(|_| Address { host, port: 5683 });
         let config = Config {
             root: "waft",

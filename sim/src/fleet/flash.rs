@@ -14,7 +14,7 @@ pub const UNIT: u32 = 8;
 pub struct Flash {
     /// Bytes that are erased together.
     pub erase_size: u32,
-    areas: [Vec<u8>; 4],
+    areas: Vec<Vec<u8>>,
 }
 
 impl Flash {
@@ -28,7 +28,18 @@ impl Flash {
     #[must_use]
     pub fn of(erase_size: u32) -> Self {
         let area = |len: u32| vec![0xFF; len as usize];
-        Self { erase_size, areas: [area(2 * erase_size), area(SLOT), area(SLOT), area(2 * erase_size)] }
+        Self { erase_size, areas: vec![area(2 * erase_size), area(SLOT), area(SLOT), area(2 * erase_size)] }
+    }
+
+    /// Adds the slots of another image.
+    pub fn add_image(&mut self) {
+        self.areas.extend([vec![0xFF; SLOT as usize], vec![0xFF; SLOT as usize]]);
+    }
+
+    /// How many images there are slots for.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.areas.len() / 2 - 1
     }
 
     /// All bytes of an area.
@@ -61,7 +72,8 @@ impl Flash {
 fn index(area: Area) -> usize {
     match area {
         Area::Journal => 0,
-        Area::Slot { slot: n, .. } => 1 + usize::from(n),
+        Area::Slot { image: 0, slot } => 1 + usize::from(slot),
+        Area::Slot { image, slot } => 2 + 2 * usize::from(image) + usize::from(slot),
         Area::Keys => 3,
     }
 }

@@ -112,11 +112,13 @@ impl<'a> Config<'a> {
         let block = self.block.is_power_of_two()
             && divides(self.write_size, self.block)
             && divides(self.block, self.erase_size);
-        (0..8).all(|n| self.slot(n) != 0 || self.running & 1_u8.wrapping_shl(n.into()) == 0)
-            && self.erase_size >= 256
+        self.erase_size >= 256
             && divides(journal::STEP, self.erase_size)
             && self.slot_size != 0
-            && (0..8).all(|n| divides(self.erase_size, self.slot(n)))
+            && (0..8).all(|n| {
+                let size = self.slot(n);
+                divides(self.erase_size, size) && (size != 0 || self.running & 1_u8.wrapping_shl(n.into()) == 0)
+            })
             && self.write_size.is_power_of_two()
             && self.write_size <= 32
             && self.load > 0

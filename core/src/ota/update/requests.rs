@@ -1,12 +1,41 @@
 //! What the machine asks for and tells next.
 
 use super::image::Take;
-use super::{Area, Event, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys};
+use super::{
+    Area, Event, Facts, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys,
+};
 use crate::machine::Output;
 use crate::ota::journal::Record;
 use crate::ota::manifest::{Component, Version};
 use crate::ota::refusal::Refusal;
 use crate::wire::copy;
+
+/// Makes of an entry what it is after that verdict; `rotated` is the release whose key table is in use.
+pub(super) fn judge(entry: &mut Record, verdict: Kind, rotated: Option<&Facts>) {
+    match (verdict, rotated) {
+        (Kind::Confirmed, _) => {
+            entry.kind = verdict;
+            entry.active = entry.updated();
+        }
+        (Kind::Idle, None) => return,
+        // A key table is in use: the images stay what they were.
+        (Kind::Idle, Some(facts)) => {
+            if entry.kind != Kind::Confirmed {
+                entry.kind = Kind::Idle;
+            }
+            entry.failures = 0;
+            entry.sequence = facts.sequence;
+            entry.digest = facts.digest;
+        }
+        _ => {
+            entry.kind = verdict;
+            entry.left = 1;
+            return;
+        }
+    }
+    entry.floor = entry.floor.max(entry.sequence);
+    entry.confirmed = journal::name(&entry.digest);
+}
 
 impl Update<'_> {
     /// The next notice.
@@ -49,40 +78,14 @@ impl Update<'_> {
         let Some(place) = out.first_chunk_mut::<{ journal::LEN }>() else {
             return Output::BufferTooSmall { needed: journal::LEN };
         };
-        let record = self.verdict.map_or(self.entry, |kind| self.judged(kind));
+        let mut record = self.entry;
+        if let Some(kind) = self.verdict {
+            judge(&mut record, kind, self.rotating.as_ref().map(|(facts, _)| facts));
+        }
         *place = record.encode(self.cursor.number());
         let (page, offset) = self.cursor.place();
         self.op = Op::Record { verdict: self.verdict };
         Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })
-    }
-
-    /// The entry as it will be after that verdict.
-    pub(super) fn judged(&self, kind: Kind) -> Record {
-        let entry = self.entry;
-        match kind {
-            Kind::Confirmed => Record {
-                kind,
-                active: entry.updated(),
-                floor: entry.floor.max(entry.sequence),
-                confirmed: journal::name(&entry.digest),
-                ..entry
-            },
-            // A key table is in use: the image stays what it was.
-            Kind::Idle => {
-                let Some((facts, _)) = self.rotating else { return entry };
-                let kept = matches!(entry.kind, Kind::Confirmed | Kind::Idle);
-                Record {
-                    kind: if kept { entry.kind } else { kind },
-                    failures: 0,
-                    sequence: facts.sequence,
-                    digest: facts.digest,
-                    floor: entry.floor.max(facts.sequence),
-                    confirmed: journal::name(&facts.digest),
-                    ..entry
-                }
-            }
-            _ => Record { kind, left: 1, ..entry },
-        }
     }
 
     /// Has the next bytes of an image stored that came in the envelope.

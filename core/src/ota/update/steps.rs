@@ -1,6 +1,7 @@
 //! What the machine does with what it was told: the rules behind the commands and the answers.
 
 use super::image::{Image, ceil};
+use super::requests::judge;
 use super::{
     Area, Config, Deadline, Facts, Kind, Notice, Op, PAYLOADS, Part, Phase, Plan, RETRIES, Reboot, Rotation, Trigger,
     Update, journal, table,
@@ -455,7 +456,7 @@ impl Update<'_> {
     /// The trial is over.
     fn conclude(&mut self, verdict: Kind) {
         self.verdict = None;
-        self.entry = self.judged(verdict);
+        judge(&mut self.entry, verdict, self.rotating.as_ref().map(|(facts, _)| facts));
         self.due = false;
         if verdict == Kind::Idle {
             self.rotating = None;
