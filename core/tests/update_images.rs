@@ -4,10 +4,10 @@ mod flash;
 
 use flash::bench::{Bench, GEOMETRY};
 use flash::{Flash, author, envelope, envelope_of_two, image, release};
-use waft::ota::author::{Extra, List, More, Release};
+use waft::ota::author::{Extra, List, More, Release, SecretKey};
 use waft::ota::boot;
 use waft::ota::chunks;
-use waft::ota::manifest::{Component, Image};
+use waft::ota::manifest::{Component, Ed25519, Image};
 use waft::ota::refusal::Refusal;
 use waft::ota::update::{Area, Config, State, Update};
 use waft::{Error, Instant, Misuse};
@@ -335,6 +335,41 @@ fn images_may_be_in_the_envelope() {
         assert_eq!((bench.state(), bench.activated), (State::Ready, Some(0b11)), "{enclosed:?}");
         assert!(bench.holds(0b11, [&firmware, &radio]));
         assert_eq!(bench.fetches.len(), enclosed.iter().filter(|enclosed| !**enclosed).count());
+    }
+}
+
+/// `tests/c/test_update.c` and `python/tests/test_update_images.py` do the same.
+#[test]
+fn a_release_of_three_images_is_the_same_to_all_languages() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/suit/waft-parts.suit.hex");
+    let text = std::fs::read_to_string(path).unwrap();
+    let byte = |n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap();
+    let envelope: Vec<u8> = (0..text.trim().len() / 2).map(byte).collect();
+    // RFC 8032 §7.1 TEST 1.
+    let seed = [
+        0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
+        0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+    ];
+    let keys: &'static _ = Box::leak(Box::new([SecretKey::from_seed(&seed).unwrap().key()]));
+    let (firmware, radio) = ([5; 1000], b"for the radio");
+    let mut bench = Bench::with(Flash::of(GEOMETRY, &[&[], &[], &[]]), |config| {
+        config.vendor = [1; 16];
+        config.class = [2; 16];
+        config.keys = keys;
+        config.verifier = &Ed25519;
+        config.more_slots = [GEOMETRY.slot, GEOMETRY.slot, 0];
+    });
+    bench.update = Update::new(bench.config, vec![0; 1024]);
+    bench.update.start(Instant::from_micros(bench.now)).unwrap();
+    bench.drain();
+    bench.announce(&envelope).unwrap();
+    bench.feed(&firmware, 1000, 100);
+    assert_eq!((bench.update.image(), bench.update.payload().unwrap().uri), (1, "image/radio"));
+    bench.feed(radio, radio.len(), 100);
+    assert_eq!((bench.state(), bench.activated), (State::Ready, Some(0b111)));
+    assert_eq!(bench.flash.boot().slots, 0b111);
+    for (n, bytes) in [(0, &firmware[..]), (1, radio), (2, radio)] {
+        assert_eq!(bench.flash.read(slot(n, 1), 0, bytes.len()), bytes);
     }
 }
 

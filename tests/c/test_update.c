@@ -3,13 +3,13 @@
 
 enum { PAGE = 4096, SLOT = 4 * PAGE, IMAGE = 10000 };
 static const uint8_t SEED[32] = {1, 2, 3};
-static uint8_t image[IMAGE], journal[2 * PAGE], slots[2][SLOT], envelope[1024];
+static uint8_t image[IMAGE], journal[2 * PAGE], slots[3][2][SLOT], envelope[1024];
 static size_t envelope_len;
 static waft_key_t key;
 static waft_update_t update;
 static uint8_t memory[WAFT_KEY_SIZE + 1024];
 static uint8_t running, activated;
-static int stores;
+static int stores, images; /* how many the device has beside its firmware */
 
 static waft_release_t release(uint64_t sequence) {
     waft_release_t r;
@@ -123,6 +123,7 @@ static void boot(void) {
     config.keys = &key;
     config.key_count = 1;
     config.slot_size = SLOT;
+    for (int n = 0; n < images; n++) config.more_slots[n] = SLOT;
     config.running = running;
     CHECK(waft_update_init(&update, sizeof update - 1, &config, memory, sizeof memory) == WAFT_ERROR_BAD_STORAGE);
     CHECK(waft_update_init(&update, sizeof update, &config, memory, WAFT_KEY_SIZE / 2) == WAFT_ERROR_BUFFER);
@@ -130,34 +131,34 @@ static void boot(void) {
     OK(waft_update_start(&update, 0));
 }
 
-static uint8_t *place(uint8_t area, uint32_t offset, size_t len) {
-    uint8_t *start = area == WAFT_AREA_JOURNAL ? journal : slots[area];
-    CHECK(area <= WAFT_AREA_JOURNAL && offset + len <= (area == WAFT_AREA_JOURNAL ? sizeof journal : sizeof slots[0]));
-    CHECK(area != running);
-    return start + offset;
+static uint8_t *place(const waft_update_event_t *event, size_t len) {
+    const uint8_t area = event->area, n = event->image;
+    CHECK(area <= WAFT_AREA_JOURNAL && n <= images);
+    CHECK(event->offset + len <= (area == WAFT_AREA_JOURNAL ? sizeof journal : sizeof slots[0][0]));
+    if (area == WAFT_AREA_JOURNAL) return journal + event->offset;
+    CHECK(area != (running >> n & 1));
+    return slots[n][area] + event->offset;
 }
 
 static void flash(const waft_update_event_t *event) {
     switch (event->kind) {
     case WAFT_UPDATE_EVENT_LOAD: {
-        const uint8_t *from = event->area == running ? slots[running] + event->offset
-                                                     : place(event->area, event->offset, event->len);
-        waft_bytes_t bytes = {from, event->len};
+        waft_bytes_t bytes = {place(event, event->len), event->len};
         OK(waft_update_loaded(&update, 0, bytes));
         break;
     }
     case WAFT_UPDATE_EVENT_ERASE:
-        memset(place(event->area, event->offset, event->len), 0xff, event->len);
+        memset(place(event, event->len), 0xff, event->len);
         OK(waft_update_done(&update, 0));
         break;
     case WAFT_UPDATE_EVENT_STORE:
     case WAFT_UPDATE_EVENT_RECORD:
-        memcpy(place(event->area, event->offset, event->bytes.len), event->bytes.data, event->bytes.len);
+        memcpy(place(event, event->bytes.len), event->bytes.data, event->bytes.len);
         stores += event->kind == WAFT_UPDATE_EVENT_STORE;
         OK(waft_update_done(&update, 0));
         break;
     case WAFT_UPDATE_EVENT_ACTIVATE:
-        activated = 1;
+        activated = event->slots;
         OK(waft_update_done(&update, 0));
         break;
     default:
@@ -197,6 +198,16 @@ static void deliver(uint32_t end) {
         flash(&event);
         settle();
     }
+}
+
+/* What a bootloader does with its decision. */
+static void jump(const waft_boot_t *decision) {
+    if (decision->note) {
+        if (decision->note_erase != WAFT_NO_PAGE) memset(journal + decision->note_erase * PAGE, 0xff, PAGE);
+        memcpy(journal + decision->note_page * PAGE + decision->note_offset, decision->note_bytes,
+               sizeof decision->note_bytes);
+    }
+    running = decision->slots;
 }
 
 static void an_image_is_taken_and_a_reboot_forgets_little(void) {
@@ -239,12 +250,8 @@ static void an_image_is_taken_and_a_reboot_forgets_little(void) {
     waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}};
     OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
     CHECK(decision.slots == 1 && decision.active == 0 && decision.trial && decision.image_size == IMAGE);
-    CHECK(memcmp(slots[1], image, IMAGE) == 0);
-    if (decision.note) {
-        if (decision.note_erase != WAFT_NO_PAGE) memset(journal + decision.note_erase * PAGE, 0xff, PAGE);
-        memcpy(journal + decision.note_page * PAGE + decision.note_offset, decision.note_bytes, sizeof decision.note_bytes);
-    }
-    running = decision.slots;
+    CHECK(decision.image == 0 && memcmp(slots[0][1], image, IMAGE) == 0);
+    jump(&decision);
     boot();
     settle();
     CHECK(status().state == WAFT_STATE_TRIAL && status().floor < 7);
@@ -253,6 +260,74 @@ static void an_image_is_taken_and_a_reboot_forgets_little(void) {
     CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slots == 1);
     r = release(6);
     CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_ROLLBACK);
+}
+
+/* The envelope of `../vectors/suit/waft-parts.suit.hex`, and who signed it. */
+static waft_bytes_t three_images(void) {
+    /* RFC 8032 §7.1 TEST 1. */
+    static const uint8_t seed[32] = {0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a,
+                                     0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32,
+                                     0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60};
+    FILE *file = fopen("../vectors/suit/waft-parts.suit.hex", "r");
+    CHECK(file != NULL);
+    unsigned byte;
+    for (envelope_len = 0; fscanf(file, "%2x", &byte) == 1; envelope_len++) {
+        CHECK(envelope_len < sizeof envelope);
+        envelope[envelope_len] = (uint8_t)byte;
+    }
+    fclose(file);
+    OK(waft_secret_key_public(seed, &key));
+    waft_bytes_t bytes = {envelope, envelope_len};
+    return bytes;
+}
+
+static void several_images_become_active_together(void) {
+    static const char radio[] = "for the radio";
+    waft_key_t ours = key;
+    waft_boot_t decision;
+    waft_update_event_t event;
+    waft_handled_t handled;
+    waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}}, release = three_images(), uri;
+    const waft_bytes_t for_the_radio = {(const uint8_t *)radio, sizeof radio - 1};
+    memset(journal, 0xff, sizeof journal);
+    running = 0;
+    /* A device that has but one of the two other images takes none of it. */
+    images = 1;
+    boot();
+    settle();
+    CHECK(waft_update_announce(&update, 0, release) == WAFT_ERROR_UPDATE_COMPONENT);
+    images = 2;
+    boot();
+    settle();
+    OK(waft_update_announce(&update, 0, release));
+    settle();
+    CHECK(status().state == WAFT_STATE_FETCHING && status().image == 0 && status().size == 1000);
+    memset(image, 5, 1000);
+    deliver(1000);
+    CHECK(status().state == WAFT_STATE_FETCHING && status().image == 1 && status().have == 0);
+    OK(waft_update_payload(&update, &uri));
+    CHECK(uri.len == 11 && memcmp(uri.data, "image/radio", 11) == 0);
+    OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
+    CHECK(decision.slots == 0 && !decision.trial);
+    /* The second image is fetched, the third is in the envelope. */
+    OK(waft_update_data(&update, 0, 0, for_the_radio, &handled, &event));
+    CHECK(event.kind == WAFT_UPDATE_EVENT_STORE && event.image == 1 && event.area == WAFT_AREA_SLOT1);
+    flash(&event);
+    settle();
+    CHECK(status().state == WAFT_STATE_READY && activated == 7);
+    OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
+    CHECK(decision.slots == 7 && decision.active == 0 && decision.trial);
+    CHECK(decision.image == 0 && decision.image_size == 1000 && memcmp(slots[0][1], image, 1000) == 0);
+    CHECK(memcmp(slots[1][1], radio, for_the_radio.len) == 0 && memcmp(slots[2][1], radio, for_the_radio.len) == 0);
+    jump(&decision);
+    boot();
+    settle();
+    CHECK(status().state == WAFT_STATE_TRIAL);
+    OK(waft_update_confirm(&update, 0));
+    settle();
+    CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slots == 7 && status().floor == 7);
+    images = 0;
+    key = ours;
 }
 
 /* Lets time pass to when the update wants to be called. */
@@ -350,6 +425,7 @@ int main(void) {
     the_policy_chooses();
     an_image_is_taken_and_a_reboot_forgets_little();
     what_comes_to_nothing_is_tried_again_later();
+    several_images_become_active_together();
     misuse_is_refused();
     puts("test_update: ok");
     return 0;

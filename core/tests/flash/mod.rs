@@ -88,19 +88,21 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Where an area lies, and its size: the journal, both slots of the firmware, the key tables, and both slots of another image.
+    /// Where an area lies, and its size: the journal, both slots of the firmware, the key tables, and both slots of each other image.
     pub fn place(&self, area: Area) -> (u32, u32) {
         let Self { erase, slot: size, .. } = *self;
         match area {
             Area::Journal => (0, 2 * erase),
             Area::Slot { image: 0, slot: slot @ 0..=1 } => (2 * erase + u32::from(slot) * size, size),
             Area::Keys => (2 * erase + 2 * size, 2 * erase),
-            Area::Slot { image: 1, slot: slot @ 0..=1 } => (4 * erase + (2 + u32::from(slot)) * size, size),
+            Area::Slot { image, slot: slot @ 0..=1 } => {
+                (4 * erase + (2 * u32::from(image) + u32::from(slot)) * size, size)
+            }
             other => panic!("there is no {other:?}"),
         }
     }
 
-    /// Flash of a device with such images from the factory: the firmware, and perhaps another.
+    /// Flash of a device with such images from the factory: the firmware, and perhaps others.
     pub fn factory(&self, images: &[&[u8]]) -> Vec<u8> {
         let mut bytes = vec![0xFF; 4 * self.erase as usize + 2 * images.len() * self.slot as usize];
         for (image, content) in (0..).zip(images) {

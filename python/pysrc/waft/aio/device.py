@@ -36,6 +36,8 @@ class DeviceConfig:
     flash: Path
     root: str = "waft"
     slot_size: int = 1 << 20
+    more_slots: tuple[int, ...] = ()
+    """Bytes of a slot of each image besides the firmware, from image 1 on."""
     broker: tuple[str, int] | None = None
     gateway: tuple[str, int] | None = None
     username: str | None = None
@@ -171,6 +173,7 @@ class Boot(Driver):
             keys=config.keys,
             running=decision.slots,
             slot_size=config.slot_size,
+            more_slots=list(config.more_slots),
             erase_size=ERASE,
             write_size=4,
             rotation=config.rotation,
@@ -280,16 +283,16 @@ class Boot(Driver):
                 self._close(peer)
             case agents.Refused(code, name):
                 self._tell({"event": "broker-refused", "code": code, "name": name})
-            case ota.Load(area, offset, length):
-                self.agent.loaded(now, self._flash.load(area, offset, length))
-            case ota.Erase(area, offset, length):
-                self._flash.erase(area, offset, length)
+            case ota.Load(area, offset, length, image):
+                self.agent.loaded(now, self._flash.load(area, offset, length, image))
+            case ota.Erase(area, offset, length, image):
+                self._flash.erase(area, offset, length, image)
                 self.agent.done(now)
-            case ota.Store(area, offset, data):
+            case ota.Store(area, offset, data, image):
                 if self._config.flash_delay > 0:
-                    self._store_slowly(area, offset, data)
+                    self._store_slowly(area, offset, data, image)
                 else:
-                    self._flash.store(area, offset, data)
+                    self._flash.store(area, offset, data, image)
                     self._stored()
             case ota.Record(offset, data):
                 self._flash.store(ota.Area.JOURNAL, offset, data)
@@ -305,14 +308,14 @@ class Boot(Driver):
             case _:
                 pass
 
-    def _store_slowly(self, area: ota.Area, offset: int, data: bytes) -> None:
+    def _store_slowly(self, area: ota.Area, offset: int, data: bytes, image: int) -> None:
         half = len(data) // 2
-        self._flash.store(area, offset, data[:half])
+        self._flash.store(area, offset, data[:half], image)
         self._tell({"event": "storing", "area": int(area), "offset": offset, "len": len(data)})
 
         def rest() -> None:
             if not self._stopped:
-                self._flash.store(area, offset + half, data[half:])
+                self._flash.store(area, offset + half, data[half:], image)
                 self._stored()
                 self.turn()
 
@@ -446,7 +449,7 @@ class Device:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         seed = self.config.seed
-        with FileFlash(self.config.flash, self.config.slot_size) as flash:
+        with FileFlash(self.config.flash, self.config.slot_size, self.config.more_slots) as flash:
             while True:
                 boot = Boot(self.config, flash, self.outcome, seed, self._tell)
                 try:
