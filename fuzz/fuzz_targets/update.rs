@@ -1,7 +1,7 @@
 //! The update machine: any order of commands, answers, failures, time and power cuts, buffers of any size, over flash that
 //! allows no byte to be written twice.
 //!
-//! What must hold: nothing panics; one request at a time; the slot that runs is never written; the floor never sinks;
+//! What must hold: nothing panics; one request at a time; the slots in use are never written; the floor never sinks;
 //! after draining the deadline lies in the future.
 #![no_main]
 
@@ -9,7 +9,7 @@
 mod flash;
 
 use flash::chunked::Chunked;
-use flash::{CLASS, Credulous, Flash, Geometry, VENDOR, envelope, image};
+use flash::{CLASS, Credulous, Flash, Geometry, VENDOR, envelope, envelope_of_two, image};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use waft::ota::keys::KeyTable;
@@ -19,9 +19,14 @@ use waft::{Instant, Output};
 
 const GEOMETRY: Geometry = Geometry { erase: 256, write: 8, slot: 1024 };
 
+/// The second image of release 3, which has two.
+static RADIO: LazyLock<Vec<u8>> = LazyLock::new(|| image(9, 333));
+
 /// Signed manifests and their images.
 static RELEASES: LazyLock<Vec<(Vec<u8>, Vec<u8>)>> = LazyLock::new(|| {
-    (0..4).map(|n| image(n, 200 + 270 * n as usize)).zip(0..).map(|(image, n)| (envelope(n, &image), image)).collect()
+    let images = (0..4).map(|n| image(n, 200 + 270 * n as usize)).zip(0..);
+    let sign = |n, image: &[u8]| if n == 3 { envelope_of_two(n, image, &RADIO) } else { envelope(n, image) };
+    images.map(|(image, n)| (sign(n, &image), image)).collect()
 });
 
 /// Reads manifests of the image of release 1 as key tables.
@@ -59,6 +64,7 @@ impl Bench {
         config.verifier = &Credulous;
         config.block = block;
         config.rotation = true;
+        config.more_slots[0] = slot;
         config.codec = &*CODEC;
         Update::new(config, vec![0; 512])
     }
@@ -104,7 +110,8 @@ impl Bench {
     fn ask(&mut self, asked: Asked) {
         assert!(self.asked.is_none(), "{asked:?} while {:?} waits", self.asked);
         if let Asked::Erase { area, .. } | Asked::Write { area, .. } = &asked {
-            assert_ne!(*area, Area::Slot { image: 0, slot: self.running }, "the running slot is written");
+            let used = |image: u8| Area::Slot { image, slot: self.running >> image & 1 };
+            assert!(*area != used(0) && *area != used(1), "a slot in use is written");
         }
         self.asked = Some(asked);
     }
@@ -134,7 +141,7 @@ impl Bench {
     }
 
     fn data(&mut self, release: usize, offset: u32, len: usize) {
-        let image = &RELEASES[release].1;
+        let image = if self.update.image() == 1 { &*RADIO } else { &RELEASES[release].1 };
         let from = (offset as usize).min(image.len());
         let bytes = &image[from..(from + len).min(image.len())];
         let size = self.update.progress().1 as usize;
@@ -152,7 +159,7 @@ impl Bench {
 fuzz_target!(|input: &[u8]| {
     let Some((first, steps)) = input.split_first() else { return };
     let block = [0, 8, 64, 256][usize::from(first % 4)];
-    let flash = Flash::new(GEOMETRY, &RELEASES[0].1);
+    let flash = Flash::of(GEOMETRY, &[&RELEASES[0].1, &RADIO]);
     let mut bench = Bench { flash, update: Bench::machine(0, block), running: 0, floor: 0, now: 1, asked: None, block };
     bench.boot();
     for step in steps.chunks_exact(2) {

@@ -64,7 +64,7 @@ impl Codec for Chunked {
             return (n == 0).then_some(payload);
         }
         let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
-        let Some(list) = list else { return Some(image).filter(|_| n == 0) };
+        let Some(list) = list else { return Suit.payload(envelope, slot, n) };
         let content = self.integrated.then_some(list);
         let described = Image::of(list).unwrap();
         match n {
@@ -76,7 +76,8 @@ impl Codec for Chunked {
                 chunks: None,
             }),
             1 => Some(Payload { chunks: ChunkDigests::new(self.chunk, image.image.size, described.digest), ..image }),
-            _ => None,
+            // Other images have none.
+            _ => Suit.payload(envelope, slot, n - 1),
         }
     }
 }

@@ -131,7 +131,10 @@ fn world((geometry, arrival, life, depth): Case) -> World {
         } else if depth.chunk != 0 {
             // The list takes one erase block of the slot.
             release.image.truncate((geometry.slot - geometry.erase) as usize - 9);
-            release.envelope = envelope(release.sequence, &release.image);
+            release.envelope = match &release.radio {
+                Some(radio) => envelope_of_two(release.sequence, &release.image, radio),
+                None => envelope(release.sequence, &release.image),
+            };
             codec.add(&release.image);
         }
     }
@@ -220,6 +223,7 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
         (geometry(256, 32, 512), Arrival::Chunks(96), Life::Pair, one),
         (geometry(256, 32, 512), Arrival::Window(64), Life::SupersededPair, one),
         (geometry(256, 16, 512), Arrival::Blocks(64), Life::FlippedPair, one),
+        (geometry(256, 32, 768), Arrival::Window(64), Life::Pair, chunked(256, one)),
     ]);
     println!("powercut smoke {}", stats.runs);
     assert!(stats.runs > 5_000, "{stats:?}");
@@ -305,6 +309,12 @@ fn every_cut_every_pair_and_many_triples() {
         for life in [Life::Pair, Life::SupersededPair, Life::FlippedPair] {
             cases.push((geometry(256, write, 1024), arrivals[n], life, depth(1, [64, 0, 0], [1; 3])));
         }
+        cases.push((
+            geometry(256, write, 1024),
+            arrivals[n],
+            Life::Pair,
+            chunked([256, 512, 64][n], depth(1, [64, 0, 0], [1; 3])),
+        ));
         cases.push((geometry(256, write, 512), arrivals[n], Life::Pair, depth(2, [3, 3, 0], [1, 3, 1])));
         cases.push((geometry(256, write, 512), arrivals[n], Life::SupersededPair, depth(2, [3, 3, 0], [1, 3, 1])));
     }
