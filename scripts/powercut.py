@@ -46,7 +46,7 @@ def mutate(copy: Path) -> None:
     """Makes a copy of the workspace whose code goes wrong where `WAFT_MUTATION` says so."""
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    for name in ("core", "ffi", "python", "sim", "tests/interop"):
+    for name in ("core", "ffi", "python", "sim", "tests/arm/update", "tests/interop"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("target", ".venv", "*.so", "__pycache__"))
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy(ROOT / name, copy / name)

@@ -131,5 +131,3 @@ def test_what_no_device_has_is_no_configuration(tmp_path: Path, fleet: Fleet) ->
         )
     with pytest.raises(ValueError, match="multiple"):
         FileFlash(tmp_path / "flash", SLOT, [100])
-    with pytest.raises(ValueError, match="slots"):
-        ota.boot(b"", b"", 16)
