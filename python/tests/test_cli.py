@@ -145,6 +145,19 @@ def test_publish_c_makes_the_providers_folder(release: Path) -> None:
     assert (release / "www" / entry["manifest"]).read_bytes() == (release / "fw.bin.suit").read_bytes()
 
 
+def test_a_release_of_two_images_is_signed_and_published(release: Path) -> None:
+    (release / "radio.bin").write_bytes(b"for the radio")
+    (release / "two.toml").write_text('chunk_digests = "list/1"\nchunk = 4096\n[[images]]\nnumber = 1\nfile = "radio.bin"\n')
+    waft(*SIGN, "--from", "two.toml", "-o", "two.suit", cwd=release)
+    publish = ("publish", "two.suit", "fw.bin", "--class-name", "lamp", "--model", "c", "--provider", "www")
+    assert "image 1 at image/" in error(*publish, cwd=release, code=2)
+    parsed(*publish, "--with", "radio.bin", cwd=release)
+    folder = release / "www" / "lamp"
+    assert (folder / "image" / ota.image_id(b"for the radio")).read_bytes() == b"for the radio"
+    assert (folder / "image" / ota.image_id(IMAGE)).read_bytes() == IMAGE
+    assert (folder / "list" / "1").read_bytes() == ota.chunk_list(IMAGE, 4096)
+
+
 def test_publish_refuses_an_image_that_is_not_the_signed_one(release: Path) -> None:
     (release / "bad.bin").write_bytes(IMAGE[:-1])
     message = error("publish", "fw.bin.suit", "bad.bin", "--class-name", "lamp", "--broker", "x", cwd=release, code=3)

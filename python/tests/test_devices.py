@@ -84,6 +84,29 @@ async def test_model_a_from_mosquitto(language: str, mosquitto: int, fleet: Flee
     assert code == 0 and out, err
 
 
+async def test_two_images_become_active_together(mosquitto: int, fleet: Fleet, tmp_path: Path) -> None:
+    radio = make_image(30_003)
+    release = ota.Release(
+        image=IMAGE,
+        vendor=fleet.vendor,
+        class_id=fleet.class_id,
+        sequence=2,
+        version="1.2.0",
+        severity=ota.Severity.HIGH,
+        uri=f"image/{ota.image_id(IMAGE)}",
+        chunk=4096,
+        images=[ota.Extra(1, radio)],
+    )
+    envelope = release.sign(fleet.key)
+    where = f"127.0.0.1:{mosquitto}"
+    manifest = ota.verify(envelope, [fleet.key.public])
+    await send(ota.Model.A, envelope, IMAGE, manifest, fleet.class_name, "waft", where, None, others=[radio])
+    check(await update("python", fleet, tmp_path, "--broker", where, "--more-slots", str(8 * ERASE)), tmp_path, "a")
+    flash = (tmp_path / "flash").read_bytes()
+    assert ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE]).slots == 0b11
+    assert flash[4 * ERASE + 2 * SLOT + 8 * ERASE :][: len(radio)] == radio
+
+
 @LANGUAGES
 @pytest.mark.parametrize("broker", ["rabbitmq", "nats", "waft"])
 async def test_model_a_from_other_brokers(

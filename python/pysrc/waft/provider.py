@@ -17,6 +17,7 @@ import json
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -48,8 +49,13 @@ def read_index(folder: Path) -> dict[str, Any]:
     return releases
 
 
-def add_release(folder: Path, class_name: str, envelope: bytes, image: bytes) -> dict[str, Any]:
-    """Puts a release into a provider's folder: image first, manifest, then the index, each whole or not at all."""
+def add_release(
+    folder: Path, class_name: str, envelope: bytes, image: bytes, parts: Iterable[tuple[str, bytes]] = ()
+) -> dict[str, Any]:
+    """Puts a release into a provider's folder: image first, manifest, then the index, each whole or not at all.
+
+    ``parts`` is what else it has devices fetch, by its URI; what has an absolute one is elsewhere.
+    """
     manifest = ota.inspect(envelope)
     releases = read_index(folder)
     entry = {
@@ -60,6 +66,9 @@ def add_release(folder: Path, class_name: str, envelope: bytes, image: bytes) ->
         "envelope": hashlib.sha256(envelope).hexdigest(),
     }
     _replace(folder / str(entry["image"]), image)
+    for uri, data in parts:
+        if "://" not in uri:
+            _replace(folder / class_name / uri, data)
     _replace(folder / str(entry["manifest"]), envelope)
     releases[class_name] = entry
     _replace(folder / INDEX, json.dumps({"releases": releases}, indent=1).encode())

@@ -1,14 +1,14 @@
 //! For devices whose firmware runs from one place only: a *primary* area, and a *staging* area that updates are stored in.
 //!
 //! To the update machine nothing changes. It counts two slots, the one that runs and the other; with staging both
-//! `Slot(0)` and `Slot(1)` of its requests are the staging area, since it never asks for the slot that runs. What is
+//! slots 0 and 1 of its requests are the staging area, since it never asks for the slot that runs. What is
 //! different is the boot: where [`decide`](super::decide) chooses a slot that is not in the primary area, the two areas
 //! change places first. Nothing is lost by that: the image that ran is in the staging area then, and where the new one
 //! fails its trial, they change places again.
 //!
 //! ```text
 //! let decision = boot::decide([journal0, journal1], 0);
-//! while let Some(step) = staging::step([status0, status1], decision.slot, &layout)? {
+//! while let Some(step) = staging::step([status0, status1], decision.slots & 1, &layout)? {
 //!     match step {
 //!         Step::Begin { page, header } => { flash_erase(status(page)); flash_program(status(page), &header) }
 //!         Step::Move { from, to, page, mark } => {
@@ -37,6 +37,10 @@
 //! Wear: a swap erases each block of the primary area twice, each of the staging area once, and one status page. An update
 //! swaps once, one that is reverted twice. Time: it copies three slots; MCUboot's swap-move does the same, and can take the
 //! place of this: see [`boot`](super).
+//!
+//! A device of several images has a primary and a staging area and two status pages for each of them that runs from one place, and swaps
+//! them one after the other before it writes the note: image n to slot `decision.slots >> n & 1`. Power that fails between two swaps
+//! leaves the decision what it was, so that the rest is swapped at the next boot; nothing runs before all are.
 //!
 //! Not provided: a primary area that is only overwritten, from which there is no way back; areas of which the blocks are
 //! of different sizes, or images that run from the staging area as well.

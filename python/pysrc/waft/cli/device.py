@@ -25,6 +25,7 @@ def device(
     flash: Annotated[Path, typer.Option(help="The file that is its flash; made where there is none.")],
     root: Annotated[str, typer.Option(help="First level of the topics.")] = "waft",
     slot_size: Annotated[int, typer.Option(min=ERASE, help="Bytes of an image slot, a multiple of 4096.")] = 1 << 20,
+    more_slots: Annotated[list[int] | None, typer.Option("--more-slots", min=ERASE, help="Bytes of a slot of another image, from image 1 on; repeatable.")] = None,
     broker: Annotated[str | None, typer.Option(help="MQTT broker HOST:PORT (models A and B).")] = None,
     gateway: Annotated[str | None, typer.Option(help="CoAP gateway coap://HOST:PORT (model C, and B by the policy).")] = None,
     username: Annotated[str | None, typer.Option(help="MQTT user name.")] = None,
@@ -58,8 +59,11 @@ def device(
             timeout = float(until)
         except ValueError:
             usage(f"--until must be confirmed, refused or a number of seconds, not {until!r}")
-    if slot_size % ERASE:
-        usage(f"--slot-size must be a multiple of {ERASE}, not {slot_size}")
+    for size in (slot_size, *(more_slots or ())):
+        if size % ERASE:
+            usage(f"the bytes of a slot must be a multiple of {ERASE}, not {size}")
+    if len(more_slots or ()) > 3:
+        usage("a device has four images at most: --more-slots three times")
     if broker is None and gateway is None:
         usage("say where updates come from: --broker HOST:PORT, --gateway coap://HOST:PORT, or both")
     if self_test not in ("pass", "fail", "crash"):
@@ -76,6 +80,7 @@ def device(
         flash=flash,
         root=root,
         slot_size=slot_size,
+        more_slots=tuple(more_slots or ()),
         broker=None if broker is None else host_port(broker, 1883, "broker"),
         gateway=None if gateway is None else host_port(gateway, 5683, "gateway"),
         username=username,

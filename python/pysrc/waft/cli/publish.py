@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +27,14 @@ class ModelChoice(enum.StrEnum):
 
 def publish(
     envelope: Annotated[Path, typer.Argument(help="Signed envelope, from `waft sign`.")],
-    image: Annotated[Path, typer.Argument(help="The image it describes.")],
+    image: Annotated[Path, typer.Argument(help="The image it describes: the firmware.")],
     class_name: Annotated[str, typer.Option("--class-name", help="The class's name in topics and paths.")],
     broker: Annotated[str | None, typer.Option(help="MQTT broker HOST:PORT (models A and B).")] = None,
     provider: Annotated[
         Path | None, typer.Option(help="Folder of the HTTP provider that gateways fetch from (models B and C).")
+    ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--with", help="Another image of the release, in whatever order; repeatable.")
     ] = None,
     root: Annotated[str, typer.Option(help="First level of the topics.")] = "waft",
     model: Annotated[ModelChoice, typer.Option(help="auto: by the policy, from type and severity.")] = ModelChoice.AUTO,
@@ -53,6 +57,7 @@ def publish(
     manifest = ota.verify(suit, [public_key(k) for k in key]) if key else ota.inspect(suit)
     if hashlib.sha256(data).digest() != manifest.image_digest or len(data) != manifest.image_size:
         raise Fail(Exit.REFUSED, f"refused: {image} is not the image that {envelope} describes; sign it again", "ImageDigest")
+    more = [read_file(path, "image") for path in others or []]
     topic_level(class_name, "class name")
     try:
         cost_a, cost_b = (int(part) for part in cost.split(":"))
@@ -66,7 +71,7 @@ def publish(
     if not json:
         out.print(f"model {chosen.upper()}: {why}", highlight=False)
     result = run(
-        send(chosen, suit, data, manifest, class_name, root, broker, provider, username, password, quiet=json)
+        send(chosen, suit, data, manifest, class_name, root, broker, provider, username, password, others=more, quiet=json)
     )
     if json:
         emit({"ok": True, "model": chosen.value, "chosen_by": by, "sequence": manifest.sequence, **result})
@@ -76,6 +81,21 @@ def publish(
             highlight=False,
             soft_wrap=True,
         )
+
+
+def payloads(manifest: ota.Manifest, images: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """What a release has devices fetch, each with its URI: of ``images``, the first of which is the firmware, and lists of their chunks'
+    digests."""
+    files = {hashlib.sha256(data).digest(): data for data in images}
+    files[manifest.image_digest] = images[0]
+    for payload in manifest.payloads:
+        if payload.chunks is not None and payload.digest in files:
+            files[payload.chunks[1]] = ota.chunk_list(files[payload.digest], payload.chunks[0])
+    fetched = [payload for payload in manifest.payloads if payload.content is None]
+    for payload in fetched:
+        if payload.digest not in files:
+            usage(f"the release has image {payload.number} at {payload.uri} too: give its file with --with FILE")
+    return [(payload.uri, files[payload.digest]) for payload in fetched]
 
 
 async def send(
@@ -90,13 +110,15 @@ async def send(
     username: str | None = None,
     password: str | None = None,
     *,
+    others: Sequence[bytes] = (),
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Publishes by one model; says what was done."""
+    """Publishes by one model; says what was done. ``others`` are the images of the release besides its firmware."""
+    parts = payloads(manifest, [image, *others])
     if model is ota.Model.C:
         if provider is None:
             usage("model C needs the provider's folder: --provider DIR, the one that `waft gateway --provider URL` reads")
-        entry = add_release(provider, class_name, suit, image)
+        entry = add_release(provider, class_name, suit, image, parts)
         return {"summary": f"{provider / entry['manifest']} and {entry['image']}", "provider": str(provider)}
     if broker is None:
         usage(f"model {model.upper()} needs the MQTT broker: --broker HOST:PORT")
@@ -109,13 +131,14 @@ async def send(
                 "or give --provider DIR for devices that have a gateway"
             )
         if provider is not None:
-            add_release(provider, class_name, suit, image)
+            add_release(provider, class_name, suit, image, parts)
     messages: list[tuple[str, bytes]] = []
     if model is ota.Model.A:
-        if manifest.chunk is None or "://" in manifest.uri:
-            usage("model A needs a relative URI and a chunk size in the manifest: sign without --uri, with --chunk")
-        base = f"{root}/{class_name}/{manifest.uri}"
-        messages = [(f"{base}/{n}", part) for n, part in enumerate(ota.chunks(image, manifest.chunk))]
+        if manifest.chunk is None or any("://" in uri for uri, _ in parts):
+            usage("model A needs relative URIs and a chunk size in the manifest: sign without --uri, with --chunk")
+        base = f"{root}/{class_name}"
+        for uri, data in parts:
+            messages += [(f"{base}/{uri}/{n}", part) for n, part in enumerate(ota.chunks(data, manifest.chunk))]
     client = await MqttClient.connect(
         host, port, username=username, password=password.encode() if password is not None else None
     )
@@ -130,4 +153,4 @@ async def send(
     return {"summary": f"{what}, retained at {host}:{port}", "messages": len(messages) + 1, "bytes_sent": client.sent}
 
 
-__all__ = ["ModelChoice", "publish", "send"]
+__all__ = ["ModelChoice", "payloads", "publish", "send"]
