@@ -185,6 +185,48 @@ fn power_may_fail_anywhere_in_a_swap_and_again() {
     assert!(runs > 10_000, "{runs}");
 }
 
+/// Two images, each with areas of its own, swapped one after the other; power fails when `left` units have been worked on.
+fn bring_all(images: &mut [Nor; 2], slots: u8, mut left: u64) -> Result<(), Cut> {
+    for (n, nor) in images.iter_mut().enumerate() {
+        nor.left = left;
+        nor.bring(slots >> n & 1)?;
+        left = nor.left;
+    }
+    Ok(())
+}
+
+#[test]
+fn power_may_fail_anywhere_in_the_swaps_of_two_images() {
+    let [first, second, _] = layouts();
+    let (old, new) =
+        ([first, second].map(|l| image(1, l.slot as usize)), [first, second].map(|l| image(2, l.slot as usize)));
+    let mut before = [first, second].map(Nor::new);
+    for (n, nor) in before.iter_mut().enumerate() {
+        nor.primary[..old[n].len()].copy_from_slice(&old[n]);
+        nor.staging.copy_from_slice(&new[n]);
+    }
+    for wanted in [0b11, 0b10, 0b11] {
+        let mut after = before.clone();
+        bring_all(&mut after, wanted, u64::MAX).unwrap();
+        let whole: u64 = after.iter().map(|nor| nor.done).sum::<u64>() - before.iter().map(|nor| nor.done).sum::<u64>();
+        for cut in 1..=whole {
+            let mut torn = before.clone();
+            torn.iter_mut().for_each(|nor| nor.rng = Rng::new(cut));
+            assert_eq!(bring_all(&mut torn, wanted, cut), Err(Cut));
+            // What was begun is ended, or is not what is wanted any more.
+            for slots in [wanted, 0] {
+                let mut mended = torn.clone();
+                bring_all(&mut mended, slots, u64::MAX).unwrap();
+                for (n, nor) in mended.iter().enumerate() {
+                    let expected = if slots >> n & 1 == 0 { (&old[n], &new[n]) } else { (&new[n], &old[n]) };
+                    assert_eq!(nor.holds(), (&expected.0[..], &expected.1[..]), "image {n}, cut at {cut}");
+                }
+            }
+        }
+        before = after;
+    }
+}
+
 /// The firmware of such a device: the update machine, whose slots are both the staging area.
 struct Device {
     nor: Nor,
