@@ -7,7 +7,7 @@ use flash::{Flash, author, envelope, envelope_of_two, image, release};
 use waft::ota::author::{Extra, List, More, Release, SecretKey};
 use waft::ota::boot;
 use waft::ota::chunks;
-use waft::ota::manifest::{Component, Ed25519, Image};
+use waft::ota::manifest::{Codec, Component, Ed25519, Image, Key, Manifest, Payload, Suit, Verifier};
 use waft::ota::refusal::Refusal;
 use waft::ota::update::{Area, Config, State, Update};
 use waft::{Error, Instant, Misuse};
@@ -105,6 +105,55 @@ fn images_that_a_release_does_not_bring_stay_where_they_are() {
     bench.confirm();
     let (firmware, radio) = pair(4);
     assert!(bench.holds(0b01, [&firmware, &radio]));
+}
+
+/// Reads every manifest of a firmware as one of image 1.
+struct Second;
+
+impl Codec for Second {
+    fn verify<'a>(
+        &self,
+        envelope: &'a [u8],
+        keys: &[Key],
+        verifier: &dyn Verifier,
+        slot: Option<u32>,
+    ) -> Result<Manifest<'a>, Refusal> {
+        Suit.verify(envelope, keys, verifier, slot)
+    }
+
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
+        Suit.read(envelope, slot)
+    }
+
+    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
+        Suit.payload(envelope, slot, n).map(|payload| Payload { component: Component::Image(1), ..payload })
+    }
+}
+
+#[test]
+fn a_release_may_bring_an_image_without_the_firmware() {
+    let mut bench = with(|config| config.codec = &Second);
+    let radio = image(102, RADIO);
+    bench.announce(&envelope(2, &radio)).unwrap();
+    assert_eq!(bench.update.component(), Component::Image(1));
+    bench.feed(&radio, 600, 8);
+    // One image is all there is to validate: as with a firmware, the manifest is not needed for that after a reboot.
+    let now = bench.time();
+    bench.update.data(now, 600, &radio[600..]).unwrap().event.unwrap();
+    bench.flash.write(slot(1, 1), 600, &radio[600..], true);
+    bench.update.done(now).unwrap();
+    while bench.state() != State::Fetched {
+        assert!(bench.step());
+    }
+    for _ in 0..6 {
+        bench.step();
+    }
+    bench.reboot();
+    assert_eq!((bench.state(), bench.activated), (State::Ready, Some(0b10)));
+    bench.reboot();
+    assert_eq!((bench.state(), bench.config.running), (State::Trial, 0b10));
+    bench.confirm();
+    assert!(bench.holds(0b10, [&image(0, 500), &radio]));
 }
 
 #[test]
