@@ -140,6 +140,12 @@ impl Image {
         self.hashed = self.hashed.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
 
+    /// Whether what went through the hash has that digest. (Not inlined: the hash is copied, and much is called afterwards.)
+    #[inline(never)]
+    pub(super) fn has(&self, digest: &[u8; 32]) -> bool {
+        self.sha.clone().finish() == *digest
+    }
+
     /// Whether `hashed` lies where an erase block ends, so that what was reached may be recorded.
     pub(super) fn at_boundary(&self) -> bool {
         floor(self.hashed, self.erase) == self.hashed && (self.chunk == 0 || self.hashed == self.proven)

@@ -114,21 +114,37 @@ impl Update<'_> {
             Component::Image(image) | Component::Chunks(image) => image,
             Component::Keys => 0,
         });
-        (0..PAYLOADS).map_while(|n| self.config.codec.payload(envelope, slot, n)).find(|p| p.component == wanted)
+        for n in 0..PAYLOADS {
+            let found = self.config.codec.payload(envelope, slot, n);
+            if found.as_ref()?.component == wanted {
+                return found;
+            }
+        }
+        None
     }
 
     /// What the manifest that is kept says of that image.
     #[inline(never)]
     fn look_up(&mut self, image: u8) -> Result<(), Refusal> {
-        let integrated = self.find(Component::Chunks(image)).is_some_and(|list| list.content.is_some());
-        let found = self.find(Component::Image(image)).ok_or(Refusal::Component)?;
-        let manifest::Image { digest, size } = found.image;
-        self.fits(image, size)?;
-        // What is in the envelope was checked with it.
-        let enclosed = found.content.is_some();
-        let chunks = found.chunks.filter(|chunks| !enclosed && self.can_check(chunks, image, size, integrated));
-        self.plan = Plan { image, size, digest, chunks, integrated, enclosed };
-        Ok(())
+        let envelope = self.manifest.get(..self.manifest_len).unwrap_or_default();
+        self.plan = Plan { image, ..Plan::NONE };
+        for n in 0..PAYLOADS {
+            let found = self.config.codec.payload(envelope, self.slot_of(image), n);
+            let Some(payload) = &found else { break };
+            // The list of chunk digests comes before its image.
+            if payload.component == Component::Chunks(image) {
+                self.plan.integrated = payload.content.is_some();
+            } else if payload.component == Component::Image(image) {
+                let manifest::Image { digest, size } = payload.image;
+                self.plan.size = size;
+                self.plan.digest = digest;
+                // What is in the envelope was checked with it.
+                self.plan.enclosed = payload.content.is_some();
+                self.plan.chunks = payload.chunks.filter(|chunks| !self.plan.enclosed && self.can_check(chunks));
+                return self.fits(image, size);
+            }
+        }
+        Err(Refusal::Component)
     }
 
     /// Compares it with what was confirmed and with what is going on.
@@ -187,6 +203,12 @@ impl Update<'_> {
         KeyTable::decode(payload.content?).ok()
     }
 
+    /// Whether that is the one in use.
+    #[inline(never)]
+    fn uses_new_table(&self) -> bool {
+        self.new_table().is_some_and(|new| self.table.as_ref().is_some_and(|(table, _)| *table == new))
+    }
+
     /// A step of the rotation is done.
     pub(super) fn rotated(&mut self, next: Rotation) {
         if let Some((_, rotation)) = &mut self.rotating {
@@ -238,7 +260,7 @@ impl Update<'_> {
         self.reason = None;
         if facts.brings == 0 {
             // Where it is in use already, that is what remains to be recorded.
-            let done = self.new_table().is_some_and(|new| self.table.is_some_and(|(table, _)| table == new));
+            let done = self.uses_new_table();
             self.rotating = Some((*facts, if done { Rotation::Record } else { Rotation::Erase }));
             return;
         }
@@ -286,10 +308,17 @@ impl Update<'_> {
 
     /// Begins with the image that the entry says, or goes on with it.
     fn begin(&mut self, resumes: bool) {
-        let Record { image, offset, .. } = self.entry;
-        if let Err(refusal) = self.look_up(image) {
-            return self.fail(refusal);
+        let image = self.entry.image;
+        match self.look_up(image) {
+            Ok(()) => self.begin_payload(resumes),
+            Err(refusal) => self.fail(refusal),
         }
+    }
+
+    /// Begins with its list of chunk digests, or with itself. (Not inlined: looking it up takes stack enough.)
+    #[inline(never)]
+    fn begin_payload(&mut self, resumes: bool) {
+        let Record { image, offset, .. } = self.entry;
         let erase_size = self.config.erase_size;
         let fits = offset < self.plan.size && offset.checked_rem(erase_size) == Some(0);
         if resumes && !fits {
@@ -319,8 +348,9 @@ impl Update<'_> {
 
     /// Whether what arrives can be checked by these chunks: each is so many erase blocks, or so many are one, and the
     /// list has room behind the image. Where not, the digest of the whole image has to do.
-    fn can_check(&self, chunks: &ChunkDigests, image: u8, size: u32, integrated: bool) -> bool {
+    fn can_check(&self, chunks: &ChunkDigests) -> bool {
         let Config { erase_size, write_size, .. } = self.config;
+        let Plan { image, size, integrated, .. } = self.plan;
         let chunk = chunks.chunk();
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
         let list = if integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
@@ -476,7 +506,7 @@ impl Update<'_> {
     pub(super) fn hashed(&mut self) {
         if !matches!(self.state, State::Fetching | State::Deferred) {
             if self.state == State::Fetched && self.image.hashed == self.image.size {
-                let good = self.image.sha.clone().finish() == self.plan.digest;
+                let good = self.image.has(&self.plan.digest);
                 if !good {
                     self.fail(Refusal::ImageDigest);
                 } else if !self.read_back(self.plan.image.saturating_add(1)) {
@@ -486,7 +516,7 @@ impl Update<'_> {
         } else if let (Part::List, Some(chunks)) = (self.part, self.plan.chunks) {
             self.hashed_list(&chunks);
         } else if self.plan.chunks.is_none() && self.image.hashed == self.image.size {
-            if self.image.sha.clone().finish() == self.plan.digest {
+            if self.image.has(&self.plan.digest) {
                 self.complete();
             } else {
                 self.fail(Refusal::ImageDigest);
@@ -510,7 +540,7 @@ impl Update<'_> {
         }
         // Nothing was erased where it was only looked whether it is there.
         let fetched = self.image.erased != 0;
-        if self.image.sha.clone().finish() == *chunks.digest() {
+        if self.image.has(chunks.digest()) {
             self.begin_image(!fetched);
         } else if fetched {
             return self.spoiled(Refusal::ChunkList);
