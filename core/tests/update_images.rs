@@ -285,7 +285,7 @@ fn images_that_the_device_has_not_or_has_no_room_for_are_refused() {
 }
 
 #[test]
-fn slots_of_images_that_there_are_not_are_no_configuration() {
+fn slots_that_cannot_be_are_no_configuration() {
     let bench = bench();
     let starts = |change: fn(&mut Config<'static>)| {
         let mut config = bench.config;
@@ -293,9 +293,10 @@ fn slots_of_images_that_there_are_not_are_no_configuration() {
         Update::new(config, vec![0; 64]).start(Instant::ZERO)
     };
     assert_eq!(starts(|config| config.running = 0b11), Ok(()));
+    // An image that a firmware has given up keeps its bit.
+    assert_eq!(starts(|config| config.running = 0b1000), Ok(()));
     for change in [
-        |config: &mut Config<'static>| config.running = 0b100,
-        |config: &mut Config<'static>| config.running = 0x80,
+        |config: &mut Config<'static>| config.running = 0x10,
         |config: &mut Config<'static>| config.more_slots[2] = 100,
         |config: &mut Config<'static>| config.slot_size = 0,
     ] {

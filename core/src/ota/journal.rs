@@ -170,7 +170,13 @@ impl Record {
     #[must_use]
     pub fn encode(&self, number: u32) -> [u8; LEN] {
         let mut bytes = [0; LEN];
-        let mut w = Writer::new(&mut bytes);
+        self.write(number, &mut bytes);
+        bytes
+    }
+
+    /// Writes them there.
+    pub(crate) fn write(&self, number: u32, bytes: &mut [u8; LEN]) {
+        let mut w = Writer::new(bytes);
         w.u8(FORMAT);
         w.u8(self.kind as u8);
         w.u8((self.active & IMAGES) | (self.brings << 4));
@@ -190,7 +196,6 @@ impl Record {
         {
             *place = crc.to_be_bytes();
         }
-        bytes
     }
 
     /// Reads a record. `None` for anything that is not one, whole and undamaged.

@@ -92,7 +92,7 @@ impl Timer for Deadline {
 }
 
 /// The request that waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     None,
     /// Reading the journal at start.
@@ -471,7 +471,7 @@ impl<'a> Update<'a> {
             Take::Skip(n) => Ok(Handled::quiet(n)),
             Take::Short(n) => Ok(Handled::incomplete(n)),
             Take::Beyond => Err(Capacity::Window.into()),
-            _ if self.op != Op::None || self.due => Ok(Handled::quiet(0)),
+            _ if self.waits() || self.due => Ok(Handled::quiet(0)),
             Take::Wait => Ok(Handled::quiet(0)),
             Take::Store(len) => {
                 let bytes = bytes.get(..len as usize).unwrap_or_default();
@@ -550,7 +550,7 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: nothing was.
     pub fn failed(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
-        if self.op == Op::None {
+        if !self.waits() {
             return Err(Misuse::WrongState.into());
         }
         let (op, stale) = self.answered();
@@ -614,7 +614,7 @@ impl<'a> Update<'a> {
             if let Some(event) = self.next_notice() {
                 return Output::Event(event);
             }
-            if self.op != Op::None || self.phase == Phase::New {
+            if self.waits() || self.phase == Phase::New {
                 break;
             }
             if self.phase == Phase::Scanning {
@@ -636,7 +636,7 @@ impl<'a> Update<'a> {
             if let Some(event) = self.step() {
                 return Output::Event(event);
             }
-            let idle = self.state == State::Fetching && self.op == Op::None && !self.due;
+            let idle = self.state == State::Fetching && !self.waits() && !self.due;
             if self.plan.enclosed && idle && matches!(self.image.take(self.image.stored, usize::MAX), Take::Store(_)) {
                 return self.unwrap_image(out);
             }

@@ -2,7 +2,7 @@
 
 use super::conditions::Window;
 use crate::Duration;
-use crate::ota::journal::{self, MOST_IMAGES};
+use crate::ota::journal::{self, IMAGES, MOST_IMAGES};
 use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{self, Codec, Key, Verifier};
 
@@ -112,13 +112,12 @@ impl<'a> Config<'a> {
         let block = self.block.is_power_of_two()
             && divides(self.write_size, self.block)
             && divides(self.block, self.erase_size);
-        self.erase_size >= 256
+        // A bit of an image that this firmware knows nothing of stays what it is.
+        self.running <= IMAGES
+            && self.erase_size >= 256
             && divides(journal::STEP, self.erase_size)
             && self.slot_size != 0
-            && (0..8).all(|n| {
-                let size = self.slot(n);
-                divides(self.erase_size, size) && (size != 0 || self.running & 1_u8.wrapping_shl(n.into()) == 0)
-            })
+            && (0..8).all(|n| divides(self.erase_size, self.slot(n)))
             && self.write_size.is_power_of_two()
             && self.write_size <= 32
             && self.load > 0

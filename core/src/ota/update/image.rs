@@ -142,7 +142,7 @@ impl Image {
 
     /// Whether what went through the hash has that digest. (Not inlined: the hash is copied, and much is called afterwards.)
     #[inline(never)]
-    pub(super) fn has(&self, digest: &[u8; 32]) -> bool {
+    pub(super) fn has(&self, digest: &[u8]) -> bool {
         self.sha.clone().finish() == *digest
     }
 

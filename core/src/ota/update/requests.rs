@@ -82,7 +82,7 @@ impl Update<'_> {
         if let Some(kind) = self.verdict {
             judge(&mut record, kind, self.rotating.as_ref().map(|(facts, _)| facts));
         }
-        *place = record.encode(self.cursor.number());
+        record.write(self.cursor.number(), place);
         let (page, offset) = self.cursor.place();
         self.op = Op::Record { verdict: self.verdict };
         Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })

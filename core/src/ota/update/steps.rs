@@ -410,7 +410,7 @@ impl Update<'_> {
 
     /// What was going on goes on no more. An outstanding request is answered to no avail.
     pub(super) fn abandon(&mut self) {
-        self.stale = self.op != Op::None;
+        self.stale = self.waits();
         self.timers.stop(Deadline::Defer);
         self.rotating = None;
         self.timers.stop(Deadline::Retry);
@@ -466,6 +466,11 @@ impl Update<'_> {
     }
 
     // Answers
+
+    /// Whether a request waits for its answer.
+    pub(super) const fn waits(&self) -> bool {
+        !matches!(self.op, Op::None)
+    }
 
     /// The outstanding request was answered: which one it was, and whether anybody still cares.
     pub(super) fn answered(&mut self) -> (Op, bool) {
@@ -552,8 +557,8 @@ impl Update<'_> {
 
     /// A chunk went through the hash, and the list has this digest of it.
     pub(super) fn judge_chunk(&mut self, entry: &[u8]) {
-        let sha = core::mem::take(&mut self.image.sha);
-        if !self.image.judge(sha.finish() == *entry) {
+        let good = self.image.has(entry);
+        if !self.image.judge(good) {
             return self.spoiled(Refusal::ChunkDigest);
         }
         if self.image.proven == self.image.size {
@@ -625,7 +630,7 @@ impl Update<'_> {
             },
             (op, State::Reverted) => {
                 self.due = false;
-                if op == Op::Activate {
+                if matches!(op, Op::Activate) {
                     self.reboot = Reboot::No;
                 }
                 self.notices.push(Notice::Refused(Refusal::Storage));
