@@ -272,14 +272,14 @@
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 352
+#define WAFT_AGENT_WORDS 336
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_agent_t)` is what to write.
  */
-#define WAFT_AGENT_WORDS 432
+#define WAFT_AGENT_WORDS 376
 #endif
 
 /**
@@ -1295,14 +1295,14 @@
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 192
+#define WAFT_UPDATE_WORDS 176
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 216
+#define WAFT_UPDATE_WORDS 176
 #endif
 
 /**

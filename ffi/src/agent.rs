@@ -18,10 +18,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_agent_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_AGENT_WORDS: usize = 352;
+pub const WAFT_AGENT_WORDS: usize = 336;
 /// Words of a handle; `sizeof(waft_agent_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_AGENT_WORDS: usize = 432;
+pub const WAFT_AGENT_WORDS: usize = 376;
 
 /// A device that takes signed updates over MQTT and CoAP: client, endpoint and update as one machine.
 ///
