@@ -81,7 +81,16 @@ impl Default for Config {
 
 /// [`Config`] as an endpoint has it: in its own units, cut to what is allowed.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Rules {
+    pub(super) max_retransmit: u8,
+    pub(super) nstart: u8,
+    pub(super) szx: u8,
+    pub(super) policy: Policy,
+    pub(super) reregister: bool,
+    pub(super) proxy: bool,
+    /// In milliseconds.
+    pub(super) leisure: u16,
     pub(super) ack_timeout: Tick,
     pub(super) ack_jitter: Tick,
     pub(super) response_timeout: Tick,
@@ -90,14 +99,6 @@ pub(super) struct Rules {
     pub(super) unproven: u32,
     pub(super) probing_rate: u32,
     pub(super) understood: &'static [u16],
-    /// In milliseconds.
-    pub(super) leisure: u16,
-    pub(super) max_retransmit: u8,
-    pub(super) nstart: u8,
-    pub(super) szx: u8,
-    pub(super) policy: Policy,
-    pub(super) reregister: bool,
-    pub(super) proxy: bool,
 }
 
 /// A minute.

@@ -77,30 +77,32 @@ pub(super) mod tag {
 /// # Ok::<(), waft::Error<Violation>>(())
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct Endpoint<'a> {
-    pub(super) clock: Clock,
-    pub(super) rng: Rng,
+    // What is short and what is used most first, where short instructions reach it.
     pub(super) config: Rules,
+    /// The flight to look at first, so that all have their turn.
+    cursor: u16,
+    /// The next message ID (RFC 7252 §4.4).
+    pub(super) mid: u16,
     /// The tick of the clock.
     pub(super) now: Tick,
     /// Until then no transfer begins: see [`probing`](super::probing).
     pub(super) quiet: Tick,
     /// The number of the latest notification, 24 bits.
     pub(super) sequence: u32,
-    pub(super) control: &'static dyn Control,
-    pub(super) group: Group,
-    pub(super) arena: Arena<'a>,
     pub(super) transfers: Storage<'a, Transfer>,
     pub(super) flights: Storage<'a, Flight>,
     pub(super) seen: Storage<'a, Seen>,
     pub(super) observers: Storage<'a, Observer>,
-    pub(super) paths: Storage<'a, Path>,
+    pub(super) arena: Arena<'a>,
+    pub(super) control: &'static dyn Control,
+    pub(super) group: Group,
+    pub(super) clock: Clock,
+    pub(super) rng: Rng,
     pub(super) stats: Stats,
     pub(super) reach: Reach,
-    /// The flight to look at first, so that all have their turn.
-    cursor: u16,
-    /// The next message ID (RFC 7252 §4.4).
-    pub(super) mid: u16,
+    pub(super) paths: Storage<'a, Path>,
 }
 
 impl<'a> Endpoint<'a> {

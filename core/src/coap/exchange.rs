@@ -50,7 +50,46 @@ pub(super) enum Phase {
 
 /// A request of ours. Part of [`Resources`](super::Resources).
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Transfer {
+    // Bytes first: short instructions reach the first 31 of them.
+    pub(super) phase: Phase,
+    /// A flight is wanted.
+    pub(super) due: bool,
+    /// To be registered as an observation by the next flight from the beginning.
+    pub(super) register: bool,
+    /// Registered as an observation.
+    pub(super) observed: bool,
+    /// The first block has come.
+    pub(super) opened: bool,
+    /// The last block has come.
+    pub(super) ended: bool,
+    /// Its path is a window's.
+    pub(super) windowed: bool,
+    sized: bool,
+    pub(super) confirmable: bool,
+    manual: bool,
+    /// The host gives the body block by block.
+    pub(super) streamed: bool,
+    /// Goes to a group: answered by many.
+    pub(super) group: bool,
+    /// The host said which version it must be.
+    bound: bool,
+    reason: Failure,
+    /// Size exponents of Block2 and of Block1.
+    pub(super) szx: u8,
+    pub(super) szx1: u8,
+    /// Size exponent of the places in the body that flights are for.
+    pub(super) span: u8,
+    /// Blocks told that the host is not ready after.
+    pub(super) held: u8,
+    /// How often in a row the server asked for a pause.
+    pub(super) pauses: u8,
+    /// The version of the representation; empty: unknown.
+    pub(super) etag: Token,
+    generation: u16,
+    /// Where it keeps what it knows of its path; 0: nowhere.
+    pub(super) path: u16,
     pub(super) peer: Peer,
     /// The token of the first request and of the notifications.
     pub(super) token: u32,
@@ -70,43 +109,6 @@ pub struct Transfer {
     /// When the latest notification came, and when to register again (0: never): units of 2^20 µs.
     heard: u32,
     refresh: u32,
-    generation: u16,
-    /// Where it keeps what it knows of its path; 0: nowhere.
-    pub(super) path: u16,
-    /// The version of the representation; empty: unknown.
-    pub(super) etag: Token,
-    pub(super) phase: Phase,
-    reason: Failure,
-    /// Size exponents of Block2 and of Block1.
-    pub(super) szx: u8,
-    pub(super) szx1: u8,
-    /// Size exponent of the places in the body that flights are for.
-    pub(super) span: u8,
-    /// Blocks told that the host is not ready after.
-    pub(super) held: u8,
-    /// How often in a row the server asked for a pause.
-    pub(super) pauses: u8,
-    /// A flight is wanted.
-    pub(super) due: bool,
-    pub(super) confirmable: bool,
-    manual: bool,
-    /// The host gives the body block by block.
-    pub(super) streamed: bool,
-    /// Goes to a group: answered by many.
-    pub(super) group: bool,
-    /// To be registered as an observation by the next flight from the beginning.
-    pub(super) register: bool,
-    /// Registered as an observation.
-    pub(super) observed: bool,
-    /// The host said which version it must be.
-    bound: bool,
-    /// The first block has come.
-    pub(super) opened: bool,
-    /// The last block has come.
-    pub(super) ended: bool,
-    /// Its path is a window's.
-    pub(super) windowed: bool,
-    sized: bool,
 }
 
 impl Default for Transfer {

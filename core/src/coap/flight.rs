@@ -46,7 +46,16 @@ pub(super) enum Stage {
 
 /// A message of ours that awaits an answer. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
 pub struct Flight {
+    // What is short first, where short instructions reach it.
+    pub(super) owner: Owner,
+    pub(super) stage: Stage,
+    pub(super) confirmable: bool,
+    /// How often it was sent.
+    pub(super) tries: u8,
+    pub(super) mid: u16,
+    pub(super) of: u16,
     pub(super) peer: Peer,
     pub(super) token: u32,
     /// The place in the body that it carries or asks for.
@@ -57,13 +66,6 @@ pub struct Flight {
     pub(super) timeout: Tick,
     /// When it is sent again; of a window's, when it was sent.
     pub(super) at: Tick,
-    pub(super) mid: u16,
-    pub(super) of: u16,
-    pub(super) owner: Owner,
-    pub(super) stage: Stage,
-    pub(super) confirmable: bool,
-    /// How often it was sent.
-    pub(super) tries: u8,
 }
 
 impl Flight {

@@ -35,16 +35,9 @@ enum State {
 
 /// An observer. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
 pub struct Observer {
-    peer: Peer,
-    resource: Resource,
-    /// The number of the notification that is due or under way; 0: none.
-    note: u32,
-    /// When it was last heard of, in units of 2^20 µs.
-    heard: u32,
-    /// The message ID of the latest, where it was `told` one.
-    mid: u16,
-    token: Token,
+    // What is short first, where short instructions reach it.
     state: State,
     /// There is a notification that was not sent to it yet.
     due: bool,
@@ -53,6 +46,15 @@ pub struct Observer {
     /// NON notifications since it was last heard of.
     unconfirmed: u8,
     szx: u8,
+    token: Token,
+    /// The message ID of the latest, where it was `told` one.
+    mid: u16,
+    peer: Peer,
+    resource: Resource,
+    /// The number of the notification that is due or under way; 0: none.
+    note: u32,
+    /// When it was last heard of, in units of 2^20 µs.
+    heard: u32,
 }
 
 impl Observer {

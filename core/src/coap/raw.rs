@@ -28,6 +28,7 @@ pub enum Kind {
 
 /// What a datagram tells, or what the endpoint has to say. What a kind does not name is 0 or empty.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Told<'e> {
     /// What happened.
     pub kind: Kind,

@@ -49,12 +49,9 @@ pub(super) enum Answer {
 
 /// A message of a peer's. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
 pub struct Seen {
-    pub(super) at: Tick,
-    pub(super) peer: Peer,
-    pub(super) mid: u16,
-    /// Milliseconds from `at` until the answer to a multicast request goes out (RFC 7252 §8.2).
-    pub(super) leisure: u16,
+    // What is short first, where short instructions reach it.
     pub(super) answer: Answer,
     /// The answer is to be sent.
     pub(super) due: bool,
@@ -63,6 +60,11 @@ pub struct Seen {
     pub(super) harmless: bool,
     /// The code of the answer.
     pub(super) code: Code,
+    pub(super) mid: u16,
+    /// Milliseconds from `at` until the answer to a multicast request goes out (RFC 7252 §8.2).
+    pub(super) leisure: u16,
+    pub(super) at: Tick,
+    pub(super) peer: Peer,
 }
 
 impl Seen {
