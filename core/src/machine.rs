@@ -7,6 +7,7 @@ use crate::Instant;
 /// waft never interprets it; it only gives it back with what is to be sent. A number means one party for as long as
 /// a machine may still answer it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct Peer(pub u32);
 
 /// Bytes that arrived: what has been read of a stream and not been consumed yet, or one whole datagram.

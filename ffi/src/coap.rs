@@ -6,7 +6,7 @@ pub mod types;
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
+    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
         deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
@@ -24,8 +24,7 @@ use waft::{
     Input, Misuse, Peer,
     coap::{
         Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request,
-        RequestId, Resource, Resources, Seen, Transfer,
-        raw::{Kind, Told},
+        RequestId, Resource, Resources, Seen, Transfer, raw::Kind,
     },
 };
 
@@ -111,10 +110,10 @@ unsafe fn with_reply(
 
 /// # Safety
 /// `id` is NULL or points to a waft_coap_request_id_t.
-unsafe fn request_id(id: *const waft_coap_request_id_t) -> Result<RequestId, Fail> {
-    // SAFETY: the caller's.
-    let id = unsafe { lent(id, 1) }?.first().ok_or(Misuse::NullPointer)?;
-    RequestId::from_words(id._priv).ok_or_else(|| Misuse::BadHandle.into())
+unsafe fn request_id<'b>(id: *const waft_coap_request_id_t) -> Result<&'b RequestId, Fail> {
+    // SAFETY: the caller's. It is as long, and any bytes are a value of it.
+    let id = unsafe { lent_one(id.cast::<RequestId>()) }?;
+    id.is_sound().then_some(id).ok_or_else(|| Misuse::BadHandle.into())
 }
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
@@ -430,7 +429,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_respond(
         // SAFETY: C lends the handle, the identifier, the reply, and all that it names for this call.
         unsafe {
             let (endpoint, id) = (machine(handle)?, request_id(id)?);
-            with_reply(reply, &mut |reply| Ok(endpoint.respond(instant(now), &id, reply)?))
+            with_reply(reply, &mut |reply| Ok(endpoint.respond(instant(now), id, reply)?))
         }
     })())
 }
@@ -445,7 +444,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_acknowledge(
     id: *const waft_coap_request_id_t,
 ) -> i32 {
     // SAFETY: C lends the handle and the identifier.
-    result((|| unsafe { Ok(machine(handle)?.acknowledge(instant(now), &request_id(id)?)?) })())
+    result((|| unsafe { Ok(machine(handle)?.acknowledge(instant(now), request_id(id)?)?) })())
 }
 
 /// Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
@@ -459,7 +458,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_challenge(
     id: *const waft_coap_request_id_t,
 ) -> i32 {
     // SAFETY: C lends the handle and the identifier.
-    result((|| unsafe { Ok(machine(handle)?.challenge(instant(now), &request_id(id)?)?) })())
+    result((|| unsafe { Ok(machine(handle)?.challenge(instant(now), request_id(id)?)?) })())
 }
 
 /// Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
@@ -564,13 +563,10 @@ pub unsafe extern "C" fn waft_coap_endpoint_handle_input(
     result((|| {
         // SAFETY: C lends the handle, the bytes for as long as it looks at the event, and the places of the results.
         unsafe {
-            let endpoint = machine(handle)?;
-            let (handled, out) = (Out::new(handled)?, Out::new(event)?);
+            let (endpoint, handled) = (machine(handle)?, Out::new(handled)?);
             let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
-            let mut told = Told::NOTHING;
-            endpoint.handle_input_raw(instant(now), input, &mut told);
+            endpoint.handle_input_raw(instant(now), input, waft_coap_event_t::told(event)?);
             handled.set(waft_handled_t { consumed: len, needed: 0 });
-            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())
@@ -591,12 +587,10 @@ pub unsafe extern "C" fn waft_coap_endpoint_handle_multicast(
     result((|| {
         // SAFETY: as for `waft_coap_endpoint_handle_input`.
         unsafe {
-            let (endpoint, handled, out) = (machine(handle)?, Out::new(handled)?, Out::new(event)?);
+            let (endpoint, handled) = (machine(handle)?, Out::new(handled)?);
             let input = Input { peer: Peer(peer), bytes: lent(data, len)? };
-            let mut told = Told::NOTHING;
-            endpoint.handle_multicast_raw(instant(now), input, &mut told);
+            endpoint.handle_multicast_raw(instant(now), input, waft_coap_event_t::told(event)?);
             handled.set(waft_handled_t { consumed: len, needed: 0 });
-            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())
@@ -623,10 +617,9 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
     result((|| {
         // SAFETY: C lends the handle, the buffer, and the places of the results.
         unsafe {
-            let endpoint = machine(handle)?;
-            let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let mut told = Told::NOTHING;
-            let sent = endpoint.poll_output_raw(instant(now), lent_mut(buffer, buffer_len)?, &mut told);
+            let (endpoint, output) = (machine(handle)?, Out::new(output)?);
+            let (buffer, told) = (lent_mut(buffer, buffer_len)?, waft_coap_event_t::told(event)?);
+            let sent = endpoint.poll_output_raw(instant(now), buffer, told);
             let needed = if told.kind == Kind::Nothing { core::mem::take(&mut told.len) as usize } else { 0 };
             let (kind, len) = match told.kind {
                 _ if sent != 0 => (WAFT_OUTPUT_TRANSMIT, sent),
@@ -637,7 +630,6 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
             let idle = kind == WAFT_OUTPUT_TIMEOUT;
             let deadline = if idle { deadline(endpoint.next_timeout()) } else { WAFT_NEVER };
             output.set(waft_output_t { kind, peer: told.peer.0, len, deadline });
-            out.set(waft_coap_event_t::of(&told));
         }
         Ok(())
     })())

@@ -1,5 +1,7 @@
 //! The value of Block1 and Block2 (RFC 7959 §2.2).
 
+use core::num::NonZeroU32;
+
 /// Block number, whether more follow, and the exponent of the size.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
@@ -21,17 +23,8 @@ impl Block {
     /// 4.00, RFC 7959 §2.2).
     #[must_use]
     pub fn decode(value: &[u8]) -> Option<Self> {
-        if value.len() > 3 {
-            return None;
-        }
-        Self::from_bits(super::option::uint(value)?)
-    }
-
-    /// Of what [`encode`](Self::encode) gives.
-    pub(super) fn from_bits(bits: u32) -> Option<Self> {
-        let [.., low] = bits.to_be_bytes();
-        let szx = low & 7;
-        (szx <= Self::MAX_SZX).then_some(Self { num: bits >> 4, more: bits & 8 != 0, szx })
+        let bits = Bits::decode(value)?;
+        Some(Self { num: bits.num(), more: bits.more(), szx: bits.szx() })
     }
 
     /// The option's value as an unsigned integer. A number or exponent outside its range is cut to it.
@@ -56,6 +49,61 @@ impl Block {
     #[must_use]
     pub fn offset(self) -> u32 {
         self.num.saturating_mul(self.size())
+    }
+}
+
+/// A block as its option says it: in one register, which an endpoint gets by with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Bits(NonZeroU32);
+
+impl Bits {
+    /// Stands in every one of them, that none is another number.
+    const SOME: NonZeroU32 = NonZeroU32::MIN.saturating_mul(NonZeroU32::MIN.saturating_add(1).saturating_pow(31));
+
+    /// As [`Block::decode`].
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let bits = super::option::uint(value)?;
+        (value.len() <= 3 && bits & 7 != 7).then_some(Self(Self::SOME | bits))
+    }
+
+    /// The block that begins at `offset`, which is a multiple of the size.
+    pub(super) fn at(offset: u32, more: bool, szx: u8) -> Self {
+        Self(Self::SOME | (offset.wrapping_shr(szx.into()) & !0xF) | u32::from(more) << 3 | u32::from(szx))
+    }
+
+    /// The option's value.
+    pub(super) const fn get(self) -> u32 {
+        self.0.get() & 0xFF_FFFF
+    }
+
+    pub(super) const fn num(self) -> u32 {
+        self.get() >> 4
+    }
+
+    pub(super) const fn more(self) -> bool {
+        self.0.get() & 8 != 0
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
+    pub(super) const fn szx(self) -> u8 {
+        self.0.get() as u8 & 7
+    }
+
+    /// Bytes of a block.
+    pub(super) fn size(self) -> u32 {
+        16_u32.wrapping_shl(self.szx().into())
+    }
+
+    /// Bytes before it.
+    pub(super) fn offset(self) -> u32 {
+        (self.get() & !0xF).wrapping_shl(self.szx().into())
+    }
+
+    /// With another size exponent, and whether more follow; the number stays.
+    pub(super) fn with(self, more: bool, szx: u8) -> Self {
+        Self(Self::SOME | (self.get() & !0xF) | u32::from(more) << 3 | u32::from(szx))
     }
 }
 
@@ -86,6 +134,21 @@ mod tests {
         assert_eq!(Block::decode(super::super::option::Uint::new(block.encode()).as_bytes()), Some(block));
         assert_eq!(block.offset(), 70_000 * 128);
         assert_eq!(Block::at(256, false, 2), Block { num: 4, more: false, szx: 2 });
+    }
+
+    #[test]
+    fn bits_say_what_the_block_says() {
+        for block in [
+            Block::default(),
+            Block { num: 3, more: true, szx: 2 },
+            Block { num: Block::MAX_NUM, more: false, szx: Block::MAX_SZX },
+        ] {
+            let bits = Bits::at(block.offset(), block.more, block.szx);
+            assert_eq!((bits.get(), bits.offset(), bits.size()), (block.encode(), block.offset(), block.size()));
+            assert_eq!(Bits::decode(super::super::option::Uint::new(block.encode()).as_bytes()), Some(bits));
+            let other = Block { more: true, szx: 0, ..block };
+            assert_eq!(bits.with(true, 0).get(), other.encode());
+        }
     }
 
     #[test]

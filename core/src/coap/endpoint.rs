@@ -14,7 +14,7 @@ use super::{
     multicast::{Group, no_group},
     observe::Observer,
     option,
-    outline::Outline,
+    outline::{Base, Outline},
     raw::{Kind, Told},
     seen::{Answer, Seen},
     ticks::{LONGEST, Tick, coarse, is_over, later, tick},
@@ -448,7 +448,7 @@ impl<'a> Endpoint<'a> {
             return Err(Capacity::Arena);
         }
         self.arena.push(tag, len, |buf| {
-            let _ = outline.write(buf, &mut options.iter().copied());
+            let _ = outline.write(buf, Base::listed(options));
         })
     }
 }

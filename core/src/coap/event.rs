@@ -1,7 +1,7 @@
 //! What an endpoint is asked for and what it tells.
 
 use super::{
-    block::{self, Block},
+    block::{self, Bits, Block},
     code::Code,
     message::Token,
     option::{Opt, Options},
@@ -28,15 +28,11 @@ impl ETag {
     pub(super) const fn token(self) -> Token {
         self.0
     }
-
-    /// The version that a transfer knows; `None`: an empty token, for none.
-    pub(super) fn of(token: Token) -> Option<Self> {
-        Some(Self(token)).filter(|_| token.len() != 0)
-    }
 }
 
 /// A request of ours, from [`request`](super::Endpoint::request) to its last event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
 pub struct Exchange(u32);
 
 impl Exchange {
@@ -63,6 +59,7 @@ impl Exchange {
 
 /// A resource that can be observed, by a number of the host's own.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct Resource(pub u32);
 
 /// Who says when the next block is fetched.
@@ -146,135 +143,93 @@ impl<'r> Request<'r> {
 
 /// A request of a peer's, to be answered by [`respond`](super::Endpoint::respond). It holds all that the answer needs, so
 /// that it can be kept while the answer is being made.
+// In C's layout, without padding and of such values only that any bytes are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u32; Self::WORDS]);
-
-/// What stands in the first word of a [`RequestId`]: the length of the token in the lowest four bits, and from these bits on.
-mod head {
-    /// The size exponent of a response's blocks.
-    pub(super) const SZX: u32 = 4;
+#[repr(C)]
+pub struct RequestId {
+    pub(super) peer: Peer,
+    pub(super) block1: Option<Bits>,
+    /// As asked for, its size already cut to ours.
+    pub(super) block2: Option<Bits>,
+    pub(super) token: Token,
+    /// The size exponent of the response's blocks.
+    pub(super) szx: u8,
+    pub(super) mid: u16,
+    /// Of those in [`flag`].
+    pub(super) flags: u16,
     /// The No-Response option: bit `class - 1` for each class that is not wanted, and bit 0 where there is one.
-    pub(super) const QUIET: u32 = 8;
-    pub(super) const OBSERVE: u32 = 1 << 16;
-    pub(super) const SIZE2: u32 = 1 << 17;
-    pub(super) const MULTICAST: u32 = 1 << 18;
-    pub(super) const PROVEN: u32 = 1 << 19;
-    /// GET or FETCH: it may be asked for again.
-    pub(super) const SAFE: u32 = 1 << 20;
-    /// There is a request.
-    pub(super) const LIVE: u32 = 1 << 31;
-    pub(super) const ALL: u32 = 0x801F_1B7F;
+    pub(super) quiet: u16,
 }
 
-/// What a request says of its answer, as [`RequestId::new`] takes it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wishes {
-    pub(super) block1: Option<Block>,
-    /// As asked for, its size already cut to ours.
-    pub(super) block2: Option<Block>,
-    pub(super) szx: u8,
-    pub(super) quiet: u8,
-    pub(super) observe: bool,
-    pub(super) size2: bool,
-    pub(super) multicast: bool,
-    pub(super) proven: bool,
-    pub(super) safe: bool,
+/// What a [`RequestId`] is or has.
+pub(super) mod flag {
+    pub(in super::super) const OBSERVE: u16 = 1;
+    pub(in super::super) const SIZE2: u16 = 2;
+    pub(in super::super) const MULTICAST: u16 = 4;
+    pub(in super::super) const PROVEN: u16 = 8;
+    /// GET or FETCH: it may be asked for again.
+    pub(in super::super) const SAFE: u16 = 16;
+    /// It wants to observe no longer.
+    pub(in super::super) const LEAVE: u16 = 32;
+    /// It is for another server.
+    pub(in super::super) const PROXIED: u16 = 64;
+    /// Its options make no sense.
+    pub(in super::super) const UNSOUND: u16 = 128;
+    /// There is a request.
+    pub(in super::super) const LIVE: u16 = 0x8000;
+    pub(super) const ALL: u16 = 0x807F;
 }
 
 impl RequestId {
     /// None.
-    pub(super) const NONE: Self = Self([0; Self::WORDS]);
-
-    pub(super) fn new(peer: Peer, mid: u16, token: &Token, wishes: &Wishes) -> Self {
-        let bit = |flag: bool, bit: u32| if flag { bit } else { 0 };
-        let flags = bit(wishes.observe, head::OBSERVE)
-            | bit(wishes.size2, head::SIZE2)
-            | bit(wishes.multicast, head::MULTICAST)
-            | bit(wishes.proven, head::PROVEN)
-            | bit(wishes.safe, head::SAFE);
-        let small =
-            u32::from(token.len()) | u32::from(wishes.szx) << head::SZX | u32::from(wishes.quiet) << head::QUIET;
-        let block = |block: Option<Block>| block.map_or(u32::MAX, Block::encode);
-        let [a, b, c, d, e, f, g, h] = token.padded();
-        let [low, high] = [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes);
-        let head = head::LIVE | flags | small;
-        Self([head, peer.0, block(wishes.block1), block(wishes.block2), mid.into(), low, high])
-    }
-
-    fn head(&self) -> u32 {
-        let [head, ..] = self.0;
-        head
-    }
+    pub(super) const NONE: Self =
+        Self { peer: Peer(0), block1: None, block2: None, token: Token::EMPTY, szx: 0, mid: 0, flags: 0, quiet: 0 };
 
     /// Who asks.
     #[must_use]
     pub const fn peer(&self) -> Peer {
-        let [_, peer, ..] = self.0;
-        Peer(peer)
+        self.peer
     }
 
     /// The token of the request.
     #[must_use]
-    pub fn token(&self) -> Token {
-        let [head, .., low, high] = self.0;
-        let ([a, b, c, d], [e, f, g, h]) = (low.to_le_bytes(), high.to_le_bytes());
-        let len = usize::try_from(head & 15).unwrap_or(0);
-        [a, b, c, d, e, f, g, h].get(..len).and_then(Token::new).unwrap_or(Token::EMPTY)
+    pub const fn token(&self) -> Token {
+        self.token
     }
 
-    pub(super) fn mid(&self) -> u16 {
-        let [_, _, _, _, mid, ..] = self.0;
-        u16::try_from(mid).unwrap_or(0)
-    }
-
-    pub(super) fn szx(&self) -> u8 {
-        u8::try_from(self.head() >> head::SZX & 7).unwrap_or(0)
-    }
-
-    pub(super) fn block1(&self) -> Option<Block> {
-        let [_, _, block, ..] = self.0;
-        Block::from_bits(block)
-    }
-
-    pub(super) fn block2(&self) -> Option<Block> {
-        let [_, _, _, block, ..] = self.0;
-        Block::from_bits(block)
+    pub(super) const fn is(&self, flags: u16) -> bool {
+        self.flags & flags != 0
     }
 
     /// Whether it wants to observe the resource: [`Reply::observe`] accepts.
     #[must_use]
-    pub fn observes(&self) -> bool {
-        self.head() & head::OBSERVE != 0
+    pub const fn observes(&self) -> bool {
+        self.is(flag::OBSERVE)
     }
 
     /// Whether it came to a multicast address ([`handle_multicast`](super::Endpoint::handle_multicast)).
     #[must_use]
-    pub fn is_multicast(&self) -> bool {
-        self.head() & head::MULTICAST != 0
+    pub const fn is_multicast(&self) -> bool {
+        self.is(flag::MULTICAST)
     }
 
     /// Whether its sender has shown, by an Echo option (RFC 9175), that it receives what is sent to its address, and that it
     /// has received something of late.
     #[must_use]
-    pub fn is_proven(&self) -> bool {
-        self.head() & head::PROVEN != 0
+    pub const fn is_proven(&self) -> bool {
+        self.is(flag::PROVEN)
     }
 
-    pub(super) fn asks_size(&self) -> bool {
-        self.head() & head::SIZE2 != 0
-    }
-
-    pub(super) fn is_safe(&self) -> bool {
-        self.head() & head::SAFE != 0
+    /// Whether it asks for a block of the response behind the first.
+    pub(super) fn is_further(&self) -> bool {
+        self.block2.is_some_and(|b| b.num() != 0)
     }
 
     /// Whether the client wants a response with this code: by its No-Response option (RFC 7967 §2.1) or, without one, by
     /// RFC 7252 §8.2, which does without errors and empty bodies after a multicast request.
     pub(super) fn wants(&self, code: Code, empty: bool) -> bool {
-        let quiet = self.head() >> head::QUIET & 0x1F;
-        if quiet != 0 {
-            let bit = code.class().checked_sub(1).and_then(|n| 1_u32.checked_shl(n.into())).unwrap_or(0);
-            return quiet & bit == 0;
+        if self.quiet != 0 {
+            return self.quiet.wrapping_shr(code.class().wrapping_sub(1).into()) & 1 == 0;
         }
         !self.is_multicast() || (code.is_success() && !empty)
     }
@@ -282,27 +237,14 @@ impl RequestId {
     /// Offset and length of the part of the body that the response can carry: all that [`Body::Part`] has to hold.
     #[must_use]
     pub fn wanted(&self) -> (u32, u32) {
-        (self.block2().map_or(0, Block::offset), block::size(self.szx()))
+        (self.block2.map_or(0, Bits::offset), block::size(self.szx))
     }
 
-    /// As plain words, for those who cannot hold it as it is. They hold for the endpoint that gave it only.
+    /// Whether an event gave it, as far as it shows.
     #[must_use]
-    pub const fn to_words(&self) -> [u32; Self::WORDS] {
-        self.0
+    pub const fn is_sound(&self) -> bool {
+        self.is(flag::LIVE) && self.flags & !flag::ALL == 0 && self.token.len() <= 8 && self.szx <= Block::MAX_SZX
     }
-
-    /// From what [`to_words`](Self::to_words) gave; `None` for what it never gives.
-    #[must_use]
-    pub fn from_words(words: [u32; Self::WORDS]) -> Option<Self> {
-        let [head, _, block1, block2, mid, ..] = words;
-        let block = |bits: u32| bits == u32::MAX || (bits >> 24 == 0 && bits & 7 != 7);
-        let szx = head >> head::SZX & 7;
-        let plain = head & !head::ALL == 0 && head & head::LIVE != 0 && head & 15 <= 8 && szx != 7;
-        (plain && block(block1) && block(block2) && mid >> 16 == 0).then_some(Self(words))
-    }
-
-    /// Words of [`to_words`](Self::to_words).
-    pub const WORDS: usize = 7;
 }
 
 /// The body of a response.
@@ -471,39 +413,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requests_name_survives_as_words_and_nothing_else_is_one() {
-        let token = Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
-        let block = Block { num: Block::MAX_NUM, more: true, szx: 6 };
-        let wishes =
-            Wishes { block1: Some(block), szx: 2, observe: true, proven: true, quiet: 0x1B, ..Wishes::default() };
-        let id = RequestId::new(Peer(0x8000_0001), 0xFFFF, &token, &wishes);
-        assert_eq!(RequestId::from_words(id.to_words()), Some(id));
-        assert_eq!((id.peer(), id.mid(), id.token(), id.szx()), (Peer(0x8000_0001), 0xFFFF, token, 2));
-        assert_eq!((id.block1(), id.block2(), id.observes(), id.is_proven()), (Some(block), None, true, true));
-        assert!(!id.asks_size() && !id.is_multicast() && !id.is_safe());
-        assert!(!id.wants(Code::CONTENT, false) && id.wants(Code(0x60), false));
-        let wishes =
-            Wishes { block2: Some(Block::default()), size2: true, multicast: true, safe: true, ..Wishes::default() };
-        let other = RequestId::new(Peer(2), 0, &Token::EMPTY, &wishes);
-        assert_eq!(RequestId::from_words(other.to_words()), Some(other));
-        assert_eq!((other.token(), other.block2()), (Token::EMPTY, Some(Block::default())));
-        assert!(other.asks_size() && other.is_multicast() && other.is_safe() && !other.observes());
-        assert_eq!(RequestId::from_words([0; RequestId::WORDS]), None);
-        let [head, ..] = id.to_words();
-        for (at, wrong) in [
-            (0, head & !(1 << 31)),
-            (0, head | 1 << 21),
-            (0, head | 4 << 8),
-            (0, head | 1),
-            (0, head | 7 << 4),
-            (2, 0x0100_0000),
-            (2, 7),
-            (3, 0x0F),
-            (4, 0x1_0000),
+    fn a_request_is_known_for_one() {
+        let id = RequestId { flags: flag::LIVE | flag::OBSERVE, quiet: 0x1B, ..RequestId::NONE };
+        assert!(id.is_sound() && id.observes() && !id.is_proven() && !id.is_multicast());
+        assert!(!id.wants(Code::CONTENT, false) && !id.wants(Code::NOT_FOUND, true) && id.wants(Code(0x60), false));
+        let all = RequestId { flags: flag::LIVE | flag::MULTICAST, ..RequestId::NONE };
+        assert!(
+            all.wants(Code::CONTENT, false) && !all.wants(Code::CONTENT, true) && !all.wants(Code::NOT_FOUND, false)
+        );
+        for wrong in [
+            RequestId::NONE,
+            RequestId { flags: flag::OBSERVE, ..id },
+            RequestId { flags: flag::LIVE | 0x100, ..id },
+            RequestId { szx: 7, ..id },
         ] {
-            let mut words = id.to_words();
-            words[at] = wrong;
-            assert_eq!(RequestId::from_words(words), None, "{at}: {wrong:x}");
+            assert!(!wrong.is_sound(), "{wrong:?}");
         }
+        assert_eq!(RequestId { block2: Some(Bits::at(96, false, 1)), szx: 1, ..id }.wanted(), (96, 32));
     }
 }

@@ -549,7 +549,7 @@ impl Endpoint<'_> {
             }
             told.exchange = t.handle(index).id();
             if t.phase == Phase::Failed {
-                (told.kind, told.reason) = (Kind::Failed, t.reason);
+                (told.kind, told.reason) = (Kind::Failed, Some(t.reason));
                 return self.close(index);
             }
             t.phase = Phase::Asked;

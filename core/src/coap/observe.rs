@@ -4,13 +4,13 @@
 //! who have not had it: observers see the latest state, not every state (§4.5.2).
 
 use super::{
-    block::{self, Block},
+    block::{self, Bits},
     endpoint::{Endpoint, Error, tag},
     event::{Body, Reply, RequestId, Resource},
     flight::Owner,
     message::{Message, Token, Type},
     option,
-    outline::{Outline, check_reply},
+    outline::{Base, Outline, check_reply, own},
     raw::{Kind, Told},
     ticks::coarse,
 };
@@ -112,8 +112,8 @@ impl Endpoint<'_> {
         let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
         let mut outline = Outline::new(Type::Confirmable, reply.code, 0, Token::EMPTY);
         // [RFC7641-4.2-5]
-        outline.observe = success.then_some(sequence);
-        outline.size2 = Some(total);
+        outline.uints[own::OBSERVE] = success.then_some(sequence);
+        outline.uints[own::SIZE2] = Some(total);
         outline.payload = payload;
         self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options)?;
         self.sequence = sequence;
@@ -156,7 +156,7 @@ impl Endpoint<'_> {
         self.settle(place);
         let heard = coarse(self.clock.now());
         if let Some(o) = self.observers.get_mut(place) {
-            let (peer, token, szx) = (id.peer(), id.token(), id.szx());
+            let (peer, token, szx) = (id.peer, id.token, id.szx);
             *o = Observer { state: State::Here, peer, token, resource, szx, heard, ..Observer::EMPTY };
         }
     }
@@ -273,11 +273,12 @@ impl Endpoint<'_> {
         let more = total > size;
         // [RFC7641-4.2-1]
         let mut outline = Outline::new(ty, kept.code, mid, o.token);
-        outline.block2 = more.then_some(Block { num: 0, more, szx: o.szx });
+        if more {
+            outline.uints[own::BLOCK2] = Some(Bits::at(0, more, o.szx).get());
+        }
         let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());
         outline.payload = kept.payload.get(..len).unwrap_or(&[]);
-        let mut base = kept.options.filter(|option| more || option.number != option::SIZE2);
-        outline.write(out, &mut base).map(<[u8]>::len)
+        outline.write(out, Base::kept(kept.options, (!more).then_some(option::SIZE2)))
     }
 
     /// An observer that is gone, to be told.

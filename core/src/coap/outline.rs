@@ -1,97 +1,125 @@
 //! The one place where an endpoint's messages are written: kept options and the endpoint's own, merged in order.
 
 use super::{
-    block::Block,
+    block::{Bits, Block},
     code::Code,
     endpoint::{Endpoint, tag},
-    event::ETag,
     exchange::Phase,
     flight::Flight,
     message::{Encoder, Message, Token, Type},
-    option::{self, Opt, Uint},
+    option::{self, Opt, Options},
 };
 use crate::error::Misuse;
 
 /// What a message has besides the options it is based on.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub(super) struct Outline<'p> {
     pub(super) ty: Type,
     pub(super) code: Code,
     pub(super) mid: u16,
     pub(super) token: Token,
-    pub(super) etag: Option<ETag>,
-    pub(super) observe: Option<u32>,
-    pub(super) block2: Option<Block>,
-    pub(super) block1: Option<Block>,
-    pub(super) size2: Option<u32>,
-    pub(super) size1: Option<u32>,
-    pub(super) echo: Option<&'p [u8]>,
+    /// Empty: none.
+    pub(super) etag: Token,
+    /// Options that are unsigned integers, in the order of [`own`].
+    pub(super) uints: [Option<u32>; 5],
+    /// Empty: none.
+    pub(super) echo: &'p [u8],
     pub(super) payload: &'p [u8],
+}
+
+/// Where an option stands in [`Outline::uints`], which is in the order of their numbers.
+pub(super) mod own {
+    pub(in super::super) const OBSERVE: usize = 0;
+    pub(in super::super) const BLOCK2: usize = 1;
+    pub(in super::super) const BLOCK1: usize = 2;
+    pub(in super::super) const SIZE2: usize = 3;
+    pub(in super::super) const SIZE1: usize = 4;
+}
+
+/// The options that a message is based on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'b> {
+    /// Of the host's, in order.
+    listed: &'b [Opt<'b>],
+    /// Of a message that is kept.
+    kept: Options<'b>,
+    /// But for those with this number.
+    without: Option<u16>,
+}
+
+impl<'b> Base<'b> {
+    pub(super) const fn listed(listed: &'b [Opt<'b>]) -> Self {
+        Self { listed, kept: Options::EMPTY, without: None }
+    }
+
+    pub(super) const fn kept(kept: Options<'b>, without: Option<u16>) -> Self {
+        Self { listed: &[], kept, without }
+    }
+}
+
+impl<'b> Iterator for Base<'b> {
+    type Item = Opt<'b>;
+
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn next(&mut self) -> Option<Opt<'b>> {
+        if let Some((first, rest)) = self.listed.split_first() {
+            self.listed = rest;
+            return Some(*first);
+        }
+        let without = self.without;
+        self.kept.find(|option| Some(option.number) != without)
+    }
 }
 
 impl Outline<'_> {
     /// A message with nothing but its header.
     pub(super) const fn new(ty: Type, code: Code, mid: u16, token: Token) -> Self {
-        Self {
-            ty,
-            code,
-            mid,
-            token,
-            etag: None,
-            observe: None,
-            block2: None,
-            block1: None,
-            size2: None,
-            size1: None,
-            echo: None,
-            payload: &[],
-        }
+        Self { ty, code, mid, token, etag: Token::EMPTY, uints: [None; 5], echo: &[], payload: &[] }
     }
 
     /// Bytes of the message with these options.
     pub(super) fn len(&self, options: &[Opt<'_>]) -> usize {
-        match self.write(&mut [], &mut options.iter().copied()) {
-            Ok(bytes) => bytes.len(),
-            Err(needed) => needed,
-        }
+        let (Ok(len) | Err(len)) = self.write(&mut [], Base::listed(options));
+        len
     }
 
-    /// Writes the message: `base` and the outline's own options in order.
-    pub(super) fn write<'o, 'b>(
-        &self,
-        buf: &'o mut [u8],
-        base: &mut dyn Iterator<Item = Opt<'b>>,
-    ) -> Result<&'o [u8], usize> {
+    /// Writes the message: `base` and the outline's own options in order. Its length, or what it takes.
+    pub(super) fn write(&self, buf: &mut [u8], mut base: Base<'_>) -> Result<usize, usize> {
         let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, &self.token);
         let mut next = base.next();
-        let own = [
-            (option::ETAG, None),
-            (option::OBSERVE, self.observe),
-            (option::BLOCK2, self.block2.map(Block::encode)),
-            (option::BLOCK1, self.block1.map(Block::encode)),
-            (option::SIZE2, self.size2),
-            (option::SIZE1, self.size1),
-            (option::ECHO, None),
-            (u16::MAX, None),
-        ];
-        for (number, value) in own {
+        let mut uints = self.uints.iter();
+        for number in [
+            option::ETAG,
+            option::OBSERVE,
+            option::BLOCK2,
+            option::BLOCK1,
+            option::SIZE2,
+            option::SIZE1,
+            option::ECHO,
+            u16::MAX,
+        ] {
             while let Some(option) = next.filter(|o| o.number <= number) {
                 // In order, having been checked or written in order before.
                 let _ = encoder.option(option.number, option.value);
                 next = base.next();
             }
-            let uint = Uint::new(value.unwrap_or(0));
-            let value = match (number, &self.etag) {
-                (option::ETAG, Some(etag)) => Some(etag.as_bytes()),
-                (option::ECHO, _) => self.echo,
-                _ => value.map(|_| uint.as_bytes()),
+            let bytes = match number {
+                option::ETAG => self.etag.as_bytes(),
+                option::ECHO => self.echo,
+                _ => {
+                    if let Some(Some(value)) = uints.next() {
+                        let _ = encoder.uint(number, *value);
+                    }
+                    continue;
+                }
             };
-            if let Some(value) = value {
-                let _ = encoder.option(number, value);
+            if !bytes.is_empty() {
+                let _ = encoder.option(number, bytes);
             }
         }
         encoder.payload(self.payload);
-        encoder.finish()
+        encoder.finish().map(<[u8]>::len)
     }
 }
 
@@ -128,9 +156,9 @@ impl Endpoint<'_> {
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, token);
-        outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..));
+        outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..)).unwrap_or(&[]);
         match t.phase() {
-            Phase::Leaving => outline.observe = Some(1),
+            Phase::Leaving => outline.uints[own::OBSERVE] = Some(1),
             Phase::Sending => {
                 let (offset, len) = t.body_block();
                 outline.payload = if t.streamed {
@@ -142,31 +170,32 @@ impl Endpoint<'_> {
                 };
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {
-                    outline.block1 = Some(Block::at(offset, more, t.szx1));
-                    outline.size1 = (offset == 0).then_some(t.body);
+                    outline.uints[own::BLOCK1] = Some(Bits::at(offset, more, t.szx1).get());
+                    outline.uints[own::SIZE1] = (offset == 0).then_some(t.body);
                 }
                 if !more && t.szx < Block::MAX_SZX {
-                    outline.block2 = Some(Block::at(0, false, t.szx));
+                    outline.uints[own::BLOCK2] = Some(Bits::at(0, false, t.szx).get());
                 }
             }
             // [RFC7959-2.2-1] [RFC7959-2.3-3] [RFC7959-2.4-1]
             _ if flight.offset != 0 || t.szx < Block::MAX_SZX => {
-                outline.block2 = Some(Block::at(flight.offset, false, t.szx));
+                outline.uints[own::BLOCK2] = Some(Bits::at(flight.offset, false, t.szx).get());
             }
             _ => {}
         }
         if t.asks_size() {
             // RFC 7959 §4: how far the window may reach.
-            outline.size2 = Some(0);
+            outline.uints[own::SIZE2] = Some(0);
         }
         if t.register && flight.token == t.token {
-            outline.observe = Some(0);
+            outline.uints[own::OBSERVE] = Some(0);
             // Registered again: the version that is already here need not come again.
-            outline.etag = ETag::of(t.etag).filter(|_| t.observed && t.ended);
+            if t.observed && t.ended {
+                outline.etag = t.etag;
+            }
         }
         // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
-        let later = outline.block1.is_some_and(|b| b.num != 0);
-        let mut base = kept.options.filter(|o| !(later && o.number == option::IF_NONE_MATCH));
-        outline.write(out, &mut base).map(<[u8]>::len)
+        let later = t.phase() == Phase::Sending && t.body_block().0 != 0;
+        outline.write(out, Base::kept(kept.options, later.then_some(option::IF_NONE_MATCH)))
     }
 }

@@ -12,7 +12,7 @@ use crate::{Input, Instant, Peer};
 
 /// What happened: an [`Event`] by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
+#[repr(u32)]
 #[allow(missing_docs, reason = "they are those of `Event`")]
 pub enum Kind {
     Nothing = 0,
@@ -27,6 +27,7 @@ pub enum Kind {
 }
 
 /// What a datagram tells, or what the endpoint has to say. What a kind does not name is 0 or empty.
+// In C's layout: `waft_coap_event_t` is the same. What is short stands where short instructions reach it.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Told<'e> {
@@ -35,7 +36,7 @@ pub struct Told<'e> {
     /// A method or a response code.
     pub code: Code,
     /// `Failed`: why.
-    pub reason: Failure,
+    pub reason: Option<Failure>,
     /// `Response`: it is a notification. `Request`: it wants to observe.
     pub observe: bool,
     /// `Response`: `total` is known.
@@ -44,6 +45,10 @@ pub struct Told<'e> {
     pub last: bool,
     /// `Request`: more blocks of the body follow.
     pub more: bool,
+    /// `Request`: it came to a multicast address.
+    pub multicast: bool,
+    /// `Request`: its sender has shown that it is there ([`RequestId::is_proven`]).
+    pub proven: bool,
     /// `Response`: the version of the representation; empty for none.
     pub etag: Token,
     /// Who.
@@ -58,6 +63,10 @@ pub struct Told<'e> {
     pub offset: u32,
     /// `Response`: bytes of the whole body.
     pub total: u32,
+    /// `Request`: where in its body the part begins that the response can carry, and its length ([`RequestId::wanted`]).
+    pub wanted_offset: u32,
+    /// See there.
+    pub wanted_len: u32,
     /// `BodyWanted`: bytes. Of output: the bytes that the buffer should have had, or 0.
     pub len: u32,
     /// The options.
@@ -73,11 +82,13 @@ impl<'e> Told<'e> {
     pub const NOTHING: Self = Self {
         kind: Kind::Nothing,
         code: Code::EMPTY,
-        reason: Failure::Timeout,
+        reason: None,
         observe: false,
         has_total: false,
         last: false,
         more: false,
+        multicast: false,
+        proven: false,
         etag: Token::EMPTY,
         peer: Peer(0),
         exchange: 0,
@@ -85,6 +96,8 @@ impl<'e> Told<'e> {
         sequence: 0,
         offset: 0,
         total: 0,
+        wanted_offset: 0,
+        wanted_len: 0,
         len: 0,
         options: Options::EMPTY,
         payload: &[],
@@ -108,7 +121,7 @@ impl<'e> Told<'e> {
                 last: self.last,
             },
             Kind::Request => Event::Request { id: self.request, code, options, payload, offset, more: self.more },
-            Kind::Failed => Event::Failed { exchange, reason: self.reason },
+            Kind::Failed => Event::Failed { exchange, reason: self.reason.unwrap_or(Failure::Timeout) },
             Kind::BodyWanted => Event::BodyWanted { exchange, offset, len },
             Kind::ObserverGone => Event::ObserverGone { resource, peer },
             Kind::Pong => Event::Pong { peer },

@@ -10,16 +10,16 @@
 //! Nothing is kept of a transfer: each block is a request of its own.
 
 use super::{
-    block::Block,
+    block::Bits,
     code::Code,
     config::Stats,
     echo::{LARGE, SMALL},
     endpoint::{Endpoint, Error, UNKNOWN, tag},
-    event::{Body, Reply, RequestId, Wishes},
-    flight::Owner,
+    event::{Body, Reply, RequestId, flag},
+    flight::{Owner, part},
     message::{Message, Type},
     option::{self, Opt},
-    outline::{Outline, check_reply},
+    outline::{Outline, check_reply, own},
     raw::{Kind, Told},
     seen::{Answer, Seen},
     ticks::is_over,
@@ -50,27 +50,30 @@ impl Endpoint<'_> {
     /// Answers by a reply that is checked, or by a challenge.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn answer(&mut self, id: &RequestId, reply: &Reply<'_>, mut challenged: bool) -> Result<(), Error> {
-        let index = self.find_seen(id.peer(), id.mid()).ok_or(UNKNOWN)?;
+        let index = self.find_seen(id.peer, id.mid).ok_or(UNKNOWN)?;
         let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
         // [RFC7252-4.2-2] [RFC7252-4.3-2] [RFC7252-4.4-1] [RFC7252-5.2.2-1] [RFC7252-5.3.1-1]
         let (ty, mid) = match seen.answer {
-            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid()),
+            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
             Answer::Pending => (Type::NonConfirmable, self.mid),
             Answer::Acked => (Type::Confirmable, self.mid),
             _ => return Err(UNKNOWN),
         };
         let (offset, size) = id.wanted();
         let success = reply.code.is_success();
-        let mut outline = Outline::new(ty, reply.code, mid, id.token());
+        let mut outline = Outline::new(ty, reply.code, mid, id.token);
         let mut options = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
         match cut(&reply.body, if success { offset } else { 0 }, size)? {
             Some((payload, total)) => {
-                let end = offset.saturating_add(size);
                 outline.payload = payload;
-                if success && reply.code != Code::CONTINUE && (id.block2().is_some() || total > size) {
-                    outline.block2 = Some(Block::at(offset, end < total, id.szx()));
-                    outline.size2 = (id.asks_size() || (offset == 0 && end < total)).then_some(total);
+                if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
+                    // Far below 2^32: an offset has 30 bits.
+                    let more = offset.wrapping_add(size) < total;
+                    outline.uints[own::BLOCK2] = Some(Bits::at(offset, more, id.szx).get());
+                    if id.is(flag::SIZE2) || (offset == 0 && more) {
+                        outline.uints[own::SIZE2] = Some(total);
+                    }
                 }
             }
             None => {
@@ -87,19 +90,18 @@ impl Endpoint<'_> {
         // RFC 7959 §2.5: the size we would rather have comes back with the number of the block; §2.3: a response that is final
         // has no M bit, and what has one has no Block2. [RFC7959-2.3-4]
         let told = matches!(code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
-        outline.block1 = id.block1().filter(|_| told || code.is_success()).map(|b| Block {
-            szx: b.szx.min(self.config.szx),
-            more: b.more && code == Code::CONTINUE,
-            ..b
-        });
+        if let Some(block) = id.block1.filter(|_| told || code.is_success()) {
+            let szx = block.szx().min(self.config.szx);
+            outline.uints[own::BLOCK1] = Some(block.with(block.more() && code == Code::CONTINUE, szx).get());
+        }
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observes() && code.is_success());
-        let mut place = accepted.and_then(|_| self.observer_place(id.peer(), &id.token()));
-        outline.observe = place.map(|_| self.sequence);
-        if !id.is_proven() && !self.reach.knows(id.peer()) {
+        let mut place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
+        outline.uints[own::OBSERVE] = place.map(|_| self.sequence);
+        if !id.is_proven() && !self.reach.knows(id.peer) {
             let len = outline.len(options);
             // What is not safe has been done: it cannot be asked for again.
-            challenged |= len > SMALL && !self.spend(len) && id.is_safe();
+            challenged |= len > SMALL && !self.spend(len) && id.is(flag::SAFE);
         }
         let echo;
         let challenge;
@@ -107,8 +109,8 @@ impl Endpoint<'_> {
             Stats::count(&mut self.stats.challenged);
             // RFC 9175 §2.4: never in a message that is sent again by itself.
             let ty = if ty == Type::Confirmable { Type::NonConfirmable } else { ty };
-            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token());
-            echo = self.reach.value(self.clock.now(), id.peer());
+            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token);
+            echo = self.reach.value(self.clock.now(), id.peer);
             challenge = [Opt { number: option::ECHO, value: &echo }];
             options = &challenge;
             place = None;
@@ -116,7 +118,7 @@ impl Endpoint<'_> {
         let (answer, due) = if outline.ty == Type::Confirmable {
             let flight = self.place().ok_or(Capacity::InFlight)?;
             self.keep(tag::SEPARATE.of(flight), &outline, options)?;
-            self.take_off(Owner::Response, 0, id.peer());
+            self.take_off(Owner::Response, 0, id.peer);
             (Answer::Done, seen.due)
         } else {
             self.keep(tag::REPLY.of(index), &outline, options)?;
@@ -140,7 +142,7 @@ impl Endpoint<'_> {
     /// [`Misuse::UnknownId`]: it is answered or acknowledged already.
     pub fn acknowledge(&mut self, now: Instant, id: &RequestId) -> Result<(), Error> {
         self.tick(now);
-        let index = self.find_seen(id.peer(), id.mid()).ok_or(UNKNOWN)?;
+        let index = self.find_seen(id.peer, id.mid).ok_or(UNKNOWN)?;
         match self.seen.get(index) {
             Some(Seen { answer: Answer::Pending, confirmable, .. }) => {
                 if *confirmable {
@@ -160,21 +162,27 @@ impl Endpoint<'_> {
         }
     }
 
+    /// Answers at once, without a body or by a challenge.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn dismiss(&mut self, id: &RequestId, code: Code, text: &[u8]) -> Result<(), Error> {
+        self.answer(id, &Reply::new(code, text), code == Code::UNAUTHORIZED)
+    }
+
     /// Answers at once: 4.02 with the number of the option, 4.01 by a challenge, all else by its code alone. Without room for
     /// it the message counts as lost.
-    fn refuse(&mut self, id: &RequestId, code: Code, option: u16) {
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn refuse(&mut self, index: usize, id: &RequestId, code: Code, option: u16) {
         let mut text = [0; 16];
         let mut w = Writer::new(&mut text);
         if code == Code::BAD_OPTION {
             // RFC 7252 §5.4.1: a diagnostic payload. [RFC7252-5.5.2-1]
             w.bytes(b"option ");
-            decimal(&mut w, u32::from(option));
+            decimal(&mut w, option);
         }
-        let reply = Reply::new(code, w.finish().unwrap_or(&[]));
-        if self.answer(id, &reply, code == Code::UNAUTHORIZED).is_ok() {
+        if self.dismiss(id, code, w.finish().unwrap_or(&[])).is_ok() {
             return;
         }
-        if let Some(seen) = self.find_seen(id.peer(), id.mid()).and_then(|i| self.seen.get_mut(i)) {
+        if let Some(seen) = self.seen.get_mut(index) {
             *seen = Seen::EMPTY;
             Stats::count(&mut self.stats.dropped);
         }
@@ -189,124 +197,164 @@ impl Endpoint<'_> {
         multicast: bool,
         told: &mut Told<'i>,
     ) -> Option<()> {
-        let (options, code, payload) = (message.options, message.code, message.payload);
-        let confirmable = message.ty == Type::Confirmable;
-        let safe = matches!(code, Code::GET | Code::FETCH);
-        let mut wishes = Wishes { szx: self.config.szx, multicast, safe, ..Wishes::default() };
-        let (mut sound, mut proxied) = (true, false);
-        let mut observe = None;
-        // [RFC7252-5.3.1-2] [RFC7959-2.2-1] [RFC7959-2.4-1]
-        let mut last = 0;
-        for o in options {
-            // None of these may be there twice: the first counts.
-            let again = core::mem::replace(&mut last, o.number) == o.number;
-            match o.number {
-                _ if again => {}
-                // [RFC7959-2.2-2] [RFC7959-2.3-1]
-                option::BLOCK1 => match Block::decode(o.value) {
-                    Some(b) => {
-                        sound &= !b.more || usize::try_from(b.size()) == Ok(payload.len());
-                        wishes.block1 = Some(b);
-                    }
-                    None => sound = false,
-                },
-                option::BLOCK2 => match Block::decode(o.value) {
-                    Some(b) => {
-                        wishes.szx = wishes.szx.min(b.szx);
-                        wishes.block2 = Some(Block::at(b.offset(), false, wishes.szx));
-                    }
-                    None => sound = false,
-                },
-                option::OBSERVE if safe && o.value.len() <= 3 => observe = observe.or(o.uint()),
-                option::SIZE2 => wishes.size2 = true,
-                option::ECHO => wishes.proven |= self.shows(peer, o.value),
-                // RFC 7967 §2.1: of other bits no meaning is known.
-                option::NO_RESPONSE => {
-                    wishes.quiet = match o.value {
-                        [] => 1,
-                        [classes] => 1 | (classes & 0x1A),
-                        _ => 0,
-                    };
-                }
-                // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
-                option::PROXY_URI | option::PROXY_SCHEME => proxied = true,
-                // RFC 8768 §3.
-                option::HOP_LIMIT => sound &= o.uint().is_some_and(|hops| (1..=255).contains(&hops)),
-                _ => {}
-            }
-        }
-        // RFC 7959 §2.6: an observation begins with the first block.
-        wishes.observe = observe == Some(0) && wishes.block2.is_none_or(|b| b.num == 0);
-        let id = RequestId::new(peer, message.id, &message.token, &wishes);
-        if let Some(index) = self.find_seen(peer, message.id) {
-            Stats::count(&mut self.stats.duplicates);
-            if !self.on_duplicate(index, &id) {
-                return None;
-            }
-        } else {
-            // A block of a body may come twice: by its offset the host knows that it has it. A further block of a response
-            // (RFC 7959 §2.7) has been brought about by the request for the first.
-            let further =
-                wishes.block1.is_some_and(|b| b.more || b.num != 0) || wishes.block2.is_some_and(|b| b.num != 0);
-            let harmless = code.is_idempotent() || further;
-            // A proxy passes on what is not known but safe to forward (§5.4.2).
-            let refused = option::first_not_understood(options, self.config.understood)
-                .filter(|number| !proxied || !self.config.proxy || option::is_unsafe(*number));
-            let verdict = if refused.is_some() {
-                Stats::count(&mut self.stats.refused);
-                if !confirmable {
-                    // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
-                    return None;
-                }
-                Code::BAD_OPTION
-            } else if proxied && !self.config.proxy {
-                Code::PROXYING_NOT_SUPPORTED
-            } else if !sound {
-                Code::BAD_REQUEST
-            } else if !harmless && !self.may_hold() {
-                Code::SERVICE_UNAVAILABLE
-            } else if !safe && !wishes.proven && !self.reach.knows(peer) && self.credit() < LARGE {
-                Code::UNAUTHORIZED
-            } else {
-                Code::EMPTY
-            };
-            let seen = Seen {
-                peer,
-                mid: message.id,
-                answer: Answer::Pending,
-                confirmable,
-                harmless: harmless || verdict != Code::EMPTY,
-                leisure: if multicast { self.leisure() } else { 0 },
-                ..Seen::EMPTY
-            };
-            self.remember(seen)?;
-            if verdict != Code::EMPTY {
-                self.refuse(&id, verdict, refused.unwrap_or(0));
-                return None;
-            }
-            // [RFC7641-4.1-4]
-            if observe == Some(1) {
-                self.deregister(peer, &message.token);
-            }
+        let id = &mut told.request;
+        let safe = if matches!(message.code, Code::GET | Code::FETCH) { flag::SAFE } else { 0 };
+        let flags = flag::LIVE | safe | if multicast { flag::MULTICAST } else { 0 };
+        let (mid, token, szx) = (message.id, message.token, self.config.szx);
+        *id = RequestId { peer, mid, token, szx, flags, ..RequestId::NONE };
+        self.read_wishes(message, id);
+        let live = match self.find_seen(peer, mid) {
+            Some(index) => self.on_duplicate(index, id),
+            None => self.is_welcome(message, id),
+        };
+        if !live {
+            *id = RequestId::NONE;
+            return None;
         }
         told.kind = Kind::Request;
         told.peer = peer;
-        told.observe = wishes.observe;
-        told.request = id;
-        (told.code, told.options, told.payload) = (code, options, payload);
-        if let Some(block) = wishes.block1 {
-            (told.offset, told.more) = (block.offset(), block.more);
+        (told.observe, told.multicast, told.proven) = (id.observes(), multicast, id.is_proven());
+        (told.wanted_offset, told.wanted_len) = id.wanted();
+        (told.code, told.options, told.payload) = (message.code, message.options, message.payload);
+        if let Some(block) = id.block1 {
+            (told.offset, told.more) = (block.offset(), block.more());
         }
         None
     }
 
+    /// What the options of a request say of its answer.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn read_wishes(&mut self, message: &Message<'_>, id: &mut RequestId) {
+        // [RFC7252-5.3.1-2] [RFC7959-2.2-1] [RFC7959-2.4-1]
+        let mut last = 0;
+        for o in message.options {
+            // None of these may be there twice: the first counts.
+            if core::mem::replace(&mut last, o.number) == o.number {
+                continue;
+            }
+            let sound = match o.number {
+                // [RFC7959-2.2-2] [RFC7959-2.3-1]
+                option::BLOCK1 => {
+                    id.block1 = Bits::decode(o.value);
+                    let len = message.payload.len();
+                    id.block1.is_some_and(|b| !b.more() || usize::try_from(b.size()) == Ok(len))
+                }
+                option::BLOCK2 => {
+                    let block = Bits::decode(o.value);
+                    if let Some(block) = block {
+                        id.szx = id.szx.min(block.szx());
+                        id.block2 = Some(Bits::at(block.offset(), false, id.szx));
+                    }
+                    block.is_some()
+                }
+                option::OBSERVE => {
+                    id.flags |= match o.uint().filter(|_| o.value.len() <= 3) {
+                        Some(0) => flag::OBSERVE,
+                        Some(1) => flag::LEAVE,
+                        _ => 0,
+                    };
+                    true
+                }
+                option::SIZE2 => {
+                    id.flags |= flag::SIZE2;
+                    true
+                }
+                option::ECHO => {
+                    if self.shows(id.peer, o.value) {
+                        id.flags |= flag::PROVEN;
+                    }
+                    true
+                }
+                // RFC 7967 §2.1: of other bits no meaning is known.
+                option::NO_RESPONSE => {
+                    id.quiet = match o.value {
+                        [] => 1,
+                        [classes] => u16::from(1 | (classes & 0x1A)),
+                        _ => 0,
+                    };
+                    true
+                }
+                // [RFC7252-5.7.2-1] [RFC7252-5.10.2-2] [RFC7252-5.10.2-3]
+                option::PROXY_URI | option::PROXY_SCHEME => {
+                    id.flags |= flag::PROXIED;
+                    true
+                }
+                // RFC 8768 §3.
+                option::HOP_LIMIT => o.uint().is_some_and(|hops| (1..=255).contains(&hops)),
+                _ => true,
+            };
+            if !sound {
+                id.flags |= flag::UNSOUND;
+            }
+        }
+        // RFC 7959 §2.6: an observation begins with the first block; of other methods there is none.
+        if !id.is(flag::SAFE) {
+            id.flags &= !(flag::OBSERVE | flag::LEAVE);
+        }
+        if id.is_further() {
+            id.flags &= !flag::OBSERVE;
+        }
+    }
+
+    /// A request that did not arrive before. Whether it is to be handled.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn is_welcome(&mut self, message: &Message<'_>, id: &RequestId) -> bool {
+        let confirmable = message.ty == Type::Confirmable;
+        // A block of a body may come twice: by its offset the host knows that it has it. A further block of a response
+        // (RFC 7959 §2.7) has been brought about by the request for the first.
+        let harmless =
+            message.code.is_idempotent() || id.is_further() || id.block1.is_some_and(|b| b.more() || b.num() != 0);
+        // A proxy passes on what is not known but safe to forward (§5.4.2).
+        let proxy = self.config.proxy;
+        let proxied = id.is(flag::PROXIED);
+        let refused = option::first_not_understood(message.options, self.config.understood)
+            .filter(|number| !proxied || !proxy || option::is_unsafe(*number));
+        let verdict = if refused.is_some() {
+            Stats::count(&mut self.stats.refused);
+            if !confirmable {
+                // RFC 7252 §5.4.1: a NON request is rejected, which may be done in silence (§4.3).
+                return false;
+            }
+            Code::BAD_OPTION
+        } else if proxied && !proxy {
+            Code::PROXYING_NOT_SUPPORTED
+        } else if id.is(flag::UNSOUND) {
+            Code::BAD_REQUEST
+        } else if !harmless && !self.may_hold() {
+            Code::SERVICE_UNAVAILABLE
+        } else if !id.is(flag::SAFE | flag::PROVEN) && !self.reach.knows(id.peer) && self.credit() < LARGE {
+            Code::UNAUTHORIZED
+        } else {
+            Code::EMPTY
+        };
+        let welcome = verdict == Code::EMPTY;
+        let seen = Seen {
+            peer: id.peer,
+            mid: id.mid,
+            answer: Answer::Pending,
+            confirmable,
+            harmless: harmless || !welcome,
+            leisure: if id.is_multicast() { self.leisure() } else { 0 },
+            ..Seen::EMPTY
+        };
+        let Some(index) = self.remember(seen) else { return false };
+        if !welcome {
+            self.refuse(index, id, verdict, refused.unwrap_or(0));
+        } else if id.is(flag::LEAVE) {
+            // [RFC7641-4.1-4]
+            self.deregister(id.peer, &id.token);
+        }
+        welcome
+    }
+
     /// A random part of the leisure, in milliseconds (RFC 7252 §8.2).
     fn leisure(&mut self) -> u16 {
-        u16::try_from(self.rng.below(self.config.leisure.into())).unwrap_or(u16::MAX)
+        u16::try_from(part(self.config.leisure.into(), self.rng.next_u32())).unwrap_or(u16::MAX)
     }
 
     /// A request that arrived before. Whether it is to be handled again.
     fn on_duplicate(&mut self, index: usize, id: &RequestId) -> bool {
+        Stats::count(&mut self.stats.duplicates);
         let Some(seen) = self.seen.get_mut(index).filter(|s| s.confirmable) else { return false };
         match seen.answer {
             // [RFC7252-4.2-7] [RFC7252-5.2.2-2]
@@ -317,7 +365,7 @@ impl Endpoint<'_> {
                     return true;
                 }
                 let code = seen.code;
-                if self.answer(id, &Reply::new(code, &[]), false).is_err() {
+                if self.dismiss(id, code, &[]).is_err() {
                     self.answered(index, Answer::Forgotten, code, false);
                 }
             }

@@ -267,7 +267,7 @@ pub fn compose<'o>(
     let port = options.uint(option::URI_PORT).and_then(|p| u16::try_from(p).ok()).unwrap_or(port);
     if port != scheme.default_port() {
         w.u8(b':');
-        decimal(&mut w, u32::from(port));
+        decimal(&mut w, port);
     }
     if options.get(option::URI_PATH).is_none() {
         w.u8(b'/');
@@ -317,14 +317,14 @@ pub(super) fn escape_into(text: &mut alloc::string::String, bytes: &[u8], argume
 }
 
 /// Writes a number in decimal, without `core::fmt`.
-pub(super) fn decimal(w: &mut Writer<'_>, number: u32) {
-    let mut started = false;
-    for unit in [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1_u32] {
-        let digit = number.checked_div(unit).and_then(|n| n.checked_rem(10)).unwrap_or(0);
-        started |= digit != 0 || unit == 1;
-        if started {
-            w.u8(b'0' | u8::try_from(digit).unwrap_or(0));
+pub(super) fn decimal(w: &mut Writer<'_>, number: u16) {
+    let mut unit = 10_000_u16;
+    while let Some(shifted) = number.checked_div(unit) {
+        if shifted != 0 || unit == 1 {
+            let [_, digit] = (shifted % 10).to_be_bytes();
+            w.u8(b'0' | digit);
         }
+        unit /= 10;
     }
 }
 

@@ -169,11 +169,6 @@ pub struct waft_coap_options_t {
 }
 
 impl waft_coap_options_t {
-    pub(super) fn of(options: Options<'_>) -> Self {
-        // SAFETY: they are laid out alike, as is asserted below.
-        unsafe { mem::transmute::<Options<'_>, Self>(options) }
-    }
-
     /// # Safety
     /// The bytes are as [`waft_bytes_t`] has to be.
     #[inline(always)]

@@ -2,9 +2,14 @@
 #![allow(non_camel_case_types, reason = "C's names")]
 
 use super::message::{waft_coap_option_t, waft_coap_options_t};
-use crate::types::{waft_bytes_t, waft_str_t};
+use crate::{
+    error::Fail,
+    handle::check,
+    types::{waft_bytes_t, waft_str_t},
+};
+use core::mem;
 use waft::coap::{
-    RequestId,
+    Failure, RequestId,
     raw::{Kind, Told},
 };
 
@@ -125,7 +130,6 @@ pub struct waft_coap_request_id_t {
 
 /// Words of a waft_coap_request_id_t.
 pub const WAFT_COAP_REQUEST_ID_WORDS: usize = 7;
-const _: () = assert!(RequestId::WORDS == WAFT_COAP_REQUEST_ID_WORDS);
 
 /// A response or a notification. All zero but `code` and `body` is good.
 #[repr(C)]
@@ -194,6 +198,26 @@ pub const WAFT_COAP_FAILURE_BAD_RESPONSE: u8 = 4;
 pub struct waft_coap_event_t {
     /// WAFT_COAP_EVENT_...
     pub kind: u32,
+    /// A method or a response code.
+    pub code: u8,
+    /// WAFT_COAP_FAILURE_...
+    pub reason: u8,
+    /// 1: it is a notification, or wants to observe.
+    pub observe: u8,
+    /// 1: `total` is known.
+    pub has_total: u8,
+    /// 1: the body ends here.
+    pub last: u8,
+    /// 1: more blocks of the body follow.
+    pub more: u8,
+    /// 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
+    pub multicast: u8,
+    /// 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
+    pub proven: u8,
+    /// The version of the representation; `etag_len` bytes of it count.
+    pub etag: [u8; 8],
+    /// 0 for none, else 1 to 8.
+    pub etag_len: u8,
     /// Whose.
     pub peer: u32,
     /// Which request of ours: what waft_coap_endpoint_request() gave.
@@ -216,26 +240,6 @@ pub struct waft_coap_event_t {
     pub options: waft_coap_options_t,
     /// A body, or a block of it.
     pub payload: waft_bytes_t,
-    /// The version of the representation; `etag_len` bytes of it count.
-    pub etag: [u8; 8],
-    /// 0 for none, else 1 to 8.
-    pub etag_len: u8,
-    /// A method or a response code.
-    pub code: u8,
-    /// WAFT_COAP_FAILURE_...
-    pub reason: u8,
-    /// 1: it is a notification, or wants to observe.
-    pub observe: u8,
-    /// 1: `total` is known.
-    pub has_total: u8,
-    /// 1: the body ends here.
-    pub last: u8,
-    /// 1: more blocks of the body follow.
-    pub more: u8,
-    /// 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
-    pub multicast: u8,
-    /// 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
-    pub proven: u8,
     /// A request.
     pub request: waft_coap_request_id_t,
 }
@@ -250,35 +254,34 @@ const _: () = {
     assert!(WAFT_COAP_EVENT_GROUP_RESPONSE == Kind::GroupResponse as u32);
 };
 
+// C's event is laid out as what the core tells.
+const _: () = {
+    macro_rules! alike {
+        ($($member:ident),*) => {
+            $(assert!(mem::offset_of!(waft_coap_event_t, $member) == mem::offset_of!(Told<'_>, $member));)*
+        };
+    }
+    alike!(kind, code, reason, observe, has_total, last, more, multicast, proven, etag, peer, exchange, resource);
+    alike!(sequence, offset, total, wanted_offset, wanted_len, len, options, payload, request);
+    assert!(mem::offset_of!(waft_coap_event_t, etag_len) == mem::offset_of!(waft_coap_event_t, etag) + 8);
+    assert!(size_of::<waft_coap_event_t>() == size_of::<Told<'_>>());
+    assert!(align_of::<waft_coap_event_t>() == align_of::<Told<'_>>());
+    assert!(size_of::<waft_coap_request_id_t>() == size_of::<RequestId>());
+    // SAFETY: any byte is a number.
+    assert!(unsafe { mem::transmute::<Option<Failure>, u8>(None) } == 0);
+};
+
 impl waft_coap_event_t {
-    #[cfg_attr(not(feature = "std"), inline(never))]
-    pub(super) fn of(told: &Told<'_>) -> Self {
-        let live = told.kind == Kind::Request;
-        let (wanted_offset, wanted_len) = if live { told.request.wanted() } else { (0, 0) };
-        Self {
-            kind: told.kind as u32,
-            peer: told.peer.0,
-            exchange: told.exchange,
-            resource: told.resource.0,
-            sequence: told.sequence,
-            offset: told.offset,
-            total: told.total,
-            wanted_offset,
-            wanted_len,
-            len: told.len,
-            options: waft_coap_options_t::of(told.options),
-            payload: waft_bytes_t::of(told.payload),
-            etag: told.etag.padded(),
-            etag_len: told.etag.len(),
-            code: told.code.0,
-            reason: if told.kind == Kind::Failed { told.reason as u8 } else { 0 },
-            observe: told.observe.into(),
-            has_total: told.has_total.into(),
-            last: told.last.into(),
-            more: told.more.into(),
-            multicast: told.request.is_multicast().into(),
-            proven: told.request.is_proven().into(),
-            request: waft_coap_request_id_t { _priv: told.request.to_words() },
+    /// Nothing yet, in the place that C has for an event.
+    ///
+    /// # Safety
+    /// `place` is NULL or good for a write of an event, and nothing else uses it for `'e`.
+    pub(super) unsafe fn told<'e>(place: *mut Self) -> Result<&'e mut Told<'e>, Fail> {
+        let told = check(place, 1)?.cast::<Told<'e>>();
+        // SAFETY: not NULL, aligned, and laid out as is asserted above; the caller vouches for the rest.
+        unsafe {
+            told.write(Told::NOTHING);
+            Ok(&mut *told.as_ptr())
         }
     }
 }
