@@ -9,7 +9,7 @@ use crate::{
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
-        deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
+        deadline, instant, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
     },
 };
 use core::ffi::c_char;
@@ -23,8 +23,9 @@ use types::{
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, Config, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request,
-        RequestId, Resource, Resources, Seen, Transfer, raw::Kind,
+        Body, Code, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request, RequestId,
+        Resource, Resources, Seen, Transfer,
+        raw::{Kind, Rules},
     },
 };
 
@@ -63,6 +64,10 @@ pub const WAFT_COAP_SEEN_SIZE: usize = 20;
 pub const WAFT_COAP_OBSERVER_SIZE: usize = 36;
 /// Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
 pub const WAFT_COAP_PATH_SIZE: usize = 48;
+const _: () = {
+    let align = align_of::<Transfer>();
+    assert!(align == align_of::<Flight>() && align == align_of::<Seen>() && align == align_of::<Observer>());
+};
 const _: () = assert!(size_of::<Path>() <= WAFT_COAP_PATH_SIZE, "raise WAFT_COAP_PATH_SIZE");
 const _: () = assert!(size_of::<Transfer>() <= WAFT_COAP_TRANSFER_SIZE, "raise WAFT_COAP_TRANSFER_SIZE");
 const _: () = assert!(size_of::<Flight>() <= WAFT_COAP_FLIGHT_SIZE, "raise WAFT_COAP_FLIGHT_SIZE");
@@ -148,6 +153,28 @@ pub unsafe extern "C" fn waft_coap_endpoint_defaults(config: *mut waft_coap_endp
     })())
 }
 
+/// What C configures, in the core's units.
+#[inline(never)]
+fn rules(c: &waft_coap_endpoint_config_t, understood: &'static [u16]) -> Rules {
+    Rules {
+        max_retransmit: c.max_retransmit,
+        nstart: c.nstart,
+        szx: c.szx,
+        policy: Policy::Standard,
+        reregister: c.reregister != 0,
+        proxy: c.proxy != 0,
+        leisure: u16::try_from(c.leisure).unwrap_or(u16::MAX),
+        ack_timeout: Rules::span(c.ack_timeout),
+        ack_jitter: Rules::span(c.ack_jitter),
+        response_timeout: Rules::span(c.response_timeout),
+        exchange_lifetime: Rules::span(c.exchange_lifetime),
+        ack_delay: Rules::span(c.ack_delay),
+        unproven: c.unproven,
+        probing_rate: c.probing_rate,
+        understood,
+    }
+}
+
 /// Makes an endpoint in `handle`, of `size` = `sizeof *handle` bytes, that works in `memory`: its four tables, and
 /// behind them messages that may have to be sent again. WAFT_COAP_MEMORY() says how much that is.
 ///
@@ -169,28 +196,19 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
         };
         // SAFETY: C lends the memory for as long as the endpoint is used.
         let mut memory = unsafe { Memory::new(memory, memory_len) }?;
-        let transfers = memory.table(usize::from(c.transfers), |_| Transfer::EMPTY)?;
-        let flights = memory.table(usize::from(c.flights), |_| Flight::EMPTY)?;
-        let seen = memory.table(usize::from(c.seen), |_| Seen::EMPTY)?;
-        let observers = memory.table(usize::from(c.observers), |_| Observer::EMPTY)?;
-        let endpoint = Endpoint::standard(
-            &Config {
-                ack_timeout: millis(c.ack_timeout),
-                ack_jitter: millis(c.ack_jitter),
-                max_retransmit: c.max_retransmit,
-                nstart: c.nstart,
-                response_timeout: millis(c.response_timeout),
-                exchange_lifetime: millis(c.exchange_lifetime),
-                ack_delay: millis(c.ack_delay),
-                szx: c.szx,
-                reregister: c.reregister != 0,
-                policy: Policy::Standard,
-                unproven: c.unproven,
-                leisure: millis(c.leisure),
-                probing_rate: c.probing_rate,
-                proxy: c.proxy != 0,
-                understood,
-            },
+        // SAFETY: the places of all four tables, which have the same alignment, are empty when they are zeros.
+        let (transfers, flights, seen, observers) = unsafe {
+            let lens = [c.transfers, c.flights, c.seen, c.observers].map(usize::from);
+            let mut tables = memory.cleared::<Transfer>(
+                lens[0] * size_of::<Transfer>()
+                    + lens[1] * size_of::<Flight>()
+                    + lens[2] * size_of::<Seen>()
+                    + lens[3] * size_of::<Observer>(),
+            )?;
+            (tables.next(lens[0]), tables.next(lens[1]), tables.next(lens[2]), tables.next(lens[3]))
+        };
+        let endpoint = Endpoint::by_rules(
+            rules(c, understood),
             c.seed,
             Resources {
                 arena: memory.rest().into(),
@@ -645,7 +663,27 @@ pub unsafe extern "C" fn waft_coap_endpoint_next_timeout(handle: *const waft_coa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waft::coap::Failure;
+    use crate::types::millis;
+    use waft::coap::{Config, Failure};
+
+    #[test]
+    fn an_empty_place_is_all_zeros() {
+        fn shows(places: &dyn core::fmt::Debug) -> std::string::String {
+            std::format!("{places:?}")
+        }
+        let mut bytes = std::boxed::Box::new([0xFF_u8; 512]);
+        // SAFETY: they live for long enough, and nothing else refers to them.
+        let mut memory = unsafe { Memory::new(bytes.as_mut_ptr(), 512) }.unwrap();
+        assert!(memory.cleared::<Transfer>(509).is_err());
+        let mut tables = memory.cleared::<Transfer>(200).unwrap();
+        // SAFETY: they are that long together, and so aligned.
+        unsafe {
+            assert_eq!(shows(&tables.next::<Transfer>(1)), shows(&[Transfer::EMPTY]));
+            assert_eq!(shows(&tables.next::<Flight>(2)), shows(&[Flight::EMPTY; 2]));
+            assert_eq!(shows(&tables.next::<Seen>(1)), shows(&[Seen::EMPTY]));
+            assert_eq!(shows(&tables.next::<Observer>(1)), shows(&[Observer::EMPTY]));
+        }
+    }
 
     #[test]
     fn the_defaults_and_names_are_the_cores() {

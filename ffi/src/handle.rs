@@ -225,6 +225,14 @@ impl Memory {
         self.rest
     }
 
+    /// The next `len` bytes from where a `T` may stand on, cleared, to be cut into tables: one check for all of them.
+    pub(crate) fn cleared<T>(&mut self, len: usize) -> Result<Tables, Fail> {
+        self.bytes(self.rest.as_ptr().align_offset(align_of::<T>()))?;
+        let bytes = self.bytes(len)?;
+        bytes.fill(0);
+        Ok(Tables(bytes.as_mut_ptr()))
+    }
+
     /// A table of as many values as there is room for.
     pub(crate) fn all<T>(&mut self, value: impl FnMut(usize) -> T) -> Result<&'static mut [T], Fail> {
         let skip = self.rest.as_ptr().align_offset(align_of::<T>());
@@ -244,6 +252,24 @@ impl Memory {
         }
         // SAFETY: as above; and all `len` values have been written.
         Ok(unsafe { slice::from_raw_parts_mut(start, len) })
+    }
+}
+
+/// What is left of memory that [`Memory::cleared`] gave.
+pub(crate) struct Tables(*mut u8);
+
+impl Tables {
+    /// The next `len` places, which are zeros.
+    ///
+    /// # Safety
+    /// They are there, zeros are a value of them, and they are aligned as the type that was asked for.
+    pub(crate) unsafe fn next<T>(&mut self, len: usize) -> &'static mut [T] {
+        let start = self.0.cast::<T>();
+        // SAFETY: the caller's; nobody else has them.
+        unsafe {
+            self.0 = start.add(len).cast();
+            slice::from_raw_parts_mut(start, len)
+        }
     }
 }
 

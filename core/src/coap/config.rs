@@ -7,7 +7,7 @@ use super::{
     flight::Flight,
     observe::Observer,
     seen::Seen,
-    ticks::{Tick, ticks},
+    ticks::{LONGEST, Tick, ticks},
 };
 use crate::{Duration, Storage};
 
@@ -79,26 +79,28 @@ impl Default for Config {
     }
 }
 
-/// [`Config`] as an endpoint has it: in its own units, cut to what is allowed.
-#[derive(Debug)]
+/// [`Config`] as an endpoint has it: spans in units of 64 µs, which are cut to a half of all that 32 bits can tell; and what an
+/// endpoint is made of that is told spans in milliseconds ([`span`](Self::span)).
+#[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(super) struct Rules {
-    pub(super) max_retransmit: u8,
-    pub(super) nstart: u8,
-    pub(super) szx: u8,
-    pub(super) policy: Policy,
-    pub(super) reregister: bool,
-    pub(super) proxy: bool,
+#[allow(missing_docs, reason = "they are those of `Config`")]
+pub struct Rules {
+    pub max_retransmit: u8,
+    pub nstart: u8,
+    pub szx: u8,
+    pub policy: Policy,
+    pub reregister: bool,
+    pub proxy: bool,
     /// In milliseconds.
-    pub(super) leisure: u16,
-    pub(super) ack_timeout: Tick,
-    pub(super) ack_jitter: Tick,
-    pub(super) response_timeout: Tick,
-    pub(super) exchange_lifetime: Tick,
-    pub(super) ack_delay: Tick,
-    pub(super) unproven: u32,
-    pub(super) probing_rate: u32,
-    pub(super) understood: &'static [u16],
+    pub leisure: u16,
+    pub ack_timeout: Tick,
+    pub ack_jitter: Tick,
+    pub response_timeout: Tick,
+    pub exchange_lifetime: Tick,
+    pub ack_delay: Tick,
+    pub unproven: u32,
+    pub probing_rate: u32,
+    pub understood: &'static [u16],
 }
 
 /// A minute.
@@ -107,23 +109,43 @@ const MINUTE: Tick = 937_500;
 impl Rules {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            ack_timeout: ticks(config.ack_timeout).clamp(16, MINUTE),
-            ack_jitter: ticks(config.ack_jitter).min(MINUTE),
+            ack_timeout: ticks(config.ack_timeout),
+            ack_jitter: ticks(config.ack_jitter),
             response_timeout: ticks(config.response_timeout),
             exchange_lifetime: ticks(config.exchange_lifetime),
             ack_delay: ticks(config.ack_delay),
             unproven: config.unproven,
             probing_rate: config.probing_rate,
             understood: config.understood,
-            // 1024 µs are 16 ticks.
-            leisure: u16::try_from(ticks(config.leisure).min(MINUTE) >> 4).unwrap_or(u16::MAX),
-            max_retransmit: config.max_retransmit.min(16),
-            nstart: config.nstart.max(1),
-            szx: config.szx.min(Block::MAX_SZX),
-            policy: Policy::Standard,
+            leisure: u16::try_from(config.leisure.as_micros().wrapping_div(1000)).unwrap_or(u16::MAX),
+            max_retransmit: config.max_retransmit,
+            nstart: config.nstart,
+            szx: config.szx,
+            policy: config.policy,
             reregister: config.reregister,
             proxy: config.proxy,
         }
+    }
+
+    /// So many milliseconds.
+    #[must_use]
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub fn span(millis: u32) -> Tick {
+        // 8 ms are 125 units.
+        u32::try_from(u64::from(millis).wrapping_mul(125).wrapping_add(7) >> 3).unwrap_or(LONGEST).min(LONGEST)
+    }
+
+    /// Cut to what is allowed. Whatever the policy, it takes [`Endpoint::measure_paths`](super::Endpoint::measure_paths) to
+    /// go by it.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn cut(&mut self) {
+        self.ack_timeout = self.ack_timeout.clamp(16, MINUTE);
+        self.ack_jitter = self.ack_jitter.min(MINUTE);
+        self.leisure = self.leisure.min(60_000);
+        self.max_retransmit = self.max_retransmit.min(16);
+        self.nstart = self.nstart.max(1);
+        self.szx = self.szx.min(Block::MAX_SZX);
+        self.policy = Policy::Standard;
     }
 }
 

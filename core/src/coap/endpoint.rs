@@ -121,12 +121,20 @@ impl<'a> Endpoint<'a> {
     #[must_use]
     #[inline]
     pub fn standard(config: &Config, seed: u64, resources: Resources<'a>) -> Self {
+        Self::by_rules(Rules::new(config), seed, resources)
+    }
+
+    /// [`Endpoint::standard`], of a configuration in the endpoint's own units.
+    #[must_use]
+    #[inline]
+    pub fn by_rules(mut rules: Rules, seed: u64, resources: Resources<'a>) -> Self {
+        rules.cut();
         let mut rng = Rng::new(seed);
         let [a, b, ..] = rng.next_u32().to_be_bytes();
         Self {
             clock: Clock::START,
             rng,
-            config: Rules::new(config),
+            config: rules,
             now: 0,
             quiet: 0,
             sequence: 1,
@@ -139,7 +147,7 @@ impl<'a> Endpoint<'a> {
             observers: resources.observers,
             paths: resources.paths,
             stats: Stats::default(),
-            reach: Reach::new(seed, config.unproven),
+            reach: Reach::new(seed, rules.unproven),
             cursor: 0,
             mid: u16::from_be_bytes([a, b]),
         }

@@ -75,7 +75,7 @@ pub struct Transfer {
     pub(super) group: bool,
     /// The host said which version it must be.
     bound: bool,
-    reason: Failure,
+    reason: Option<Failure>,
     /// Size exponents of Block2 and of Block1.
     pub(super) szx: u8,
     pub(super) szx1: u8,
@@ -135,7 +135,7 @@ impl Transfer {
         path: 0,
         etag: Token::EMPTY,
         phase: Phase::Free,
-        reason: Failure::Timeout,
+        reason: None,
         szx: 0,
         szx1: 0,
         span: 0,
@@ -316,7 +316,7 @@ impl Endpoint<'_> {
         if t.phase == Phase::Leaving {
             self.close(transfer);
         } else {
-            (t.phase, t.reason, t.due) = (Phase::Failed, reason, false);
+            (t.phase, t.reason, t.due) = (Phase::Failed, Some(reason), false);
         }
     }
 
@@ -549,7 +549,7 @@ impl Endpoint<'_> {
             }
             told.exchange = t.handle(index).id();
             if t.phase == Phase::Failed {
-                (told.kind, told.reason) = (Kind::Failed, Some(t.reason));
+                (told.kind, told.reason) = (Kind::Failed, t.reason);
                 return self.close(index);
             }
             t.phase = Phase::Asked;

@@ -1,6 +1,7 @@
 //! The endpoint without Rust's types, for bindings to other languages: what is told is flat. It is the same endpoint, and
 //! what every verb does stands with its namesake.
 
+pub use super::config::Rules;
 use super::{
     code::Code,
     endpoint::Endpoint,
