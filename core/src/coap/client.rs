@@ -7,7 +7,7 @@ use super::{
     exchange::Phase,
     flight::Owner,
     message::{Encoder, Token, Type},
-    option,
+    option::{self, Opt},
     outline::check,
     uri,
 };
@@ -194,72 +194,90 @@ impl Endpoint<'_> {
 /// Writes the request as it is kept: code, the host's options, those of the URI, the body. Its length, whether it fits or not;
 /// `None`: path or host are none.
 fn write(buf: &mut [u8], request: &Request<'_>, target: &[u8], host: Option<&[u8]>) -> Option<usize> {
-    let mark = target.iter().position(|byte| *byte == b'?');
-    let (path, query) = match mark.and_then(|at| target.split_at_checked(at)) {
-        Some((path, query)) => (path, query.split_first().map(|(_, query)| query)),
-        None => (target, None),
-    };
-    let path = match path {
-        [] | [b'/'] => None,
-        [b'/', path @ ..] => Some(path),
+    let encoder = Encoder::new(buf, Type::Confirmable, request.method, 0, &Token::EMPTY);
+    let mut kept = Kept { encoder, options: request.options };
+    if let Some(host) = host {
+        // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
+        host.first()?;
+        kept.part(option::URI_HOST, host)?;
+    }
+    let mut rest = match target {
+        [] | [b'?', ..] => target,
+        [b'/', rest @ ..] => rest,
         _ => return None,
     };
-    // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
-    if host.is_some_and(<[u8]>::is_empty) {
-        return None;
+    // A path of nothing but a slash has no segments.
+    let (mut number, mut more) = (option::URI_PATH, !rest.is_empty());
+    if let [b'?', query @ ..] = rest {
+        (number, rest) = (option::URI_QUERY, query);
     }
-    let mut encoder = Encoder::new(buf, Type::Confirmable, request.method, 0, &Token::EMPTY);
-    let mut options = request.options.iter().peekable();
-    for (number, text, mark) in [
-        (option::URI_HOST, host, None),
-        (option::URI_PATH, path, Some(b'/')),
-        (option::URI_QUERY, query, Some(b'&')),
-        (u16::MAX, None, None),
-    ] {
-        while let Some(o) = options.next_if(|o| o.number <= number) {
-            // In order, having been checked.
-            let _ = encoder.option(o.number, o.value);
-        }
-        if let Some(text) = text {
-            put(&mut encoder, number, text, mark)?;
+    while more {
+        let ends = |byte: &u8| match byte {
+            b'/' | b'?' => number == option::URI_PATH,
+            b'&' => number == option::URI_QUERY,
+            _ => false,
+        };
+        let len = rest.iter().position(ends).unwrap_or(rest.len());
+        let (part, behind) = rest.split_at_checked(len)?;
+        kept.part(number, part)?;
+        more = false;
+        if let [mark, behind @ ..] = behind {
+            (rest, more) = (behind, true);
+            if *mark == b'?' {
+                number = option::URI_QUERY;
+            }
         }
     }
-    encoder.payload(request.payload);
-    let (Ok(len) | Err(len)) = encoder.finish().map(<[u8]>::len);
+    kept.options_to(u16::MAX);
+    kept.encoder.payload(request.payload);
+    let (Ok(len) | Err(len)) = kept.encoder.finish().map(<[u8]>::len);
     Some(len)
 }
 
-/// Writes what stands between the `mark`s as an option each: percent-decoded, a host in lower case (RFC 7252 §6.4). `None`: there
-/// is a character or an escape that a URI cannot have, or a part past 255 bytes.
-fn put(encoder: &mut Encoder<'_>, number: u16, raw: &[u8], mark: Option<u8>) -> Option<()> {
-    let mut text = [0_u8; 255];
-    let mut len = 0_usize;
-    let mut raw = raw.iter().copied();
-    loop {
-        let next = raw.next();
-        match next {
-            Some(byte) if next != mark => {
-                let byte = match byte {
-                    b'%' => uri::hex(raw.next())? << 4 | uri::hex(raw.next())?,
-                    _ if uri::is_query_char(byte) => byte,
-                    _ => return None,
-                };
-                *text.get_mut(len)? = if number == option::URI_HOST { byte.to_ascii_lowercase() } else { byte };
-                len = len.wrapping_add(1);
+/// A request on its way into the arena.
+struct Kept<'k> {
+    encoder: Encoder<'k>,
+    /// Those of the host's options that are not written yet.
+    options: &'k [Opt<'k>],
+}
+
+impl Kept<'_> {
+    /// The host's options up to this number.
+    fn options_to(&mut self, number: u16) {
+        while let [o, rest @ ..] = self.options {
+            if o.number > number {
+                break;
             }
-            _ => {
-                let text = text.get(..len)?;
-                // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
-                // [RFC7252-5.10.1-1]
-                if number == option::URI_PATH && matches!(text, b"." | b"..") {
-                    return None;
-                }
-                let _ = encoder.option(number, text);
-                if next.is_none() {
-                    return Some(());
-                }
-                len = 0;
-            }
+            // In order, having been checked.
+            let _ = self.encoder.option(o.number, o.value);
+            self.options = rest;
         }
+    }
+
+    /// A part of the URI as an option: percent-decoded, a host in lower case (RFC 7252 §6.4). `None`: there is a character or an
+    /// escape that a URI cannot have, or it is longer than 255 bytes.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn part(&mut self, number: u16, raw: &[u8]) -> Option<()> {
+        self.options_to(number);
+        let mut text = [0_u8; 255];
+        let mut len = 0_usize;
+        let mut raw = raw.iter().copied();
+        while let Some(byte) = raw.next() {
+            let byte = match byte {
+                b'%' => uri::hex(raw.next())? << 4 | uri::hex(raw.next())?,
+                _ if uri::is_query_char(byte) => byte,
+                _ => return None,
+            };
+            *text.get_mut(len)? = if number == option::URI_HOST { byte.to_ascii_lowercase() } else { byte };
+            len = len.wrapping_add(1);
+        }
+        let text = text.get(..len)?;
+        // RFC 7252 §5.10.1: a segment is neither `.` nor `..`; `resolve` takes them out of a URI.
+        // [RFC7252-5.10.1-1]
+        if number == option::URI_PATH && matches!(text, b"." | b"..") {
+            return None;
+        }
+        let _ = self.encoder.option(number, text);
+        Some(())
     }
 }
