@@ -182,10 +182,8 @@ impl<'a> Writer<'a> {
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         let start = self.len;
-        let Some(end) = start.checked_add(bytes.len()) else {
-            self.len = usize::MAX;
-            return;
-        };
+        // Longer than any slice where it stops at its end.
+        let end = start.saturating_add(bytes.len());
         self.len = end;
         if let Some(place) = self.buf.get_mut(start..end) {
             copy(place, bytes);

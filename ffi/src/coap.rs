@@ -199,13 +199,12 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
         // SAFETY: the places of all four tables, which have the same alignment, are empty when they are zeros.
         let (transfers, flights, seen, observers) = unsafe {
             let lens = [c.transfers, c.flights, c.seen, c.observers].map(usize::from);
-            let mut tables = memory.cleared::<Transfer>(
-                lens[0] * size_of::<Transfer>()
-                    + lens[1] * size_of::<Flight>()
-                    + lens[2] * size_of::<Seen>()
-                    + lens[3] * size_of::<Observer>(),
-            )?;
-            (tables.next(lens[0]), tables.next(lens[1]), tables.next(lens[2]), tables.next(lens[3]))
+            let sizes = [size_of::<Transfer>(), size_of::<Flight>(), size_of::<Seen>(), size_of::<Observer>()];
+            // Far below 2^32: four times 16 bits of places, of less than a hundred bytes each.
+            let len = lens.iter().zip(sizes).fold(0_usize, |sum, (len, size)| sum.wrapping_add(len.wrapping_mul(size)));
+            let mut tables = memory.cleared::<Transfer>(len)?;
+            let [transfers, flights, seen, observers] = lens;
+            (tables.next(transfers), tables.next(flights), tables.next(seen), tables.next(observers))
         };
         let endpoint = Endpoint::by_rules(
             rules(c, understood),

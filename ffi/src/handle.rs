@@ -2,6 +2,7 @@
 
 use crate::error::Fail;
 use core::{
+    hint,
     mem::MaybeUninit,
     ptr::{self, NonNull},
     slice,
@@ -161,7 +162,12 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
 /// What a pointer and a length lend, as far as it shows that they do: a pointer to nothing, aligned, where the length is 0.
 #[inline(always)]
 pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
-    check_bytes(pointer.cast(), len.saturating_mul(size_of::<T>()), align_of::<T>()).map(NonNull::cast)
+    let found: *mut u8 = check_bytes(pointer.cast(), len.saturating_mul(size_of::<T>()), align_of::<T>())?.as_ptr();
+    // SAFETY: it is not NULL. Said once more, since a result's tag makes the compiler forget it.
+    unsafe {
+        hint::assert_unchecked(!found.is_null());
+        Ok(NonNull::new_unchecked(found.cast()))
+    }
 }
 
 /// The same of any type, so that there is one such function.

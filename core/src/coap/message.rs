@@ -210,12 +210,12 @@ impl<'a> Encoder<'a> {
     #[inline(always)]
     pub fn with_token(buf: &'a mut [u8], ty: Type, code: Code, id: u16, token: &[u8]) -> Self {
         let token = token.get(..8).unwrap_or(token);
-        let mut w = Writer::new(buf);
+        let mut encoder = Self { w: Writer::new(buf), last: 0 };
         // [RFC7252-3-1]
         let first = 0x40 | (ty as u32) << 4 | token.len() as u32;
-        w.uint(first << 24 | u32::from(code.0) << 16 | u32::from(id), 4);
-        w.bytes(token);
-        Self { w, last: 0 }
+        encoder.w.uint(first << 24 | u32::from(code.0) << 16 | u32::from(id), 4);
+        encoder.w.bytes(token);
+        encoder
     }
 
     /// Appends an option.

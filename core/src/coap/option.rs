@@ -335,14 +335,21 @@ fn field(rest: &mut &[u8], nibble: usize) -> usize {
 // [RFC7252-3.1-2] [RFC7252-3.1-3]
 #[cfg_attr(target_pointer_width = "64", inline(never))]
 fn extended(rest: &mut &[u8], nibble: usize) -> usize {
-    let (value, behind) = match (nibble, *rest) {
-        (13, &[n, ref behind @ ..]) => (usize::from(n).wrapping_add(13), behind),
-        (14, &[high, low, ref behind @ ..]) => (usize::from(u16::from_be_bytes([high, low])).wrapping_add(269), behind),
-        _ => return isize::MAX as usize,
-    };
-    *rest = behind;
-    value
+    let mut value = 0;
+    for _ in 12..nibble {
+        let Some((byte, behind)) = rest.split_first() else { return NONE };
+        value = value << 8 | usize::from(*byte);
+        *rest = behind;
+    }
+    match nibble {
+        13 => value.wrapping_add(13),
+        14 => value.wrapping_add(269),
+        _ => NONE,
+    }
 }
+
+/// More than a field of four bits and what extends it can say.
+const NONE: usize = isize::MAX as usize;
 
 #[cfg(test)]
 mod tests {

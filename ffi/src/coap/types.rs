@@ -263,7 +263,7 @@ const _: () = {
     }
     alike!(kind, code, reason, observe, has_total, last, more, multicast, proven, etag, peer, exchange, resource);
     alike!(sequence, offset, total, wanted_offset, wanted_len, len, options, payload, request);
-    assert!(mem::offset_of!(waft_coap_event_t, etag_len) == mem::offset_of!(waft_coap_event_t, etag) + 8);
+    assert!(mem::offset_of!(waft_coap_event_t, etag_len).wrapping_sub(8) == mem::offset_of!(waft_coap_event_t, etag));
     assert!(size_of::<waft_coap_event_t>() == size_of::<Told<'_>>());
     assert!(align_of::<waft_coap_event_t>() == align_of::<Told<'_>>());
     assert!(size_of::<waft_coap_request_id_t>() == size_of::<RequestId>());
