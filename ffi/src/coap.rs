@@ -59,9 +59,9 @@ pub const WAFT_COAP_TRANSFER_SIZE: usize = 76;
 /// Bytes of memory that a message of ours that waits for an answer takes there.
 pub const WAFT_COAP_FLIGHT_SIZE: usize = 32;
 /// Bytes of memory that a message received takes there.
-pub const WAFT_COAP_SEEN_SIZE: usize = 20;
+pub const WAFT_COAP_SEEN_SIZE: usize = 16;
 /// Bytes of memory that an observer takes there.
-pub const WAFT_COAP_OBSERVER_SIZE: usize = 36;
+pub const WAFT_COAP_OBSERVER_SIZE: usize = 32;
 /// Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
 pub const WAFT_COAP_PATH_SIZE: usize = 48;
 const _: () = {

@@ -79,7 +79,7 @@ impl Bits {
     }
 
     pub(super) const fn num(self) -> u32 {
-        self.get() >> 4
+        self.0.get() >> 4 & Block::MAX_NUM
     }
 
     pub(super) const fn more(self) -> bool {
@@ -98,12 +98,12 @@ impl Bits {
 
     /// Bytes before it.
     pub(super) fn offset(self) -> u32 {
-        (self.get() & !0xF).wrapping_shl(self.szx().into())
+        self.num().wrapping_shl(u32::from(self.szx()).wrapping_add(4))
     }
 
     /// With another size exponent, and whether more follow; the number stays.
     pub(super) fn with(self, more: bool, szx: u8) -> Self {
-        Self(Self::SOME | (self.get() & !0xF) | u32::from(more) << 3 | u32::from(szx))
+        Self(Self::SOME | self.num() << 4 | u32::from(more) << 3 | u32::from(szx))
     }
 }
 

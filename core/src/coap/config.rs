@@ -104,7 +104,7 @@ pub struct Rules {
 }
 
 /// A minute.
-const MINUTE: Tick = 937_500;
+pub(super) const MINUTE: Tick = 937_500;
 
 impl Rules {
     pub(super) fn new(config: &Config) -> Self {

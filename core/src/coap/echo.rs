@@ -85,12 +85,11 @@ impl Reach {
         self.credit
     }
 
-    /// `len` bytes are about to go. Whether they may.
-    pub(super) fn spend(&mut self, now: Tick, len: usize, limit: u32, lifetime: Tick) -> bool {
-        let credit = self.credit(now, limit, lifetime);
+    /// `len` bytes are about to go, of this credit. Whether they may.
+    pub(super) fn spend(&mut self, credit: u32, len: usize, limit: u32) -> bool {
         let left = u32::try_from(len).ok().and_then(|len| credit.checked_sub(len));
-        if limit != u32::MAX {
-            self.credit = left.unwrap_or(credit);
+        if let (Some(left), true) = (left, limit != u32::MAX) {
+            self.credit = left;
         }
         left.is_some()
     }
@@ -98,13 +97,15 @@ impl Reach {
 
 impl Endpoint<'_> {
     /// [`Reach::credit`] now.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn credit(&mut self) -> u32 {
         self.reach.credit(self.now, self.config.unproven, self.config.exchange_lifetime)
     }
 
     /// [`Reach::spend`] now.
     pub(super) fn spend(&mut self, len: usize) -> bool {
-        self.reach.spend(self.now, len, self.config.unproven, self.config.exchange_lifetime)
+        let credit = self.credit();
+        self.reach.spend(credit, len, self.config.unproven)
     }
 
     /// [`Reach::shows`] now.
@@ -233,12 +234,17 @@ mod tests {
 
     #[test]
     fn so_much_is_spent_in_a_lifetime_and_no_more() {
-        let (mut reach, lifetime) = (Reach::new(7, 300), 1000);
-        assert!(reach.spend(0, 200, 300, lifetime));
-        assert!(!reach.spend(0, 200, 300, lifetime));
-        assert!(reach.spend(0, 100, 300, lifetime));
-        assert!(reach.spend(lifetime, 300, 300, lifetime));
+        let lifetime = 1000;
+        let spend = |reach: &mut Reach, now, len, limit| {
+            let credit = reach.credit(now, limit, lifetime);
+            reach.spend(credit, len, limit)
+        };
+        let mut reach = Reach::new(7, 300);
+        assert!(spend(&mut reach, 0, 200, 300));
+        assert!(!spend(&mut reach, 0, 200, 300));
+        assert!(spend(&mut reach, 0, 100, 300));
+        assert!(spend(&mut reach, lifetime, 300, 300));
         let mut reach = Reach::new(7, u32::MAX);
-        assert!((0..9).all(|_| reach.spend(0, 1 << 30, u32::MAX, lifetime)));
+        assert!((0..9).all(|_| spend(&mut reach, 0, 1 << 30, u32::MAX)));
     }
 }

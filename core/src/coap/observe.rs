@@ -33,15 +33,23 @@ enum State {
     Gone,
 }
 
+/// What is to be sent to an observer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    #[default]
+    Nothing,
+    NonConfirmable,
+    Confirmable,
+}
+
 /// An observer. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(C)]
 pub struct Observer {
     // What is short first, where short instructions reach it.
     state: State,
-    /// There is a notification that was not sent to it yet.
-    due: bool,
-    confirmable: bool,
+    /// Whether there is a notification that was not sent to it yet.
+    due: Due,
     told: bool,
     /// NON notifications since it was last heard of.
     unconfirmed: u8,
@@ -67,8 +75,7 @@ impl Observer {
         mid: 0,
         token: Token::EMPTY,
         state: State::Free,
-        due: false,
-        confirmable: false,
+        due: Due::Nothing,
         told: false,
         unconfirmed: 0,
         szx: 0,
@@ -124,10 +131,9 @@ impl Endpoint<'_> {
             }
             // [RFC7641-4.1-1] [RFC7641-4.3.1-1] [RFC7641-4.5-1]
             let old = core::mem::replace(&mut o.note, sequence);
-            o.due = true;
             // [RFC7641-4.5-3] [RFC7641-7-1]
             let silent = now.wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
-            o.confirmable = reply.confirmable || silent;
+            o.due = if reply.confirmable || silent { Due::Confirmable } else { Due::NonConfirmable };
             // [RFC7641-4.2-2] [RFC7641-4.2-4]
             if !success {
                 o.state = State::Ending;
@@ -147,8 +153,13 @@ impl Endpoint<'_> {
     /// Where an observer that registers goes: the place it has, or a free one.
     pub(super) fn observer_place(&self, peer: Peer, token: &Token) -> Option<usize> {
         // [RFC7641-4.1-2]
-        let known = self.observers.iter().position(|o| o.is(peer, token));
+        let known = self.find_observer(peer, token);
         known.or_else(|| self.observers.iter().position(|o| o.state == State::Free))
+    }
+
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn find_observer(&self, peer: Peer, token: &Token) -> Option<usize> {
+        self.observers.iter().position(|o| o.is(peer, token))
     }
 
     /// §4.1: registers, or registers again.
@@ -163,7 +174,7 @@ impl Endpoint<'_> {
 
     /// §4.1: a GET with Observe 1.
     pub(super) fn deregister(&mut self, peer: Peer, token: &Token) {
-        if let Some(place) = self.observers.iter().position(|o| o.is(peer, token)) {
+        if let Some(place) = self.find_observer(peer, token) {
             self.lose_observer(place);
         }
     }
@@ -187,7 +198,7 @@ impl Endpoint<'_> {
         } else {
             o.unconfirmed = o.unconfirmed.saturating_add(1);
         }
-        if !o.due {
+        if o.due == Due::Nothing {
             self.settle(place);
             if let Some(o) = self.observers.get_mut(place).filter(|o| o.state == State::Ending) {
                 *o = Observer::EMPTY;
@@ -202,7 +213,7 @@ impl Endpoint<'_> {
             self.land(flight);
         }
         if let Some(o) = self.observers.get_mut(place) {
-            o.due = false;
+            o.due = Due::Nothing;
             let old = core::mem::take(&mut o.note);
             self.release(old);
         }
@@ -223,12 +234,12 @@ impl Endpoint<'_> {
     pub(super) fn next_note(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
         let kept = self.flights.len() >> 3;
         for place in 0..self.observers.len() {
-            let Some(o) = self.observers.get(place).filter(|o| o.due) else { continue };
+            let Some(o) = self.observers.get(place).filter(|o| o.due != Due::Nothing) else { continue };
             if self.note_flight(place).is_some() {
                 continue;
             }
             let peer = o.peer;
-            if o.confirmable {
+            if o.due == Due::Confirmable {
                 let free = self.flights.iter().filter(|f| matches!(f.owner, Owner::Nobody | Owner::Silent)).count();
                 if free > kept {
                     self.take_off(Owner::Observer, place, peer);
@@ -240,7 +251,7 @@ impl Endpoint<'_> {
             if written.is_ok() {
                 self.mid = mid.wrapping_add(1);
                 if let Some(o) = self.observers.get_mut(place) {
-                    (o.due, o.told, o.mid) = (false, true, mid);
+                    (o.due, o.told, o.mid) = (Due::Nothing, true, mid);
                 }
                 self.notified(place, false);
             }
@@ -254,13 +265,13 @@ impl Endpoint<'_> {
     pub(super) fn freshen(&mut self, flight: usize) {
         let mid = self.mid;
         let Some(f) = self.flights.get_mut(flight).filter(|f| f.owner == Owner::Observer) else { return };
-        let Some(o) = self.observers.get_mut(usize::from(f.of)).filter(|o| o.due) else { return };
+        let Some(o) = self.observers.get_mut(usize::from(f.of)).filter(|o| o.due != Due::Nothing) else { return };
         // [RFC7641-4.4-4]
         if f.tries != 0 {
             f.mid = mid;
             self.mid = mid.wrapping_add(1);
         }
-        (o.due, o.told, o.mid) = (false, true, f.mid);
+        (o.due, o.told, o.mid) = (Due::Nothing, true, f.mid);
     }
 
     /// Writes a notification as this observer gets it: the kept one, cut to its size of blocks.

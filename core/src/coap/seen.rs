@@ -19,7 +19,7 @@
 
 use super::{
     code::Code,
-    config::Stats,
+    config::{MINUTE, Stats},
     endpoint::{Endpoint, tag},
     ticks::{LONGEST, Tick, is_over},
 };
@@ -61,8 +61,7 @@ pub struct Seen {
     /// The code of the answer.
     pub(super) code: Code,
     pub(super) mid: u16,
-    /// Milliseconds from `at` until the answer to a multicast request goes out (RFC 7252 §8.2).
-    pub(super) leisure: u16,
+    /// When it arrived; of a multicast request, when its leisure is over (RFC 7252 §8.2), a minute later at most.
     pub(super) at: Tick,
     pub(super) peer: Peer,
 }
@@ -73,7 +72,6 @@ impl Seen {
         at: 0,
         peer: Peer(0),
         mid: 0,
-        leisure: 0,
         answer: Answer::Free,
         due: false,
         confirmable: false,
@@ -86,7 +84,7 @@ impl Seen {
     pub(super) fn due_at(&self, delay: Tick) -> Option<Tick> {
         match self.answer {
             Answer::Pending if self.confirmable => Some(self.at.wrapping_add(delay)),
-            Answer::Leisure => Some(self.leisure_at()),
+            Answer::Leisure => Some(self.at),
             _ => None,
         }
     }
@@ -95,12 +93,6 @@ impl Seen {
     pub(super) fn fall_due(&mut self) {
         self.answer = if self.answer == Answer::Leisure { Answer::Replied } else { Answer::Acked };
         self.due = true;
-    }
-
-    /// When the leisure of a multicast request ends.
-    pub(super) fn leisure_at(&self) -> Tick {
-        // 1000 µs are 15.625 ticks.
-        self.at.wrapping_add(u32::from(self.leisure).saturating_mul(125) >> 3)
     }
 
     fn waits(&self) -> bool {
@@ -117,7 +109,14 @@ impl Endpoint<'_> {
     }
 
     pub(super) fn is_old(&self, seen: &Seen) -> bool {
-        self.now.wrapping_sub(seen.at) >= self.config.exchange_lifetime
+        self.age(seen) >= self.config.exchange_lifetime
+    }
+
+    /// How long ago it arrived.
+    fn age(&self, seen: &Seen) -> Tick {
+        let age = self.now.wrapping_sub(seen.at);
+        // What is ahead by as much as the longest leisure is not old.
+        if age > MINUTE.wrapping_neg().wrapping_sub(1) { 0 } else { age }
     }
 
     /// The place that weighs most; `None` where none weighs anything.
@@ -132,17 +131,17 @@ impl Endpoint<'_> {
         found
     }
 
-    /// A place for a message that has just arrived, answered by `answer`. None: drop the message.
+    /// A place for a message that has just arrived, `at` ticks before its leisure is over. None: drop the message.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn remember(&mut self, message: Seen) -> Option<usize> {
         // A free one, or the one that is old for the longest time, or that did no harm for the longest time.
         let found = self.heaviest(|e, s| {
-            let age = e.now.wrapping_sub(s.at);
+            let age = e.age(s);
             match s.answer {
                 Answer::Free => u32::MAX,
                 _ if e.is_old(s) => age | !LONGEST,
                 _ if s.waits() || !s.harmless => 0,
-                _ => age.saturating_add(1),
+                _ => age.wrapping_add(1),
             }
         });
         let Some(index) = found else {
@@ -151,7 +150,7 @@ impl Endpoint<'_> {
         };
         self.arena.remove(tag::REPLY.of(index));
         if let Some(place) = self.seen.get_mut(index) {
-            *place = Seen { at: self.now, ..message };
+            *place = Seen { at: self.now.wrapping_add(message.at), ..message };
         }
         Some(index)
     }
@@ -173,7 +172,7 @@ impl Endpoint<'_> {
     pub(super) fn make_room(&mut self, len: usize) -> bool {
         while self.arena.room() < len {
             let found = self.heaviest(|e, s| {
-                let age = e.now.wrapping_sub(s.at).min(LONGEST >> 1).saturating_add(1);
+                let age = e.age(s).min(LONGEST >> 1).wrapping_add(1);
                 match s.answer {
                     Answer::Replied if !s.due => age | if s.harmless { !LONGEST } else { 0 },
                     _ => 0,

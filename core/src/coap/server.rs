@@ -22,7 +22,7 @@ use super::{
     outline::{Outline, check_reply, own},
     raw::{Kind, Told},
     seen::{Answer, Seen},
-    ticks::is_over,
+    ticks::{Tick, is_over},
     uri::decimal,
 };
 use crate::{Capacity, Instant, Misuse, Peer, wire::Writer};
@@ -125,7 +125,7 @@ impl Endpoint<'_> {
             if outline.ty == Type::NonConfirmable {
                 self.mid = mid.wrapping_add(1);
             }
-            let later = id.is_multicast() && !is_over(self.now, seen.leisure_at());
+            let later = id.is_multicast() && !is_over(self.now, seen.at);
             if later { (Answer::Leisure, false) } else { (Answer::Replied, true) }
         };
         self.answered(index, answer, outline.code, due);
@@ -334,7 +334,7 @@ impl Endpoint<'_> {
             answer: Answer::Pending,
             confirmable,
             harmless: harmless || !welcome,
-            leisure: if id.is_multicast() { self.leisure() } else { 0 },
+            at: if id.is_multicast() { self.leisure() } else { 0 },
             ..Seen::EMPTY
         };
         let Some(index) = self.remember(seen) else { return false };
@@ -347,9 +347,10 @@ impl Endpoint<'_> {
         welcome
     }
 
-    /// A random part of the leisure, in milliseconds (RFC 7252 §8.2).
-    fn leisure(&mut self) -> u16 {
-        u16::try_from(part(self.config.leisure.into(), self.rng.next_u32())).unwrap_or(u16::MAX)
+    /// A random part of the leisure (RFC 7252 §8.2).
+    fn leisure(&mut self) -> Tick {
+        // 8 ms are 125 ticks.
+        part(u32::from(self.config.leisure).wrapping_mul(125) >> 3, self.rng.next_u32())
     }
 
     /// A request that arrived before. Whether it is to be handled again.
