@@ -673,7 +673,7 @@ mod tests {
         let mut bytes = std::boxed::Box::new([0xFF_u8; 512]);
         // SAFETY: they live for long enough, and nothing else refers to them.
         let mut memory = unsafe { Memory::new(bytes.as_mut_ptr(), 512) }.unwrap();
-        assert!(memory.cleared::<Transfer>(509).is_err());
+        assert!(memory.cleared::<Transfer>(513).is_err());
         let mut tables = memory.cleared::<Transfer>(200).unwrap();
         // SAFETY: they are that long together, and so aligned.
         unsafe {
