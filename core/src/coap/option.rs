@@ -81,79 +81,102 @@ pub const fn is_no_cache_key(number: u16) -> bool {
     number & 0x1E == 0x1C
 }
 
-/// Whether `len` is a length that option `number` may have (RFC 7252 §5.10 table 4, RFC 7641 §2, RFC 7959 §2.1, §4,
-/// RFC 7967, RFC 8768, RFC 9175).
-/// Options not named here may have any. One whose length is wrong counts as not understood (§5.4.3).
+/// What an option may be: its longest length, and what else holds for it.
+type Rule = u16;
+/// A longest length.
+const LEN: Rule = 0x7FF;
+/// It is not empty.
+const SOME: Rule = 0x800;
+/// It may occur more than once.
+const MANY: Rule = 0x1000;
+/// An endpoint writes it by itself.
+const OWN: Rule = 0x2000;
+
+/// RFC 7252 §5.10 table 4, RFC 7641 §2, RFC 7959 §2.1, §4, RFC 7967, RFC 8768, RFC 9175. Those of odd numbers are all critical
+/// options that are known here.
+static RULES: [(u16, Rule); 23] = [
+    (IF_MATCH, 8 | MANY),
+    (URI_HOST, 255 | SOME),
+    (ETAG, 8 | SOME | MANY),
+    (IF_NONE_MATCH, 0),
+    (OBSERVE, 3 | OWN),
+    (URI_PORT, 2),
+    (LOCATION_PATH, 255 | MANY),
+    (URI_PATH, 255 | MANY),
+    (CONTENT_FORMAT, 2),
+    (MAX_AGE, 4),
+    (URI_QUERY, 255 | MANY),
+    (HOP_LIMIT, 1 | SOME),
+    (ACCEPT, 2),
+    (LOCATION_QUERY, 255 | MANY),
+    (BLOCK2, 3 | OWN),
+    (BLOCK1, 3 | OWN),
+    (SIZE2, 4 | OWN),
+    (PROXY_URI, 1034 | SOME),
+    (PROXY_SCHEME, 255 | SOME),
+    (SIZE1, 4 | OWN),
+    (ECHO, 40 | SOME),
+    (NO_RESPONSE, 1),
+    (REQUEST_TAG, 8 | MANY),
+];
+
+#[cfg_attr(feature = "opt-size", inline(never))]
+fn rule(number: u16) -> Option<Rule> {
+    RULES.iter().find(|(known, _)| *known == number).map(|(_, rule)| *rule)
+}
+
+fn fits(rule: Rule, len: usize) -> bool {
+    len <= usize::from(rule & LEN) && (len != 0 || rule & SOME == 0)
+}
+
+/// Whether `len` is a length that option `number` may have. Options not named here may have any. One whose length is wrong
+/// counts as not understood (§5.4.3).
 #[must_use]
-pub const fn is_length_valid(number: u16, len: usize) -> bool {
-    match number {
-        IF_MATCH | REQUEST_TAG => len <= 8,
-        HOP_LIMIT => len == 1,
-        NO_RESPONSE => len <= 1,
-        ECHO => len >= 1 && len <= 40,
-        URI_HOST | PROXY_SCHEME => len >= 1 && len <= 255,
-        ETAG => len >= 1 && len <= 8,
-        IF_NONE_MATCH => len == 0,
-        OBSERVE | BLOCK2 | BLOCK1 => len <= 3,
-        URI_PORT | CONTENT_FORMAT | ACCEPT => len <= 2,
-        LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY => len <= 255,
-        MAX_AGE | SIZE2 | SIZE1 => len <= 4,
-        PROXY_URI => len >= 1 && len <= 1034,
-        _ => true,
-    }
+pub fn is_length_valid(number: u16, len: usize) -> bool {
+    rule(number).is_none_or(|rule| fits(rule, len))
 }
 
 /// Whether an option may occur more than once (RFC 7252 §5.4.5, table 4); a further one of the others counts as not
 /// understood.
 #[must_use]
-pub const fn is_repeatable(number: u16) -> bool {
-    matches!(number, IF_MATCH | ETAG | LOCATION_PATH | URI_PATH | URI_QUERY | LOCATION_QUERY | REQUEST_TAG)
+pub fn is_repeatable(number: u16) -> bool {
+    rule(number).is_some_and(|rule| rule & MANY != 0)
 }
 
-/// Whether it is an option of RFC 7252 or RFC 7959 that occurs once in a message at most.
-pub(super) const fn occurs_once(number: u16) -> bool {
-    matches!(number, URI_HOST | IF_NONE_MATCH | URI_PORT | CONTENT_FORMAT | MAX_AGE | ACCEPT | PROXY_URI | PROXY_SCHEME)
+/// Whether the host may send an option, the one before having the number `last`: not one that the endpoint writes, nor a
+/// further one where there may be one, nor one of a wrong length. [RFC7252-5.4.5-1] [RFC7959-2.1-2] [RFC7959-4-3]
+pub(super) fn may_send(option: &Opt<'_>, last: u16) -> bool {
+    let Some(rule) = rule(option.number) else { return true };
+    let again = option.number == last && rule & MANY == 0;
+    rule & OWN == 0 && !again && fits(rule, option.value.len())
 }
 
-/// Whether there is a critical option in a response that must be refused: as [`not_understood`], but of those known here only
-/// Block1 and Block2 are defined for responses (RFC 7252 §5.4). [RFC7252-5.4-1]
-pub(super) fn not_understood_in_response(options: Options<'_>, extra: &[u16]) -> bool {
-    let defined = |o: Opt<'_>| matches!(o.number, BLOCK1 | BLOCK2) || extra.contains(&o.number);
-    not_understood(options, extra) || options.into_iter().any(|o| is_critical(o.number) && !defined(o))
-}
-
-/// Whether there is a critical option that must be refused: unknown here and not in `extra`, of a wrong length, or one
-/// too many of its kind (RFC 7252 §5.4.1, §5.4.3, §5.4.5).
-// [RFC7252-5.4.1-1] [RFC7252-5.4.1-2] [RFC7252-5.4.1-3] [RFC7252-5.4.1-4] [RFC7252-5.4.3-1] [RFC7252-5.4.5-2]
-// [RFC7959-2.1-1]
-pub(super) fn not_understood(options: Options<'_>, extra: &[u16]) -> bool {
-    first_not_understood(options, extra).is_some()
-}
-
-/// The number of the first such option.
-pub(super) fn first_not_understood(options: Options<'_>, extra: &[u16]) -> Option<u16> {
+/// The number of the first critical option that must be refused: unknown here and not in `extra`, of a wrong length, or one
+/// too many of its kind (RFC 7252 §5.4.1, §5.4.3, §5.4.5). Of those known here only Block1 and Block2 are defined for a
+/// `response` (§5.4).
+// [RFC7252-5.4-1] [RFC7252-5.4.1-1] [RFC7252-5.4.1-2] [RFC7252-5.4.1-3] [RFC7252-5.4.1-4] [RFC7252-5.4.3-1]
+// [RFC7252-5.4.5-2] [RFC7959-2.1-1]
+#[cfg_attr(feature = "opt-size", inline(never))]
+pub(super) fn first_not_understood(options: Options<'_>, extra: &[u16], response: bool) -> Option<u16> {
     let mut last = 0;
-    let refused = |o: &Opt<'_>| {
-        let known = matches!(
-            o.number,
-            IF_MATCH
-                | URI_HOST
-                | IF_NONE_MATCH
-                | URI_PORT
-                | URI_PATH
-                | URI_QUERY
-                | ACCEPT
-                | BLOCK2
-                | BLOCK1
-                | PROXY_URI
-                | PROXY_SCHEME
-        );
-        let again = o.number == last && known && !is_repeatable(o.number);
-        last = o.number;
-        let fits = (known || extra.contains(&o.number)) && is_length_valid(o.number, o.value.len()) && !again;
-        is_critical(o.number) && !fits
-    };
-    options.into_iter().find(refused).map(|o| o.number)
+    for o in options {
+        let again = o.number == core::mem::replace(&mut last, o.number);
+        if !is_critical(o.number) {
+            continue;
+        }
+        let listed = extra.contains(&o.number);
+        let good = match rule(o.number) {
+            None => listed,
+            Some(rule) => {
+                let defined = listed || !response || rule & OWN != 0;
+                defined && (!again || rule & MANY != 0) && fits(rule, o.value.len())
+            }
+        };
+        if !good {
+            return Some(o.number);
+        }
+    }
+    None
 }
 
 /// One option.

@@ -124,16 +124,13 @@ impl Outline<'_> {
 }
 
 /// Checks options of the host's: in order, of lengths that the standard allows, none twice that may be there once, and none
-/// that the endpoint writes itself. [RFC7252-5.4.5-1] [RFC7959-2.1-2] [RFC7959-4-3]
+/// that the endpoint writes itself.
 pub(super) fn check(options: &[Opt<'_>]) -> Result<(), Misuse> {
     let mut last = 0;
     for o in options {
-        let own = matches!(o.number, option::OBSERVE | option::BLOCK1 | option::BLOCK2 | option::SIZE1 | option::SIZE2);
-        let long = o.value.len() > 1034;
-        let again = o.number == last && option::occurs_once(o.number);
         // §5.10.7: as in Uri-Path, dot segments have been resolved. [RFC7252-5.10.7-2]
         let dots = o.number == option::LOCATION_PATH && matches!(o.value, b"." | b"..");
-        if own || long || again || dots || o.number < last || !option::is_length_valid(o.number, o.value.len()) {
+        if o.number < last || o.value.len() > 1034 || dots || !option::may_send(o, last) {
             return Err(Misuse::InvalidOption);
         }
         last = o.number;

@@ -307,7 +307,7 @@ impl Endpoint<'_> {
         // A proxy passes on what is not known but safe to forward (§5.4.2).
         let proxy = self.config.proxy;
         let proxied = id.is(flag::PROXIED);
-        let refused = option::first_not_understood(message.options, self.config.understood)
+        let refused = option::first_not_understood(message.options, self.config.understood, false)
             .filter(|number| !proxied || !proxy || option::is_unsafe(*number));
         let verdict = if refused.is_some() {
             Stats::count(&mut self.stats.refused);
