@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage, arena::Arena,
-    time::Clock, timer::earliest, wire::Writer,
+    time::Clock, wire::Writer,
 };
 
 /// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
@@ -217,11 +217,14 @@ impl<'a> Endpoint<'a> {
         };
         self.flights.iter().for_each(|f| note(self.due(f)));
         self.seen.iter().for_each(|s| note(s.due_at(self.config.ack_delay)));
-        let at = |units: u64, shift: u32| Instant::from_micros(units.wrapping_shl(shift));
+        let seconds = coarse(self.clock.now());
+        for refresh in self.transfers.iter().filter_map(Transfer::refresh) {
+            // What lies beyond all ticks is looked at again on the way.
+            let away = refresh.saturating_sub(seconds).min(LONGEST >> 14);
+            note(Some(seconds.wrapping_add(away) << 14));
+        }
         let ticks = self.clock.now().as_micros() >> 6;
-        let timers = (least != u32::MAX).then(|| at(ticks.wrapping_add(least.into()), 6));
-        let refresh = self.transfers.iter().filter_map(Transfer::refresh).min();
-        earliest(timers, refresh.map(|refresh| at(refresh.into(), 20)))
+        (least != u32::MAX).then(|| Instant::from_micros(ticks.wrapping_add(least.into()) << 6))
     }
 
     /// The machine's time for a command that was given at `now`.
@@ -360,7 +363,7 @@ impl<'a> Endpoint<'a> {
     }
 
     pub(super) fn refuses(&self, message: &Message<'_>) -> bool {
-        option::not_understood_in_response(message.options, self.config.understood)
+        option::first_not_understood(message.options, self.config.understood, true).is_some()
     }
 
     /// The next datagram, of which it gives the length, or thing to tell.
