@@ -47,14 +47,19 @@ impl<'a> Arena<'a> {
     /// # Errors
     /// [`Capacity::Arena`]: it does not fit; nothing changed.
     pub fn push(&mut self, tag: u32, len: usize, write: impl FnOnce(&mut [u8])) -> Result<(), Capacity> {
-        let end = len.checked_add(HEAD).and_then(|n| n.checked_add(self.used)).ok_or(Capacity::Arena)?;
-        let place = self.buf.get_mut(self.used..end).ok_or(Capacity::Arena)?;
-        let (head, body) = place.split_first_chunk_mut::<HEAD>().ok_or(Capacity::Arena)?;
-        let size = u32::try_from(len).map_err(|_| Capacity::Arena)?;
-        *head = encode_head(size, tag);
-        write(body);
-        self.used = end;
+        write(self.place(tag, len).ok_or(Capacity::Arena)?);
         Ok(())
+    }
+
+    /// The place of a packet of `len` bytes behind all others, to be filled in; `None` where it does not fit.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(crate) fn place(&mut self, tag: u32, len: usize) -> Option<&mut [u8]> {
+        let end = len.checked_add(HEAD)?.checked_add(self.used)?;
+        let place = self.buf.get_mut(self.used..end)?;
+        let (head, body) = place.split_first_chunk_mut::<HEAD>()?;
+        *head = encode_head(u32::try_from(len).ok()?, tag);
+        self.used = end;
+        Some(body)
     }
 
     /// The packet with `tag`.

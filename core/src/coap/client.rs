@@ -11,7 +11,7 @@ use super::{
     outline::check,
     uri,
 };
-use crate::{Capacity, Instant, Misuse, Peer};
+use crate::{Capacity, Instant, Misuse, Peer, wire::copy};
 
 impl Endpoint<'_> {
     /// Makes a request. Its events carry the [`Exchange`] that is returned.
@@ -69,12 +69,7 @@ impl Endpoint<'_> {
         }
         let free = self.transfers.iter().position(|t| t.phase() == Phase::Free);
         let index = free.filter(|_| !self.flights.is_empty()).ok_or(Capacity::Exchanges)?;
-        if !self.make_room(len) {
-            return Err(Capacity::Arena.into());
-        }
-        self.arena.push(tag::REQUEST.of(index), len, |buf| {
-            write(buf);
-        })?;
+        write(self.place_for(tag::REQUEST.of(index), len).ok_or(Capacity::Arena)?);
         // [RFC7641-3.1-1]
         if request.observe && self.observes_already(index, peer) {
             self.arena.remove(tag::REQUEST.of(index));
@@ -114,12 +109,7 @@ impl Endpoint<'_> {
         if usize::try_from(len) != Ok(bytes.len()) {
             return Err(Misuse::OutOfRange.into());
         }
-        if !self.make_room(bytes.len()) {
-            return Err(Capacity::Arena.into());
-        }
-        self.arena.push(tag::BODY.of(index), bytes.len(), |buf| {
-            super::endpoint::copy(buf, bytes).ok();
-        })?;
+        copy(self.place_for(tag::BODY.of(index), bytes.len()).ok_or(Capacity::Arena)?, bytes);
         if let Some(t) = self.transfers.get_mut(index) {
             t.supplied();
         }

@@ -15,7 +15,7 @@ use super::{
     option,
     ticks::Tick,
 };
-use crate::{Instant, Peer, wire::Writer};
+use crate::{Instant, Peer, wire::copy};
 
 /// The longest answer to a peer that has not shown that it is there: RFC 9175 §2.4, item 3.
 pub(super) const SMALL: usize = 136;
@@ -121,22 +121,19 @@ impl Endpoint<'_> {
         };
         let tag = tag::ECHO.of(transfer);
         let (often, before) = self.arena.get(tag).and_then(<[u8]>::split_first).map_or((0, &[][..]), |(n, v)| (*n, v));
-        let len = value.len().saturating_add(1);
+        let len = value.len().wrapping_add(1);
         if before == value {
             return self.asks_again(transfer, flight);
         }
-        if often == u8::MAX || !option::is_length_valid(option::ECHO, value.len()) {
+        if often == u8::MAX || value.is_empty() || value.len() > 40 {
             return false;
         }
         self.arena.remove(tag);
-        let kept = self.make_room(len)
-            && self.arena.push(tag, len, |buf| {
-                let mut w = Writer::new(buf);
-                w.u8(often.wrapping_add(1));
-                w.bytes(value);
-            }) == Ok(());
+        let Some((first, place)) = self.place_for(tag, len).and_then(<[u8]>::split_first_mut) else { return false };
+        *first = often.wrapping_add(1);
+        copy(place, value);
         let mid = self.mid;
-        let Some(f) = self.flights.get_mut(flight).filter(|_| kept) else { return false };
+        let Some(f) = self.flights.get_mut(flight) else { return false };
         f.renew();
         f.mid = mid;
         self.mid = mid.wrapping_add(1);

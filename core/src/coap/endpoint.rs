@@ -454,13 +454,9 @@ impl<'a> Endpoint<'a> {
     /// Puts a message into the arena.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Result<(), Capacity> {
-        let len = outline.len(options);
-        if !self.make_room(len) {
-            return Err(Capacity::Arena);
-        }
-        self.arena.push(tag, len, |buf| {
-            let _ = outline.write(buf, Base::listed(options));
-        })
+        let place = self.place_for(tag, outline.len(options)).ok_or(Capacity::Arena)?;
+        let _ = outline.write(place, Base::listed(options));
+        Ok(())
     }
 }
 

@@ -166,10 +166,10 @@ impl Endpoint<'_> {
         self.remember(Seen { peer, mid, answer: Answer::Reject, due: true, harmless: true, ..Seen::EMPTY });
     }
 
-    /// Puts a packet into the arena, in the place of answers kept for duplicates where there is no other: of those that
+    /// A place for a packet in the arena, that of answers kept for duplicates where there is no other: of those that
     /// may harmlessly be handled again before others, and the oldest first.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn make_room(&mut self, len: usize) -> bool {
+    pub(super) fn place_for(&mut self, tag: u32, len: usize) -> Option<&mut [u8]> {
         while self.arena.room() < len {
             let found = self.heaviest(|e, s| {
                 let age = e.age(s).min(LONGEST >> 1).wrapping_add(1);
@@ -178,13 +178,13 @@ impl Endpoint<'_> {
                     _ => 0,
                 }
             });
-            let Some(index) = found else { return false };
+            let index = found?;
             self.arena.remove(tag::REPLY.of(index));
             if let Some(seen) = self.seen.get_mut(index) {
                 seen.answer = Answer::Forgotten;
             }
         }
-        true
+        self.arena.place(tag, len)
     }
 
     /// Time passes for messages received: what is due is sent, and what is old forgotten.
