@@ -529,7 +529,7 @@
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 30
+#define WAFT_COAP_ENDPOINT_WORDS 29
 #endif
 
 #if !defined(WAFT_32BIT)
@@ -552,12 +552,12 @@
 /**
  * Bytes of memory that a message received takes there.
  */
-#define WAFT_COAP_SEEN_SIZE 20
+#define WAFT_COAP_SEEN_SIZE 16
 
 /**
  * Bytes of memory that an observer takes there.
  */
-#define WAFT_COAP_OBSERVER_SIZE 36
+#define WAFT_COAP_OBSERVER_SIZE 32
 
 /**
  * Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
@@ -921,7 +921,7 @@
 #define WAFT_COAP_POLICY_WINDOWED 2
 
 /**
- * Bytes of memory that do for the defaults: the tables, and 1,296 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
+ * Bytes of memory that do for the defaults: the tables, and 1,356 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
  */
 #define WAFT_COAP_ENDPOINT_MEMORY 2048
 
@@ -2861,6 +2861,46 @@ typedef struct {
      */
     uint32_t kind;
     /**
+     * A method or a response code.
+     */
+    uint8_t code;
+    /**
+     * WAFT_COAP_FAILURE_...
+     */
+    uint8_t reason;
+    /**
+     * 1: it is a notification, or wants to observe.
+     */
+    uint8_t observe;
+    /**
+     * 1: `total` is known.
+     */
+    uint8_t has_total;
+    /**
+     * 1: the body ends here.
+     */
+    uint8_t last;
+    /**
+     * 1: more blocks of the body follow.
+     */
+    uint8_t more;
+    /**
+     * 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
+     */
+    uint8_t multicast;
+    /**
+     * 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
+     */
+    uint8_t proven;
+    /**
+     * The version of the representation; `etag_len` bytes of it count.
+     */
+    uint8_t etag[8];
+    /**
+     * 0 for none, else 1 to 8.
+     */
+    uint8_t etag_len;
+    /**
      * Whose.
      */
     uint32_t peer;
@@ -2904,46 +2944,6 @@ typedef struct {
      * A body, or a block of it.
      */
     waft_bytes_t payload;
-    /**
-     * The version of the representation; `etag_len` bytes of it count.
-     */
-    uint8_t etag[8];
-    /**
-     * 0 for none, else 1 to 8.
-     */
-    uint8_t etag_len;
-    /**
-     * A method or a response code.
-     */
-    uint8_t code;
-    /**
-     * WAFT_COAP_FAILURE_...
-     */
-    uint8_t reason;
-    /**
-     * 1: it is a notification, or wants to observe.
-     */
-    uint8_t observe;
-    /**
-     * 1: `total` is known.
-     */
-    uint8_t has_total;
-    /**
-     * 1: the body ends here.
-     */
-    uint8_t last;
-    /**
-     * 1: more blocks of the body follow.
-     */
-    uint8_t more;
-    /**
-     * 1: the request came to a multicast address. An error, or a response without a body, is not sent then.
-     */
-    uint8_t multicast;
-    /**
-     * 1: by an Echo option the sender of the request has shown that it is there and that the request is new.
-     */
-    uint8_t proven;
     /**
      * A request.
      */
@@ -4882,7 +4882,7 @@ uint64_t waft_update_next_timeout(const waft_update_t *handle);
 /** Bytes of memory for waft_coap_endpoint_init() with tables of so many places, and `arena` bytes for messages: of each
  *  request of ours its options and body, of each response under way a block, and 8 bytes each besides. */
 #define WAFT_COAP_MEMORY(transfers, flights, seen, observers, arena)                                                   \
-    (8 + (transfers) * WAFT_COAP_TRANSFER_SIZE + (flights) * WAFT_COAP_FLIGHT_SIZE + (seen) * WAFT_COAP_SEEN_SIZE +    \
+    (4 + (transfers) * WAFT_COAP_TRANSFER_SIZE + (flights) * WAFT_COAP_FLIGHT_SIZE + (seen) * WAFT_COAP_SEEN_SIZE +    \
      (observers) * WAFT_COAP_OBSERVER_SIZE + (arena))
 
 /** A waft_str_t of a string literal, as a value. Not in C++, which has no compound literals: use WAFT_STR_INIT there. */

@@ -31,7 +31,7 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 30;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 29;
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
 pub const WAFT_COAP_ENDPOINT_WORDS: usize = 48;
