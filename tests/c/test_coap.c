@@ -478,7 +478,7 @@ static void what_is_too_small_keeps_what_it_was_for(void) {
     static waft_coap_endpoint_t small;
     static uint64_t memory[(WAFT_COAP_MEMORY(4, 4, 8, 4, 0) + 7) / 8];
     uint8_t *start = (uint8_t *)memory;
-    size_t tables = WAFT_COAP_MEMORY(4, 4, 8, 4, 0) - 8;
+    size_t tables = WAFT_COAP_MEMORY(4, 4, 8, 4, 0) - 4;
     CHECK(waft_coap_endpoint_init(&small, sizeof small, &config, start, tables / 2) == WAFT_ERROR_BUFFER);
     CHECK(waft_coap_endpoint_next_timeout(&small) == WAFT_NEVER);
     OK(waft_coap_endpoint_init(&small, sizeof small, &config, start, tables));
