@@ -181,6 +181,7 @@ impl Fail {
     }
 
     /// What came of something by the number of the error, made positive, or 0.
+    #[cfg(feature = "mqtt")]
     pub(crate) const fn by_number(number: u8) -> Result<(), Self> {
         match NonZeroU32::new(number as u32) {
             Some(number) => Err(Self(number)),
