@@ -358,6 +358,12 @@ impl Window {
         self.silences
     }
 
+    /// The time-out of a message that stands alone (RFC 6298); `None`: nothing has been measured yet.
+    pub(super) fn timeout(&self) -> Option<Tick> {
+        let Estimate { mean, deviation } = self.rtt;
+        (mean != 0).then(|| Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4))
+    }
+
     /// Whether what was sent then has had a round trip.
     pub(super) fn had_round_trip(&self, now: Tick, sent: Tick) -> bool {
         since(now, sent).is_some_and(|span| span >= self.rtt.mean)
@@ -375,10 +381,7 @@ impl Window {
             let slack = (self.rtt.mean >> 2).max(self.rtt.deviation);
             return (sent.wrapping_add(self.took.saturating_add(slack).saturating_add(1)), false);
         }
-        let timeout = match self.rtt {
-            Estimate { mean: 0, .. } => first,
-            Estimate { mean, deviation } => Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4),
-        };
+        let timeout = self.timeout().unwrap_or(first);
         let timeout = timeout.checked_shl(self.silences.min(9).into()).unwrap_or(LONGEST).min(LONGEST);
         (later(sent, self.heard).wrapping_add(timeout), true)
     }

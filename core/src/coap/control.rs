@@ -6,8 +6,8 @@
 
 use super::{
     congestion::{Cocoa, Known, Path, Policy, Window},
-    endpoint::Endpoint,
-    exchange::{TOO_MANY_REQUESTS, Transfer},
+    endpoint::{Endpoint, tag},
+    exchange::{Phase, TOO_MANY_REQUESTS, Transfer},
     flight::{Flight, Owner, Stage, part},
     ids::Ids,
     message::Message,
@@ -47,6 +47,10 @@ pub(super) trait Control: Sync {
     }
     /// An error in a window: whether nothing is to be told of it.
     fn puts_off(&self, _: &mut Endpoint<'_>, _transfer: usize, _flight: usize, _: &Message<'_>) -> bool {
+        false
+    }
+    /// A block of a body, sent from `offset` on, has been answered: whether all is done about it.
+    fn uploads(&self, _: &mut Endpoint<'_>, _transfer: usize, _offset: u32, _: &Message<'_>) -> bool {
         false
     }
     /// The endpoint's host has slept for very long.
@@ -127,11 +131,13 @@ impl Control for Measured {
         if f.stage == Stage::Waiting {
             return Some(window.deadline(f.at, e.config.ack_timeout).0);
         }
+        // Until the host has given the block that it is asked for, none goes.
+        e.transfers.get(usize::from(f.of)).filter(|t| !matches!(t.phase, Phase::Wanting | Phase::Asked))?;
         (e.outstanding(f) < usize::from(window.size())).then(|| window.next())
     }
 
     fn sent(&self, e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
-        let (now, standard) = (e.now, e.config.ack_timeout);
+        let (now, standard, jitter) = (e.now, e.config.ack_timeout, e.config.ack_jitter);
         let Some(f) = e.flights.get_mut(flight) else { return false };
         let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
         match e.paths.get_mut(usize::from(t.path)) {
@@ -140,7 +146,16 @@ impl Control for Measured {
                     window.begin(now);
                 }
                 window.sent(now);
-                t.opened
+                let windowed = t.opened && t.windowed;
+                if windowed {
+                    e.arena.remove(tag::BODY.of(f.of.into()));
+                } else if let Some(timeout) = window.timeout() {
+                    // The first time by the path, then as the standard has it.
+                    let first = timeout.saturating_add(part(timeout >> 1, spread));
+                    let next = standard.saturating_add(part(jitter, spread));
+                    f.timeout = if f.tries == 1 { first } else { f.timeout.max(next) };
+                }
+                windowed
             }
             Some(Path(Known::Cocoa(cocoa))) => {
                 let timeout = cocoa.first(now, standard);
@@ -160,7 +175,7 @@ impl Control for Measured {
         let rtt = now.wrapping_sub(f.since);
         match e.paths.get_mut(usize::from(t.path)) {
             Some(Path(Known::Cocoa(cocoa))) => cocoa.answered(now, rtt, f.tries, standard),
-            Some(Path(Known::Windowed(window))) if t.opened => {
+            Some(Path(Known::Windowed(window))) if t.opened && t.windowed => {
                 window.answered(now, f.at, since(now, f.at).unwrap_or(0), f.tries, filled);
             }
             Some(Path(Known::Windowed(window))) => window.opened(now, rtt, f.tries),
@@ -198,10 +213,16 @@ impl Control for Measured {
     /// The ID of a new message, where it is one, or where the same was sent as often and as long as may be (§4.2), or was a NON.
     /// False: there is none now.
     fn renew(&self, e: &mut Endpoint<'_>, flight: usize) -> bool {
-        let Some(f) = e.flights.get(flight) else { return true };
+        let Some(f) = e.flights.get(flight).copied() else { return true };
+        if !e.has_its_turn(&f) {
+            return false;
+        }
+        if e.is_last(flight) {
+            return true;
+        }
         let copy = u32::from(f.tries).saturating_add(1);
         let again = f.tries.checked_rem(e.config.max_retransmit.saturating_add(1)) != Some(0);
-        if (f.confirmable && again && !e.is_late(f)) || f.timeout == copy {
+        if (f.confirmable && again && !e.is_late(&f)) || f.timeout == copy {
             return true;
         }
         let of = usize::from(f.of);
@@ -248,12 +269,17 @@ impl Control for Measured {
             }
             return true;
         }
-        if !before || t.ended || t.reach > offset {
+        if !before || t.ended || t.reach > offset || t.phase != Phase::Receiving {
             return false;
         }
         (t.limit, t.position) = (offset, offset);
         e.ground(transfer, offset);
         true
+    }
+
+    fn uploads(&self, e: &mut Endpoint<'_>, transfer: usize, offset: u32, message: &Message<'_>) -> bool {
+        let path = e.transfers.get(transfer).map_or(0, |t| t.path);
+        e.window_at(path).is_some() && e.on_block(transfer, offset, message)
     }
 
     fn lapse(&self, e: &mut Endpoint<'_>) {

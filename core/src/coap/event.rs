@@ -108,8 +108,13 @@ pub struct Request<'r> {
     pub flow: Flow,
     /// How many blocks of the response may be under way at a time, as far as there are
     /// [`flights`](super::Resources::flights) and a place among the [`paths`](super::Resources::paths); how many are is a matter of [`congestion`](super::congestion). 0 and 1: one after the other, in order.
-    /// With more, the first block comes first, and the others as they arrive.
+    /// With more, the first block comes first, and the others as they arrive. With `random_access` it is blocks of the body that are
+    /// under way; the response's come in order then, where the body was longer than a block (RFC 7959 §2.7).
     pub window: u8,
+    /// Whether the server takes the blocks of a body in any order: it acts on each by itself, or puts together what it has
+    /// (RFC 7959 §2.3, §2.5). The first block goes alone and the last when all others have been taken. A server that
+    /// refuses one for its place (4.08) gets all that it has not taken in order; one that has lost what it had, all from the beginning.
+    pub random_access: bool,
 }
 
 impl<'r> Request<'r> {
@@ -131,6 +136,7 @@ impl<'r> Request<'r> {
             until: u32::MAX,
             flow: Flow::Auto,
             window: 1,
+            random_access: false,
         }
     }
 
@@ -384,7 +390,8 @@ pub enum Event<'e> {
     BodyWanted {
         /// Of which request.
         exchange: Exchange,
-        /// Where the part begins. 0 may come again: the server wants smaller blocks.
+        /// Where the part begins. 0 may come again: the server wants smaller blocks. With [`Request::random_access`] any
+        /// may come again, in any order: it was lost.
         offset: u32,
         /// Bytes of the part, at most 1024.
         len: u32,

@@ -6,7 +6,8 @@
 //!    **Receiving** where there is none.
 //! 2. Wanting: the host is asked (`BodyWanted`) and gives the block: Sending.
 //! 3. Sending: the block is on its way (Block1). 2.31 Continue: the next one, Sending or Wanting. 4.13 with a smaller size
-//!    on the first: from the beginning with that. Any other response is the final one and goes to 4.
+//!    on the first: from the beginning with that. Any other response is the final one and goes to 4. With random access as many
+//!    are under way as the window has places, once the first is taken: see [`upload`](super::upload).
 //! 4. Receiving: the first block (Block2) fixes version and size of blocks; from then on as many are under way as the window
 //!    has places, and each is told as it arrives. One that the host has not said to be ready after (`advance`) keeps its place.
 //!    A smaller block than asked for: the rest of its place is asked for. An error beyond a block that is under way: the body may
@@ -60,7 +61,7 @@ pub struct Transfer {
     pub(super) register: bool,
     /// Registered as an observation.
     pub(super) observed: bool,
-    /// The first block has come.
+    /// The first block has come; while sending, of random access: has been taken.
     pub(super) opened: bool,
     /// The last block has come.
     pub(super) ended: bool,
@@ -81,7 +82,7 @@ pub struct Transfer {
     pub(super) szx1: u8,
     /// Size exponent of the places in the body that flights are for.
     pub(super) span: u8,
-    /// Blocks told that the host is not ready after.
+    /// Blocks told that the host is not ready after. While sending in order: how often the body was begun again.
     pub(super) held: u8,
     /// How often in a row the server asked for a pause.
     pub(super) pauses: u8,
@@ -95,9 +96,9 @@ pub struct Transfer {
     pub(super) token: u32,
     /// Where the next block begins that was never asked for: of the body sent while sending, of the response then.
     pub(super) position: u32,
-    /// The end of the blocks told.
+    /// The end of the blocks told. Of a window of the body's blocks: the place of the one that the host is asked for.
     pub(super) reach: u32,
-    /// Nothing from here on is asked for: the body may end here.
+    /// Nothing from here on is asked for: the body may end here. While sending: what is before it goes in any order.
     pub(super) limit: u32,
     /// Nor from here on: the host wants no more.
     until: u32,
@@ -192,7 +193,7 @@ impl Transfer {
         self.token = token;
         self.position = if body == 0 { request.offset } else { 0 };
         self.body = body;
-        self.limit = u32::MAX;
+        self.limit = if body == 0 || request.random_access { u32::MAX } else { 0 };
         self.until = request.until;
         if let Some(etag) = request.etag {
             (self.bound, self.etag) = (true, etag.token());
@@ -209,21 +210,32 @@ impl Transfer {
         self.limit.min(self.until)
     }
 
-    /// Offset and length of the body block that is wanted or on its way.
+    /// Where the last block of the body begins.
+    pub(super) fn last(&self) -> u32 {
+        self.body.saturating_sub(1) & !block::size(self.szx1).wrapping_sub(1)
+    }
+
+    /// Length of the block of the body that begins there.
+    pub(super) fn body_len(&self, offset: u32) -> u32 {
+        self.body.saturating_sub(offset).min(block::size(self.szx1))
+    }
+
+    /// Offset and length of the body block that the host is asked for.
     pub(super) fn body_block(&self) -> (u32, u32) {
-        (self.position, self.body.saturating_sub(self.position).min(block::size(self.szx1)))
+        let offset = if self.opened { self.reach } else { self.position };
+        (offset, self.body_len(offset))
     }
 
     /// 2. The host has given the block.
     pub(super) fn supplied(&mut self) {
         self.phase = Phase::Sending;
-        self.due = true;
+        self.due |= !self.opened;
     }
 
     /// 3. Whether the response asks for another block of the body.
-    fn continues(&mut self, message: &Message<'_>) -> bool {
+    pub(super) fn continues(&mut self, message: &Message<'_>) -> bool {
         let Some(block) = message.options.get(option::BLOCK1).and_then(Block::decode) else { return false };
-        let (offset, len) = self.body_block();
+        let (offset, len) = (self.position, self.body_len(self.position));
         let next = if message.code == Code::REQUEST_ENTITY_TOO_LARGE {
             if offset != 0 || block.szx >= self.szx1 {
                 return false;
@@ -251,7 +263,7 @@ impl Transfer {
     }
 
     /// 4. Nothing is known of the representation that comes next.
-    fn close_window(&mut self) {
+    pub(super) fn close_window(&mut self) {
         (self.opened, self.ended, self.held, self.reach, self.limit) = (false, false, 0, 0, u32::MAX);
     }
 
@@ -416,8 +428,12 @@ impl Endpoint<'_> {
                 self.close(transfer);
                 return None;
             }
-            Phase::Sending => {
+            Phase::Sending | Phase::Wanting | Phase::Asked => {
+                if t.path != 0 && self.control.uploads(self, transfer, offset, message) {
+                    return None;
+                }
                 self.arena.remove(tag::BODY.of(transfer));
+                let t = self.transfers.get_mut(transfer)?;
                 if t.continues(message) {
                     return None;
                 }
@@ -426,6 +442,7 @@ impl Endpoint<'_> {
             }
             _ => {}
         }
+        let t = self.transfers.get_mut(transfer)?;
         if registering {
             if code != Code::VALID {
                 t.close_window();

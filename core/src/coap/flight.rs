@@ -123,7 +123,12 @@ impl Endpoint<'_> {
     fn give_flight(&mut self, index: usize, share: usize) -> bool {
         let own = self.flights_of(index);
         let Some(t) = self.transfers.get(index).filter(|t| own < share && t.phase != Phase::Free) else { return false };
-        let fetching = t.phase == Phase::Receiving && t.opened && t.position < t.bound();
+        let fetching = t.opened
+            && match t.phase {
+                Phase::Receiving => t.position < t.bound(),
+                Phase::Sending => t.position < t.limit,
+                _ => false,
+            };
         let wants = if t.due { own == 0 } else { fetching && own.saturating_add(t.held.into()) < self.window(t) };
         // A window is no reason to forget whom to leave alone.
         if !wants || (own != 0 && !self.flights.iter().any(|f| f.owner == Owner::Nobody)) {

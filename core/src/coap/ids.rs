@@ -15,6 +15,8 @@ pub(super) struct Ids {
     /// When each quarter was used last, and the one in use was begun: units of 2^20 µs, from 1; 0 is never.
     used: [u32; 4],
     begun: u32,
+    /// How many there were in it when it was begun.
+    left: u16,
     /// Bit n: quarter n was used for CON.
     confirmable: u8,
     /// The one in use.
@@ -22,7 +24,7 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    pub(super) const NEW: Self = Self { used: [0; 4], begun: 0, confirmable: 0xF, quarter: 0xFF };
+    pub(super) const NEW: Self = Self { used: [0; 4], begun: 0, left: 0, confirmable: 0xF, quarter: 0xFF };
 
     /// The next ID from `mid` on, and whether CON may be sent under it. None: there is none now.
     pub(super) fn take(&mut self, mid: u16, now: Instant, lifetime: Duration) -> Option<(u16, bool)> {
@@ -42,9 +44,12 @@ impl Ids {
                 (quarter, id) = (next, u16::from(next) << 14);
             }
             let ended = self.used.get(usize::from(self.quarter)).copied().unwrap_or(0);
-            let hurried = self.begun != 0 && ended.saturating_sub(self.begun) <= lifetime.saturating_add(2) / 3;
+            let spent = ended.saturating_sub(self.begun).saturating_mul(QUARTER.into());
+            let third = (lifetime.saturating_add(2) / 3).saturating_mul(self.left.into());
+            // A few that went within a second say nothing of how fast others go.
+            let hurried = self.begun != 0 && spent <= third && (spent != 0 || self.left == QUARTER);
             self.confirmable = if hurried { self.confirmable & !bit(quarter) } else { self.confirmable | bit(quarter) };
-            (self.quarter, self.begun) = (quarter, now);
+            (self.quarter, self.begun, self.left) = (quarter, now, QUARTER.saturating_sub(id & 0x3FFF));
         }
         if let Some(used) = self.used.get_mut(usize::from(quarter)) {
             *used = now;
@@ -52,6 +57,9 @@ impl Ids {
         Some((id, self.confirmable & bit(quarter) != 0))
     }
 }
+
+/// IDs of a quarter.
+const QUARTER: u16 = 0x4000;
 
 /// MAX_LATENCY (§4.8.2), 100 s, in units of 2^20 µs.
 const MAX_LATENCY: u32 = 96;
@@ -80,6 +88,19 @@ mod tests {
             }
         }
         taken
+    }
+
+    #[test]
+    fn the_rest_of_a_quarter_that_is_used_up_slowly_is_no_hurry() {
+        for rate in [1, 10, 150] {
+            let (mut ids, mut mid) = (Ids::NEW, 0xFFDD_u16);
+            for n in 0..300 {
+                let (id, con) =
+                    ids.take(mid, Instant::from_micros(n * 1_000_000 / rate), Duration::from_secs(247)).unwrap();
+                assert!(con, "{rate} a second, the {n}th");
+                mid = id.wrapping_add(1);
+            }
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod seen;
 mod server;
 mod text;
 mod ticks;
+mod upload;
 mod uri;
 
 pub use block::Block;

@@ -157,7 +157,7 @@ impl Endpoint<'_> {
         match t.phase() {
             Phase::Leaving => outline.uints[own::OBSERVE] = Some(1),
             Phase::Sending => {
-                let (offset, len) = t.body_block();
+                let (offset, len) = (flight.offset, t.body_len(flight.offset));
                 outline.payload = if t.streamed {
                     self.arena.get(tag::BODY.of(transfer)).unwrap_or(&[])
                 } else {

@@ -5,6 +5,7 @@ mod probing;
 mod server;
 mod standard;
 mod transfer;
+mod upload;
 mod window;
 
 use super::*;

@@ -1,0 +1,142 @@
+//! Bodies whose blocks go side by side (Block1, RFC 7959 §2.5), where the host says that the server takes them in any order
+//! ([`Request::random_access`](super::Request::random_access)) and the path is a window's.
+//!
+//! | | [`opened`](super::Transfer) | `limit` | under way |
+//! | --- | --- | --- | --- |
+//! | **First**: its answer may ask for smaller blocks, or be the final one already | no | `u32::MAX` | the first block |
+//! | **Any**: it was taken | yes | where the last block begins | as many as the window has places, none but the last |
+//! | **Ordered**: a block was refused for its place, 4.08 | yes | 0 | one, from the first on that was not taken |
+//! | **Last**: all others were taken | no | `u32::MAX` | the last block, whose answer is the final one |
+//!
+//! Each block is a plain request with a token and a message ID of its own, and all have the host's options, a Request-Tag
+//! (RFC 9175 §3) among them. *Taken* is any success with Block1: 2.31 where the server collects, another where it acts on each block by
+//! itself (§2.3). A server that is refused nothing and yet answers 4.08 has lost what it had: then all goes again in order, from the
+//! beginning, three times at most. One that asks for smaller blocks in the middle gets those that are under way again in that size. Any
+//! other answer is the final one.
+//!
+//! In **Any** and **Ordered** what is lost goes by the window's time-outs, under another message ID in the end: a block
+//! may come twice. The last one does not but as RFC 7252 §4.2 has it, since it may bring about what must not be done twice.
+//!
+//! Nothing is kept of what is under way: of a streamed body the host is asked for a block when it is about to go, one at a time,
+//! and again when it was lost.
+
+use super::{
+    block::{self, Block},
+    code::Code,
+    endpoint::{Endpoint, tag},
+    exchange::Phase,
+    flight::{Flight, Stage},
+    message::Message,
+    option,
+};
+
+/// How often a body is begun again at most.
+const MOST_BEGINNINGS: u8 = 3;
+
+impl Endpoint<'_> {
+    /// The block of a body that was sent from `offset` on has been answered, and is under way no more. Whether that was an answer
+    /// to it alone, and others follow.
+    pub(super) fn on_block(&mut self, transfer: usize, offset: u32, message: &Message<'_>) -> bool {
+        let body = tag::BODY.of(transfer);
+        let under_way = self.flights.iter().filter(|f| f.is_of(transfer)).map(|f| f.offset).min();
+        let Some(t) = self.transfers.get_mut(transfer) else { return false };
+        let several = t.body > block::size(t.szx1);
+        let any = t.opened && t.limit != 0;
+        if !t.opened && t.limit == 0 {
+            // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
+            t.windowed &= !several;
+            return false;
+        }
+        let next = offset.saturating_add(t.body_len(offset));
+        let block = message.options.get(option::BLOCK1).and_then(Block::decode);
+        let refused = message.code == Code::REQUEST_ENTITY_INCOMPLETE && (t.opened || offset != 0);
+        // Where nothing is under way before it, it is the first one missing.
+        let first = under_way.unwrap_or(u32::MAX);
+        if refused && (any || t.held < MOST_BEGINNINGS) {
+            if any {
+                // Any → Ordered. The first that is not taken may be on its way already.
+                t.position = first.min(offset);
+            } else {
+                // [RFC7959-2.5-1]
+                t.held = t.held.saturating_add(1);
+                t.position = 0;
+            }
+            (t.opened, t.windowed, t.limit) = (true, true, 0);
+            t.span = t.szx1;
+            let from = t.position.saturating_add(1);
+            self.arena.remove(body);
+            self.ground(transfer, from);
+        } else if let (true, true, Some(block)) = (t.opened, message.code.is_success() && next < t.body, block) {
+            t.pauses = 0;
+            t.position = t.position.max(next);
+            // [RFC7959-2.3-2] A host that is asked for a block gives one of the size that it was asked for.
+            if block.szx < t.szx1 && t.phase != Phase::Asked {
+                t.position = t.position.min(first);
+                (t.szx1, t.span) = (block.szx, block.szx);
+                t.limit = if t.limit == 0 { 0 } else { t.last() };
+                self.ground(transfer, 0);
+            }
+        } else if !t.opened && t.continues(message) {
+            self.arena.remove(body);
+            if !message.code.is_success() {
+                return true;
+            }
+            // First → Any.
+            (t.opened, t.span, t.limit) = (true, t.szx1, t.last());
+            (t.phase, t.due) = (Phase::Sending, false);
+        } else {
+            t.close_window();
+            t.windowed &= !several;
+            self.ground(transfer, 0);
+            return false;
+        }
+        let idle = self.flights_of(transfer) == 0;
+        if let Some(t) = self.transfers.get_mut(transfer) {
+            t.due = idle && t.position >= t.limit;
+        }
+        true
+    }
+
+    /// A flight of a window may go. Whether it is its turn, where it carries a block, and that is there; else the host is asked for it.
+    pub(super) fn has_its_turn(&mut self, flight: &Flight) -> bool {
+        let of = usize::from(flight.of);
+        let Some(t) = self.transfers.get(of) else { return true };
+        match t.phase {
+            Phase::Sending => {}
+            Phase::Wanting | Phase::Asked => return false,
+            _ => return true,
+        }
+        let (streamed, asked, body) = (t.streamed, t.reach, tag::BODY.of(of));
+        let ready = |f: &&Flight| f.is_of(of) && f.stage == Stage::Ready;
+        if self.arena.get(body).is_some() {
+            if self.flights.iter().filter(ready).any(|f| f.offset == asked) {
+                return asked == flight.offset;
+            }
+            // It has been answered meanwhile.
+            self.arena.remove(body);
+        }
+        // A server that takes them in order has nothing to refuse while none is lost.
+        let first = self.flights.iter().filter(ready).map(|f| f.offset).min();
+        if first != Some(flight.offset) || !streamed {
+            return first == Some(flight.offset);
+        }
+        if let Some(t) = self.transfers.get_mut(of) {
+            (t.phase, t.reach) = (Phase::Wanting, flight.offset);
+        }
+        false
+    }
+
+    /// A flight of a window is about to go. Any, Ordered → Last: whether it is that, and a flight of a window no more.
+    pub(super) fn is_last(&mut self, flight: usize) -> bool {
+        let mid = self.mid;
+        let Some(f) = self.flights.get_mut(flight) else { return false };
+        let Some(t) = self.transfers.get_mut(usize::from(f.of)) else { return false };
+        if t.phase != Phase::Sending || f.offset < t.last() {
+            return false;
+        }
+        (t.opened, t.windowed, t.limit) = (false, false, u32::MAX);
+        // As another message: it was none yet.
+        (f.mid, self.mid) = (mid, mid.wrapping_add(1));
+        true
+    }
+}
