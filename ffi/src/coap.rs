@@ -270,6 +270,7 @@ pub unsafe extern "C" fn waft_coap_request_defaults(request: *mut waft_coap_requ
             streamed: 0,
             manual: 0,
             window: 1,
+            random_access: 0,
         };
         // SAFETY: C lends the place.
         unsafe { Out::new(request)?.set(value) };
@@ -359,6 +360,7 @@ unsafe fn ask(
                 until: r.until,
                 flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
                 window: r.window,
+                random_access: r.random_access != 0,
             };
             let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
             out.set(how(endpoint, &request, path, host)?.id());

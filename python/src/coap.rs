@@ -174,7 +174,7 @@ impl Endpoint {
     }
 
     /// Queues a request for `path` (percent-encoded, with its query); gives the number of the exchange.
-    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false, until=4_294_967_295, window=1, group=false))]
+    #[pyo3(signature = (now, peer, method, path, payload=None, *, options=Vec::new(), confirmable=true, host=None, observe=false, szx=6, offset=0, etag=None, payload_len=None, manual=false, until=4_294_967_295, window=1, group=false, random_access=false))]
     #[allow(clippy::too_many_arguments, reason = "keywords")]
     fn request(
         &mut self,
@@ -196,6 +196,7 @@ impl Endpoint {
         until: u32,
         window: u8,
         group: bool,
+        random_access: bool,
     ) -> PyResult<u32> {
         let given = Given::new(options);
         let etag = match etag {
@@ -215,6 +216,7 @@ impl Endpoint {
             until,
             flow: if manual { Flow::Manual } else { Flow::Auto },
             window,
+            random_access,
             ..Request::new(Code(method), path)
         };
         let asked = if group {

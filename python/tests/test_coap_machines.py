@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import waft
@@ -63,6 +65,64 @@ def test_a_body_survives_a_link_that_does_everything_links_do(seed: int) -> None
     pair.ends[0].request(0, 0, coap.Code.GET, "/f", szx=6)
     pair.run(600)
     assert pair.body() == pair.files["/f"]
+
+
+class Taking:
+    """The second end takes one body: each block by itself, or in order only. The first gives it whole or block by block."""
+
+    def __init__(self, ordered: bool, link: Link) -> None:
+        self.ordered = ordered
+        self.pair = Pair(coap.Endpoint(seed=1), coap.Endpoint(seed=2), link=link, on_event=self.event)
+        self.body = bytes(range(256)) * 40 + b"end"
+        self.taken = bytearray()
+        self.offsets: list[int] = []
+        self.refused = 0
+
+    def event(self, side: int, event: coap.Event) -> None:
+        if isinstance(event, coap.BodyWanted):
+            part = self.body[event.offset : event.offset + event.len]
+            self.pair.left.body(self.pair.now, event.exchange, part)
+        elif isinstance(event, coap.Request):
+            self.offsets.append(event.offset)
+            code = coap.Code.CONTINUE if self.ordered and event.more else coap.Code.CHANGED
+            if self.ordered and event.offset > len(self.taken):
+                code = coap.Code.REQUEST_ENTITY_INCOMPLETE
+                self.refused += 1
+            else:
+                end = event.offset + len(event.payload)
+                self.taken.extend(bytes(max(end - len(self.taken), 0)))
+                self.taken[event.offset : end] = event.payload
+            self.pair.right.respond(self.pair.now, event.id, code, b"")
+
+    def put(self, **how: Any) -> list[coap.Event]:
+        self.pair.left.request(0, 0, coap.Code.PUT, "/log", szx=4, window=16, **how)
+        self.pair.run(600)
+        return [e for e in self.pair.told[0] if not isinstance(e, coap.BodyWanted)]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_of_a_body_go_side_by_side_or_in_order_to_who_takes_no_others(
+    ordered: bool, streamed: bool, seed: int
+) -> None:
+    link = Link(loss=0.03 * seed, duplicate=0.05, delay=0.02, seed=seed)
+    taking = Taking(ordered, link)
+    given: dict[str, Any] = {"payload_len": len(taking.body)} if streamed else {"payload": taking.body}
+    (answer,) = taking.put(random_access=True, **given)
+    assert isinstance(answer, coap.Response) and answer.code == coap.Code.CHANGED and answer.last
+    assert taking.taken == taking.body
+    assert taking.offsets[0] == 0 and taking.offsets[-1] == 10_240
+    lost = seed > 1
+    assert not lost or taking.offsets != sorted(taking.offsets) or taking.refused
+    assert ordered or taking.refused == 0
+
+
+def test_nobody_is_taken_to_take_blocks_in_any_order() -> None:
+    taking = Taking(True, Link(loss=0.1, delay=0.02, seed=3))
+    (answer,) = taking.put(payload=taking.body)
+    assert isinstance(answer, coap.Response) and answer.code == coap.Code.CHANGED
+    assert taking.taken == taking.body and taking.refused == 0
 
 
 def test_random_access_begins_at_an_offset() -> None:

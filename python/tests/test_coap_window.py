@@ -10,6 +10,7 @@ from conftest import PATIENCE, aiocoap_server, libcoap_server, make_image
 
 from waft import coap
 from waft.aio.coap import CoapClient
+from waft.aio.coap_server import Asked, Reply, serve_coap
 from waft.testing import Link, Relay
 
 
@@ -44,6 +45,70 @@ async def test_aiocoaps_file_server_gives_a_window_of_blocks(tmp_path: Path, los
         # It does not say how long the file is: the end is found by asking beyond it, a window's worth at most.
         tokens = {coap.decode(request).token for request in requests}
         assert 65 <= len(tokens) <= 65 + 16
+
+
+async def put(port: int, path: str, body: bytes, link: Link) -> tuple[coap.Code, list[coap.Message]]:
+    """What comes of putting the body there block by block, several at a time, and the answers that were no 2.31."""
+    async with Relay(port, link) as relay, await CoapClient.open() as client:
+        uri = f"coap://127.0.0.1:{relay.port}{path}"
+        answer = await asyncio.wait_for(client.put(uri, body, random_access=True), PATIENCE)
+        answers = [coap.decode(passed.data) for passed in relay.seen if not passed.to_server]
+        return answer.code, [a for a in answers if a.code not in (coap.Code.EMPTY, coap.Code.CONTINUE)]
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_a_server_of_ours_takes_each_block_by_itself_and_keeps_nothing(loss: float) -> None:
+    body = make_image(64 * 1024 + 7)
+    file = bytearray(len(body))
+
+    def take_block(asked: Asked, offset: int, more: bool) -> Reply | None:
+        if asked.path != ("log",):
+            return None
+        file[offset : offset + len(asked.payload)] = asked.payload
+        return Reply(coap.Code.CHANGED)
+
+    async with await serve_coap(lambda asked: Reply(coap.Code.NOT_FOUND), take_block=take_block) as server:
+        code, answers = await put(server.port, "/log", body, Link(loss=loss, delay=0.02, seed=8))
+        assert code == coap.Code.CHANGED and file == body
+        assert {a.code for a in answers} == {coap.Code.CHANGED}
+        # What it does not take so is put together first.
+        code, _ = await put(server.port, "/other", body, Link(loss=loss, delay=0.02, seed=8))
+        assert code == coap.Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_a_server_of_ours_that_puts_blocks_together_gets_them_in_order(loss: float) -> None:
+    body, got = make_image(64 * 1024 + 7), []
+
+    def handler(asked: Asked) -> Reply:
+        got.append(asked.payload)
+        return Reply(coap.Code.CHANGED)
+
+    async with await serve_coap(handler) as server:
+        code, answers = await put(server.port, "/log", body, Link(loss=loss, delay=0.02, seed=9))
+        assert code == coap.Code.CHANGED and got == [body]
+        refused = {a.code for a in answers} - {coap.Code.CHANGED}
+        assert refused == ({coap.Code.REQUEST_ENTITY_INCOMPLETE} if loss else set())
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_libcoaps_server_gets_a_window_of_blocks(loss: float) -> None:
+    body = make_image(64 * 1024)
+    with libcoap_server() as port:
+        code, answers = await put(port, "/image", body, Link(loss=loss, delay=0.02, seed=10))
+        print(code, [(str(a.code), a.payload) for a in answers][:20])
+        assert code.is_success
+        got, _ = await fetch(port, "/image", Link(delay=0.001), 16)
+        assert got == body
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_aiocoaps_file_server_gets_the_rest_in_order_where_a_block_is_lost(tmp_path: Path, loss: float) -> None:
+    body = make_image(64 * 1024 + 7)
+    with aiocoap_server(tmp_path, "--write") as port:
+        code, answers = await put(port, "/image", body, Link(loss=loss, delay=0.02, seed=11))
+        print(code, [(str(a.code), a.payload) for a in answers][:20])
+        assert code.is_success and (tmp_path / "image").read_bytes() == body
 
 
 def test_a_window_and_a_policy_are_asked_for_and_checked() -> None:

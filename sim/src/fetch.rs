@@ -182,9 +182,14 @@ impl Run {
     /// The median of so many seeds, failures counting as longest, and how many were byte-exact.
     #[must_use]
     pub fn median(&self, seeds: u64) -> (f64, usize) {
-        let mut times: Vec<f64> = (0..seeds).map(|seed| self.seconds(seed + 1).unwrap_or(f64::INFINITY)).collect();
-        times.sort_by(f64::total_cmp);
-        let exact = times.iter().filter(|t| t.is_finite()).count();
-        (times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY), exact)
+        median(seeds, |seed| self.seconds(seed))
     }
+}
+
+/// The median of what `seconds` gives for so many seeds, failures counting as longest, and how many were none.
+pub(crate) fn median(seeds: u64, seconds: impl Fn(u64) -> Result<f64, String>) -> (f64, usize) {
+    let mut times: Vec<f64> = (0..seeds).map(|seed| seconds(seed + 1).unwrap_or(f64::INFINITY)).collect();
+    times.sort_by(f64::total_cmp);
+    let exact = times.iter().filter(|t| t.is_finite()).count();
+    (times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY), exact)
 }

@@ -13,6 +13,7 @@ pub mod fleet;
 mod link;
 mod network;
 mod node;
+pub mod upload;
 
 pub use link::Link;
 pub use network::{Arrival, Arrived, Network};

@@ -201,6 +201,60 @@ static void blocks_come_side_by_side_and_in_any_order(void) {
     setup();
 }
 
+/* A body of 2,000 bytes, 8 blocks. The server answers when nothing more comes; `ordered`, it refuses what comes before its turn. */
+static void blocks_of_a_body_go_side_by_side(int streamed, int ordered) {
+    static uint32_t paths[2 * WAFT_COAP_PATH_SIZE / 4];
+    setup();
+    OK(waft_coap_endpoint_measure_paths(&client, WAFT_COAP_POLICY_WINDOWED, (uint8_t *)paths, sizeof paths));
+    waft_coap_request_t request = get(WAFT_STR("/log"));
+    CHECK(request.random_access == 0);
+    request.method = WAFT_COAP_PUT;
+    request.window = 4;
+    request.szx = 4;
+    request.random_access = 1;
+    if (streamed) {
+        request.streamed = 1;
+        request.payload_len = 2000;
+    } else {
+        request.payload.data = body;
+        request.payload.len = 2000;
+    }
+    uint32_t exchange = ask(&request), taken = 0, refused = 0;
+    size_t n = 0, most = 0;
+    for (waft_coap_event_t event, asked[4];;) {
+        waft_coap_endpoint_t *who = next(&event);
+        if (event.kind == WAFT_COAP_EVENT_BODY_WANTED) {
+            CHECK(who == &client && streamed && event.exchange == exchange && event.offset + event.len <= 2000);
+            OK(waft_coap_endpoint_body(&client, now, exchange, (waft_bytes_t){body + event.offset, event.len}));
+        } else if (who == &server) {
+            CHECK(event.kind == WAFT_COAP_EVENT_REQUEST && n < 4 && event.more == (event.offset != 1792));
+            CHECK(memcmp(event.payload.data, body + event.offset, event.payload.len) == 0);
+            if (ordered && event.offset != taken) {
+                waft_coap_reply_t reply = reply_with(WAFT_COAP_REQUEST_ENTITY_INCOMPLETE, NULL, 0);
+                OK(waft_coap_endpoint_respond(&server, now, &event.request, &reply));
+                refused++;
+                continue;
+            }
+            CHECK(event.more || (n == 0 && taken == 1792));
+            asked[n++] = event;
+            most = n > most ? n : most;
+        } else if (who == &client) {
+            CHECK(event.kind == WAFT_COAP_EVENT_RESPONSE && event.exchange == exchange);
+            CHECK(event.code == WAFT_COAP_CHANGED && event.last && n == 0 && taken == 2000);
+            break;
+        } else {
+            /* Nothing more comes: the latest is answered first. */
+            CHECK(n > 0);
+            waft_coap_reply_t reply = reply_with(ordered && asked[n - 1].more ? WAFT_COAP_CONTINUE : WAFT_COAP_CHANGED, NULL, 0);
+            OK(waft_coap_endpoint_respond(&server, now, &asked[--n].request, &reply));
+            taken += asked[n].more ? 256 : 208;
+        }
+    }
+    CHECK(ordered ? most == 1 : most == 4);
+    CHECK((refused != 0) == ordered);
+    setup();
+}
+
 static void a_body_goes_out_block_by_block(int streamed) {
     waft_coap_request_t request = get(WAFT_STR("/log"));
     request.method = WAFT_COAP_PUT;
@@ -630,6 +684,7 @@ int main(void) {
     a_body_comes_block_by_block(0, 0);
     a_body_comes_block_by_block(1, 1);
     blocks_come_side_by_side_and_in_any_order();
+    for (int how = 0; how < 4; how++) blocks_of_a_body_go_side_by_side(how & 1, how >> 1);
     a_body_goes_out_block_by_block(0);
     a_body_goes_out_block_by_block(1);
     an_observer_is_told_of_changes();

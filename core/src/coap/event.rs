@@ -376,7 +376,7 @@ pub enum Event<'e> {
         /// Where in the body `payload` belongs (Block1).
         offset: u32,
         /// Whether more blocks of the body follow: then 2.31 Continue asks for the next, 4.08 says that one is missing,
-        /// 4.13 that it is too large.
+        /// 4.13 that it is too large; any other success has taken this block by itself, in whatever order they come.
         more: bool,
     },
     /// The exchange came to nothing and is over.

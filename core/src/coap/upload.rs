@@ -5,14 +5,14 @@
 //! | --- | --- | --- | --- |
 //! | **First**: its answer may ask for smaller blocks, or be the final one already | no | `u32::MAX` | the first block |
 //! | **Any**: it was taken | yes | where the last block begins | as many as the window has places, none but the last |
-//! | **Ordered**: a block was refused for its place, 4.08 | yes | 0 | one, from the first on that was not taken |
+//! | **Ordered**: a block was refused for its place, 4.08 (or 5.00, where one before it was missing) | yes | 0 | those before it; then one, from there on |
 //! | **Last**: all others were taken | no | `u32::MAX` | the last block, whose answer is the final one |
 //!
-//! Each block is a plain request with a token and a message ID of its own, and all have the host's options, a Request-Tag
-//! (RFC 9175 §3) among them. *Taken* is any success with Block1: 2.31 where the server collects, another where it acts on each block by
-//! itself (§2.3). A server that is refused nothing and yet answers 4.08 has lost what it had: then all goes again in order, from the
-//! beginning, three times at most. One that asks for smaller blocks in the middle gets those that are under way again in that size. Any
-//! other answer is the final one.
+//! Each block is a plain request with a token and a message ID of its own, and all have Size1 and the host's options, a
+//! Request-Tag (RFC 9175 §3) among them. *Taken* is any success with Block1: 2.31 where the server collects, another where it acts
+//! on each block by itself (§2.3). A server that refuses a block in its turn has lost what it had: then all goes again in order, from
+//! the beginning, three times at most. One that asks for smaller blocks in the middle gets those that are under way again in
+//! that size. Any other answer is the final one.
 //!
 //! In **Any** and **Ordered** what is lost goes by the window's time-outs, under another message ID in the end: a block
 //! may come twice. The last one does not but as RFC 7252 §4.2 has it, since it may bring about what must not be done twice.
@@ -41,7 +41,6 @@ impl Endpoint<'_> {
         let under_way = self.flights.iter().filter(|f| f.is_of(transfer)).map(|f| f.offset).min();
         let Some(t) = self.transfers.get_mut(transfer) else { return false };
         let several = t.body > block::size(t.szx1);
-        let any = t.opened && t.limit != 0;
         if !t.opened && t.limit == 0 {
             // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
             t.windowed &= !several;
@@ -49,13 +48,18 @@ impl Endpoint<'_> {
         }
         let next = offset.saturating_add(t.body_len(offset));
         let block = message.options.get(option::BLOCK1).and_then(Block::decode);
-        let refused = message.code == Code::REQUEST_ENTITY_INCOMPLETE && (t.opened || offset != 0);
-        // Where nothing is under way before it, it is the first one missing.
-        let first = under_way.unwrap_or(u32::MAX);
-        if refused && (any || t.held < MOST_BEGINNINGS) {
-            if any {
-                // Any → Ordered. The first that is not taken may be on its way already.
-                t.position = first.min(offset);
+        // It went when it was not known yet that one before it would be missing.
+        let early = offset < t.position;
+        let refused = match message.code {
+            Code::REQUEST_ENTITY_INCOMPLETE => t.opened || offset != 0,
+            // What aiocoap 0.4 says of a block after a gap. Any other reason will be told of the block in its turn.
+            Code::INTERNAL_SERVER_ERROR => early,
+            _ => false,
+        };
+        if refused && (early || t.held < MOST_BEGINNINGS) {
+            if early {
+                // Any → Ordered. Those before it may have been taken, and go on under their message IDs.
+                t.position = offset;
             } else {
                 // [RFC7959-2.5-1]
                 t.held = t.held.saturating_add(1);
@@ -63,7 +67,7 @@ impl Endpoint<'_> {
             }
             (t.opened, t.windowed, t.limit) = (true, true, 0);
             t.span = t.szx1;
-            let from = t.position.saturating_add(1);
+            let from = t.position;
             self.arena.remove(body);
             self.ground(transfer, from);
         } else if let (true, true, Some(block)) = (t.opened, message.code.is_success() && next < t.body, block) {
@@ -71,7 +75,7 @@ impl Endpoint<'_> {
             t.position = t.position.max(next);
             // [RFC7959-2.3-2] A host that is asked for a block gives one of the size that it was asked for.
             if block.szx < t.szx1 && t.phase != Phase::Asked {
-                t.position = t.position.min(first);
+                t.position = t.position.min(under_way.unwrap_or(u32::MAX));
                 (t.szx1, t.span) = (block.szx, block.szx);
                 t.limit = if t.limit == 0 { 0 } else { t.last() };
                 self.ground(transfer, 0);
@@ -97,7 +101,7 @@ impl Endpoint<'_> {
         true
     }
 
-    /// A flight of a window may go. Whether it is its turn, where it carries a block, and that is there; else the host is asked for it.
+    /// A flight of a window may go. Where it carries a block: whether that is its turn, and there; else the host is asked for it.
     pub(super) fn has_its_turn(&mut self, flight: &Flight) -> bool {
         let of = usize::from(flight.of);
         let Some(t) = self.transfers.get(of) else { return true };

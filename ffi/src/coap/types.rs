@@ -118,6 +118,10 @@ pub struct waft_coap_request_t {
     /// waft_coap_endpoint_measure_paths() has given room for that.
     /// 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
     pub window: u8,
+    /// Not 0: the server takes the blocks of the body in any order, since it acts on each by itself or puts together what it has.
+    /// Then `window` is how many of those may be under way at a time; the first goes alone, and the last when all others have
+    /// been taken. A server that refuses one for its place (4.08) gets what it has not taken in order (0).
+    pub random_access: u8,
 }
 
 /// A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
@@ -167,12 +171,12 @@ pub const WAFT_COAP_EVENT_RESPONSE: u32 = 1;
 /// wants to observe. Answer by waft_coap_endpoint_respond(), now or later. The response can carry `wanted_len` bytes
 /// of its body from `wanted_offset` on. With `more`, further blocks of the request's body follow: WAFT_COAP_CONTINUE
 /// asks for the next, WAFT_COAP_REQUEST_ENTITY_INCOMPLETE says that one is missing, WAFT_COAP_REQUEST_ENTITY_TOO_LARGE
-/// that it is too large.
+/// that it is too large; any other success has taken this block by itself, in whatever order they come.
 pub const WAFT_COAP_EVENT_REQUEST: u32 = 2;
 /// `exchange` came to nothing and is over: `reason`.
 pub const WAFT_COAP_EVENT_FAILED: u32 = 3;
 /// Give `len` bytes from `offset` on of the body of `exchange` to waft_coap_endpoint_body(). Offset 0 may come again:
-/// the server wants smaller blocks.
+/// the server wants smaller blocks. With `random_access` any may come again, in any order: it was lost.
 pub const WAFT_COAP_EVENT_BODY_WANTED: u32 = 4;
 /// `peer` no longer observes `resource`: it left, or did not acknowledge.
 pub const WAFT_COAP_EVENT_OBSERVER_GONE: u32 = 5;

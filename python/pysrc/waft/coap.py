@@ -228,7 +228,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class BodyWanted:
-    """Give this part of the request's body to ``body``."""
+    """Give this part of the request's body to ``body``. With ``random_access`` any may come again, in any order: it was lost."""
 
     exchange: int
     offset: int

@@ -93,10 +93,14 @@ class CoapClient(DatagramDriver):
         confirmable: bool = True,
         progress: Callable[[int, int | None], None] | None = None,
         window: int = 1,
+        random_access: bool = False,
     ) -> Answer:
         """One request and its whole response, where it is long block by block, of which up to ``window`` are under way at a
-        time under congestion control. Raises ``CoapError``."""
-        number, call = await self._start(method, uri, payload, options, szx, confirmable, False, progress, window)
+        time under congestion control. ``random_access``: the server takes the blocks of a long ``payload`` in any order, and it
+        is those. Raises ``CoapError``."""
+        number, call = await self._start(
+            method, uri, payload, options, szx, confirmable, False, progress, window, random_access
+        )
         try:
             answer = await call.answers.get()
         finally:
@@ -116,15 +120,17 @@ class CoapClient(DatagramDriver):
         """GET: of a long response up to ``window`` blocks are under way at a time, under congestion control."""
         return await self.request(coap.Code.GET, uri, szx=szx, progress=progress, window=window)
 
-    async def put(self, uri: str, payload: bytes, *, szx: int = 6) -> Answer:
-        """PUT, by Block1 where it is long."""
-        return await self.request(coap.Code.PUT, uri, payload, szx=szx)
+    async def put(
+        self, uri: str, payload: bytes, *, szx: int = 6, window: int = 16, random_access: bool = False
+    ) -> Answer:
+        """PUT, by Block1 where it is long; up to ``window`` blocks at a time to a server that takes them in any order."""
+        return await self.request(coap.Code.PUT, uri, payload, szx=szx, window=window, random_access=random_access)
 
     async def observe(
         self, uri: str, *, szx: int = 6, options: list[coap.Option] | None = None, confirmable: bool = True
     ) -> AsyncIterator[Answer]:
         """A representation at once and one at each change, until the iteration is left or the server ends it."""
-        number, call = await self._start(coap.Code.GET, uri, b"", options, szx, confirmable, True, None, 1)
+        number, call = await self._start(coap.Code.GET, uri, b"", options, szx, confirmable, True, None, 1, False)
         try:
             while True:
                 answer = await call.answers.get()
@@ -177,6 +183,7 @@ class CoapClient(DatagramDriver):
         observe: bool,
         progress: Callable[[int, int | None], None] | None,
         window: int,
+        random_access: bool,
     ) -> tuple[int, _Call]:
         host, port, path = coap.split_uri(uri)
         peer = await self._peer(host, port)
@@ -192,6 +199,7 @@ class CoapClient(DatagramDriver):
             confirmable=confirmable,
             observe=observe,
             window=window,
+            random_access=random_access,
         )
         call = self._calls[number] = _Call(asyncio.Queue(), progress, bytearray())
         self.drain()

@@ -81,6 +81,9 @@ class Reply:
 
 Handler = Callable[[Asked], Reply | Awaitable[Reply]]
 
+#: Is told of a block of a body, where in the body it begins, and whether more follow. Its ``Reply`` answers that block alone.
+BlockHandler = Callable[[Asked, int, bool], Reply | None]
+
 
 @dataclass
 class _Kept(Generic[V]):
@@ -109,15 +112,25 @@ class CoapServer(DatagramDriver):
     A handler that gives a ``Reply`` is answered for at once, the response riding on the acknowledgement; one that gives an
     awaitable is acknowledged for, and its response follows separately. A body that comes by Block1 is put together before the
     handler sees it (RFC 7959 §2.5, atomically); an answer to a request that is no GET is kept until its blocks are
-    fetched. No more than ``max_bodies`` of either are kept. A handler that raises is answered 5.00, and the exception goes to the event loop's handler.
+    fetched. No more than ``max_bodies`` of either are kept. ``take_block`` is asked of each block of a body before: what it gives a
+    ``Reply`` to is taken by itself, in any order, and nothing is kept of it (RFC 7959 §2.3); ``None`` leaves it to be put together.
+    A handler that raises is answered 5.00, and the exception goes to the event loop's handler.
     """
 
     def __init__(
-        self, handler: Handler, *, szx: int = 6, max_body: int = 1 << 20, max_bodies: int = 64, observers: int = 256
+        self,
+        handler: Handler,
+        *,
+        szx: int = 6,
+        max_body: int = 1 << 20,
+        max_bodies: int = 64,
+        observers: int = 256,
+        take_block: BlockHandler | None = None,
     ) -> None:
         self.endpoint = coap.Endpoint(seed=secrets.randbits(63), szx=szx, observers=observers)
         super().__init__(self.endpoint)
         self._handler = handler
+        self._take_block = take_block
         self._max_body = max_body
         self._uploads: _Kept[bytearray] = _Kept(max_bodies)
         self._answers: _Kept[Reply] = _Kept(max_bodies)
@@ -189,6 +202,16 @@ class CoapServer(DatagramDriver):
         key = None
         if block1 is not None or code != Code.GET:
             key = (peer, int(code), tuple(o for o in options if o[0] not in (OBSERVE, BLOCK1, BLOCK2, SIZE1, SIZE2)))
+        if block1 is not None and self._take_block is not None:
+            asked = Asked(code, path, queries, options, payload, observes, peer, offset == 0)
+            try:
+                taken = self._take_block(asked, *block1)
+            except Exception as e:
+                self._failed(number, e)
+                return
+            if taken is not None:
+                self._answer(now, number, taken)
+                return
         if block1 is not None:
             answer, body = self._take(key, payload, *block1)
             if body is None:
@@ -276,9 +299,16 @@ def _options(reply: Reply) -> list[coap.Option]:
 
 
 async def serve_coap(
-    handler: Handler, host: str = "127.0.0.1", port: int = 0, *, szx: int = 6, max_body: int = 1 << 20
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    szx: int = 6,
+    max_body: int = 1 << 20,
+    take_block: BlockHandler | None = None,
 ) -> CoapServer:
-    """A server that listens; ``server.port`` tells where. ``szx``: size exponent of the blocks it prefers, 0 to 6."""
-    server = CoapServer(handler, szx=szx, max_body=max_body)
+    """A server that listens; ``server.port`` tells where. ``szx``: size exponent of the blocks it prefers, 0 to 6.
+    ``take_block``: see ``CoapServer``."""
+    server = CoapServer(handler, szx=szx, max_body=max_body, take_block=take_block)
     await server.bind(host, port)
     return server
