@@ -916,7 +916,7 @@
 
 /**
  * A congestion-controlled window where a request's `window` allows more than one block; otherwise as
- * WAFT_COAP_POLICY_STANDARD.
+ * WAFT_COAP_POLICY_STANDARD, but for the first time-out where the peer is known.
  */
 #define WAFT_COAP_POLICY_WINDOWED 2
 

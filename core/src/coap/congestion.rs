@@ -7,6 +7,11 @@
 //! | `Cocoa` | of the round trips measured, those of repeated messages too | 3, 2 or 1½ times, by its length | 1 | draft-ietf-core-cocoa-03 |
 //! | `Windowed` | of the round trips measured, or one round trip after what was sent later was answered | the same, twice only where all is silent | a window | below |
 //!
+//! What was measured of a path is kept when its transfer is over, for as long as nothing else wants the place. A request that stands
+//! alone under `Windowed` waits the first time by how long its peer's answers have taken, at least a fifth of a second, and then as RFC 7252
+//! has it: one that gets lost costs no two seconds. §4.8.1 allows that, and of a path that has got worse one message too many tells.
+//! The blocks of a body that go one after the other wait as ever: a late copy may do harm where duplicates are forgotten soon.
+//!
 //! # The window
 //! Where a transfer may have several blocks outstanding, this is what it goes by. Nothing of it shows on the wire, where plain
 //! requests for blocks go.
@@ -32,6 +37,7 @@ use super::{
     ids::Ids,
     ticks::{SECOND, Tick, is_over, later, since},
 };
+use crate::Peer;
 
 /// By what a transfer goes that fetches its blocks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +48,7 @@ pub enum Policy {
     /// CoCoA (draft-ietf-core-cocoa-03): one block after the other, time-outs by round trips measured.
     Cocoa = 1,
     /// A congestion-controlled window where [`Request::window`](super::Request::window) allows more than one block;
-    /// otherwise as `Standard`.
+    /// otherwise as `Standard`, but for the first time-out where the peer is known.
     #[default]
     Windowed = 2,
 }
@@ -74,6 +80,11 @@ impl Estimate {
     fn timeout(&self, deviations: u32) -> Tick {
         self.mean.saturating_add(self.deviation.saturating_mul(deviations)).min(LONGEST)
     }
+
+    /// The time-out of a message that stands alone: an answer may take the peer some time. `None`: nothing has been measured yet.
+    fn alone(&self) -> Option<Tick> {
+        (self.mean != 0).then(|| self.timeout(4).max(SECOND / 5))
+    }
 }
 
 /// What is known of the path of a transfer. Part of [`Resources`](super::Resources).
@@ -93,6 +104,46 @@ pub(super) enum Known {
     Ids(Ids),
     Cocoa(Cocoa),
     Windowed(Window),
+    /// Of no transfer: how long a peer's answers took.
+    Peer(Past),
+}
+
+/// Round trips to a peer, from transfers that are over and from requests that stand alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past {
+    pub(super) peer: Peer,
+    rtt: Estimate,
+    /// When the last of them ended.
+    pub(super) at: Tick,
+}
+
+impl Past {
+    /// Of a peer of which nothing is known.
+    pub(super) const fn new(peer: Peer) -> Self {
+        Self { peer, rtt: Estimate { mean: 0, deviation: 0 }, at: 0 }
+    }
+
+    /// An answer to a message that was sent once.
+    pub(super) fn answered(&mut self, now: Tick, rtt: Tick) {
+        self.rtt.sample(rtt.max(1));
+        self.at = now;
+    }
+
+    /// A transfer is over, of which this was known.
+    pub(super) fn replace(&mut self, now: Tick, known: &Known) {
+        let rtt = match known {
+            Known::Windowed(Window { rtt, .. }) | Known::Cocoa(Cocoa { strong: rtt, .. }) => *rtt,
+            _ => return,
+        };
+        if rtt.mean != 0 {
+            (self.rtt, self.at) = (rtt, now);
+        }
+    }
+
+    /// The time-out of a request that stands alone (RFC 6298), which may take the peer some time.
+    pub(super) fn timeout(&self) -> Option<Tick> {
+        self.rtt.alone()
+    }
 }
 
 impl Known {
@@ -117,6 +168,11 @@ pub(super) struct Cocoa {
 }
 
 impl Cocoa {
+    /// Of a path whose round trips are known from before.
+    pub(super) fn known(past: &Past) -> Self {
+        Self { strong: past.rtt, timeout: past.rtt.timeout(4), updated: past.at, ..Self::NEW }
+    }
+
     const NEW: Self = Self {
         strong: Estimate { mean: 0, deviation: 0 },
         weak: Estimate { mean: 0, deviation: 0 },
@@ -358,10 +414,9 @@ impl Window {
         self.silences
     }
 
-    /// The time-out of a message that stands alone (RFC 6298); `None`: nothing has been measured yet.
+    /// The time-out of a message that stands alone.
     pub(super) fn timeout(&self) -> Option<Tick> {
-        let Estimate { mean, deviation } = self.rtt;
-        (mean != 0).then(|| Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4))
+        self.rtt.alone()
     }
 
     /// Whether what was sent then has had a round trip.
@@ -381,7 +436,10 @@ impl Window {
             let slack = (self.rtt.mean >> 2).max(self.rtt.deviation);
             return (sent.wrapping_add(self.took.saturating_add(slack).saturating_add(1)), false);
         }
-        let timeout = self.timeout().unwrap_or(first);
+        let timeout = match self.rtt {
+            Estimate { mean: 0, .. } => first,
+            Estimate { mean, deviation } => Estimate { mean, deviation: deviation.max(mean >> 4).max(40) }.timeout(4),
+        };
         let timeout = timeout.checked_shl(self.silences.min(9).into()).unwrap_or(LONGEST).min(LONGEST);
         (later(sent, self.heard).wrapping_add(timeout), true)
     }

@@ -5,7 +5,7 @@
 //! not ask for it does not hold it.
 
 use super::{
-    congestion::{Cocoa, Known, Path, Policy, Window},
+    congestion::{Cocoa, Known, Past, Path, Policy, Window},
     endpoint::{Endpoint, tag},
     exchange::{Phase, TOO_MANY_REQUESTS, Transfer},
     flight::{Flight, Owner, Stage, part},
@@ -14,15 +14,15 @@ use super::{
     option,
     ticks::{LONGEST, SECOND, Tick, since},
 };
-use crate::{Duration, Storage};
+use crate::{Duration, Peer, Storage};
 use core::fmt;
 
-/// Hooks of an endpoint. Only `open` and `lapse` are called where no transfer has a place among the paths.
+/// Hooks of an endpoint. `open`, `sent`, `answered` and `lapse` are called where a transfer has no place among the paths too.
 pub(super) trait Control: Sync {
     /// A transfer begins, of which so many blocks may be under way.
     fn open(&self, _: &mut Endpoint<'_>, _transfer: usize, _window: u8) {}
-    /// A transfer is over that has this path.
-    fn close(&self, _: &mut Endpoint<'_>, _path: u16) {}
+    /// A transfer is over.
+    fn close(&self, _: &mut Endpoint<'_>, _transfer: usize) {}
     /// How many flights the transfer may have.
     fn size(&self, _: &Endpoint<'_>, _: &Transfer) -> u16 {
         1
@@ -96,6 +96,38 @@ impl<'a> Endpoint<'a> {
         }
     }
 
+    /// What is known of a peer from before.
+    fn past(&self, peer: Peer) -> Option<&Past> {
+        self.paths.iter().find_map(|p| match &p.0 {
+            Known::Peer(past) if past.peer == peer => Some(past),
+            _ => None,
+        })
+    }
+
+    /// The place for what is known of a peer: its own, a free one, or that of the peer that was heard of last the longest ago.
+    fn past_mut(&mut self, peer: Peer) -> Option<&mut Past> {
+        let (mut found, mut most) = (None, 0);
+        for (index, path) in self.paths.iter().enumerate() {
+            let weight = match &path.0 {
+                Known::Peer(past) if past.peer == peer => u32::MAX,
+                Known::Peer(past) => since(self.now, past.at).unwrap_or(0).saturating_add(1),
+                Known::Nothing => LONGEST.wrapping_add(1),
+                _ => 0,
+            };
+            if weight > most {
+                (found, most) = (Some(index), weight);
+            }
+        }
+        let known = &mut self.paths.get_mut(found?)?.0;
+        if most != u32::MAX {
+            *known = Known::Peer(Past::new(peer));
+        }
+        match known {
+            Known::Peer(past) => Some(past),
+            _ => None,
+        }
+    }
+
     /// Blocks of a flight's transfer that are outstanding.
     fn outstanding(&self, flight: &Flight) -> usize {
         self.flights.iter().filter(|f| f.is_of(flight.of.into()) && f.stage != Stage::Ready).count()
@@ -104,8 +136,13 @@ impl<'a> Endpoint<'a> {
 
 impl Control for Measured {
     fn open(&self, e: &mut Endpoint<'_>, transfer: usize, window: u8) {
-        let Some(path) = Known::new(e.config.policy, window) else { return };
-        let Some(place) = e.paths.iter().position(|p| matches!(p.0, Known::Nothing)) else { return };
+        let Some(mut path) = Known::new(e.config.policy, window) else { return };
+        let peer = e.transfers.get(transfer).map_or(Peer(0), |t| t.peer);
+        if let (Known::Cocoa(cocoa), Some(past)) = (&mut path, e.past(peer)) {
+            *cocoa = Cocoa::known(past);
+        }
+        let free = e.paths.iter().position(|p| matches!(p.0, Known::Nothing));
+        let Some(place) = free.or_else(|| e.paths.iter().position(|p| matches!(p.0, Known::Peer(_)))) else { return };
         if let (Some(p), Some(t)) = (e.paths.get_mut(place), e.transfers.get_mut(transfer)) {
             p.0 = path;
             t.path = u16::try_from(place).unwrap_or(0);
@@ -113,9 +150,13 @@ impl Control for Measured {
         }
     }
 
-    fn close(&self, e: &mut Endpoint<'_>, path: u16) {
-        if let Some(path) = e.paths.get_mut(usize::from(path)) {
-            *path = Path::EMPTY;
+    fn close(&self, e: &mut Endpoint<'_>, transfer: usize) {
+        let Some(t) = e.transfers.get_mut(transfer) else { return };
+        let (path, peer, now) = (core::mem::take(&mut t.path), t.peer, e.now);
+        let Some(path) = e.paths.get_mut(usize::from(path)) else { return };
+        let known = core::mem::take(&mut path.0);
+        if let Some(past) = e.past_mut(peer) {
+            past.replace(now, &known);
         }
     }
 
@@ -138,33 +179,40 @@ impl Control for Measured {
 
     fn sent(&self, e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
         let (now, standard, jitter) = (e.now, e.config.ack_timeout, e.config.ack_jitter);
-        let Some(f) = e.flights.get_mut(flight) else { return false };
+        let Some(&f) = e.flights.get(flight) else { return false };
         let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
-        match e.paths.get_mut(usize::from(t.path)) {
+        let past = e.past(f.peer).and_then(Past::timeout);
+        // Of a body that goes block by block a copy that comes late may do harm where duplicates are forgotten soon.
+        let mut known = past.filter(|_| t.body_len(0) == t.body);
+        let timeout = match e.paths.get_mut(usize::from(t.path)) {
             Some(Path(Known::Windowed(window))) => {
                 if !t.opened && f.tries == 1 {
                     window.begin(now);
                 }
                 window.sent(now);
-                let windowed = t.opened && t.windowed;
-                if windowed {
+                if t.opened && t.windowed {
                     e.arena.remove(tag::BODY.of(f.of.into()));
-                } else if let Some(timeout) = window.timeout() {
-                    // The first time by the path, then as the standard has it.
-                    let first = timeout.saturating_add(part(timeout >> 1, spread));
-                    let next = standard.saturating_add(part(jitter, spread));
-                    f.timeout = if f.tries == 1 { first } else { f.timeout.max(next) };
+                    return true;
                 }
-                windowed
+                known = window.timeout().or(past);
+                None
             }
             Some(Path(Known::Cocoa(cocoa))) => {
                 let timeout = cocoa.first(now, standard);
                 let first = timeout.saturating_add(part(timeout >> 1, spread));
-                f.timeout = if f.tries == 1 { first } else { Cocoa::next(before) };
-                false
+                Some(if f.tries == 1 { first } else { Cocoa::next(before) })
             }
-            _ => false,
+            _ => None,
+        };
+        // The first time by what is known, then as the standard has it.
+        let alone = known.map(|timeout| match f.tries {
+            1 => timeout.saturating_add(part(timeout >> 1, spread)).min(f.timeout),
+            _ => f.timeout.max(standard.saturating_add(part(jitter, spread))),
+        });
+        if let (Some(f), Some(timeout)) = (e.flights.get_mut(flight), timeout.or(alone)) {
+            f.timeout = timeout;
         }
+        false
     }
 
     fn answered(&self, e: &mut Endpoint<'_>, flight: usize) {
@@ -179,6 +227,11 @@ impl Control for Measured {
                 window.answered(now, f.at, since(now, f.at).unwrap_or(0), f.tries, filled);
             }
             Some(Path(Known::Windowed(window))) => window.opened(now, rtt, f.tries),
+            _ if f.tries == 1 && f.confirmable => {
+                if let Some(past) = e.past_mut(f.peer) {
+                    past.answered(now, rtt);
+                }
+            }
             _ => {}
         }
     }

@@ -340,9 +340,8 @@ impl Endpoint<'_> {
         }
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         t.phase = Phase::Free;
-        match core::mem::take(&mut t.path) {
-            0 => {}
-            path => self.control.close(self, path),
+        if t.path != 0 {
+            self.control.close(self, transfer);
         }
     }
 

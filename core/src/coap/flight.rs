@@ -221,8 +221,7 @@ impl Endpoint<'_> {
         }
         f.tries = f.tries.saturating_add(1);
         f.at = now;
-        let (owner, of) = (f.owner, usize::from(f.of));
-        let measured = owner == Owner::Transfer && self.transfers.get(of).is_some_and(|t| t.path != 0);
+        let measured = f.owner == Owner::Transfer;
         if measured && self.control.sent(self, index, before, spread) {
             return;
         }
@@ -235,9 +234,7 @@ impl Endpoint<'_> {
     /// A flight was answered or acknowledged for the first time: what that says of the path.
     pub(super) fn measure(&mut self, flight: usize) {
         let Some(f) = self.flights.get(flight) else { return };
-        let (owner, of) = (f.owner, usize::from(f.of));
-        let measured = owner == Owner::Transfer && f.stage != Stage::Acknowledged;
-        if measured && self.transfers.get(of).is_some_and(|t| t.path != 0) {
+        if f.owner == Owner::Transfer && f.stage != Stage::Acknowledged {
             self.control.answered(self, flight);
         }
     }

@@ -72,7 +72,7 @@ pub const WAFT_COAP_POLICY_STANDARD: u8 = 0;
 /// CoCoA (draft-ietf-core-cocoa-03): one block after the other, time-outs by round trips measured.
 pub const WAFT_COAP_POLICY_COCOA: u8 = 1;
 /// A congestion-controlled window where a request's `window` allows more than one block; otherwise as
-/// WAFT_COAP_POLICY_STANDARD.
+/// WAFT_COAP_POLICY_STANDARD, but for the first time-out where the peer is known.
 pub const WAFT_COAP_POLICY_WINDOWED: u8 = 2;
 
 /// Bytes of memory that do for the defaults: the tables, and 1,356 bytes for messages. WAFT_COAP_MEMORY() says it exactly.

@@ -533,3 +533,57 @@ fn a_body_of_more_blocks_than_there_are_message_ids_goes_on_by_non_and_uses_none
         end.since(first)
     );
 }
+
+#[test]
+fn a_request_that_stands_alone_is_sent_again_by_what_is_known_of_its_peer() {
+    for (policy, window) in [(Policy::Windowed, 1), (Policy::Windowed, 8), (Policy::Cocoa, 1), (Policy::Standard, 1)] {
+        let image = body(300);
+        let mut bench = Bench::new(Config { policy, ..Config::DEFAULT }, 8);
+        let request = Request { window, szx: 2, ..Request::get("/state") };
+        let gaps = |bench: &mut Bench| {
+            let before = bench.asked.len();
+            bench.request(&Request { window: 1, ..request });
+            bench.run(100_000, &mut |_, _| None);
+            let sent: Vec<u64> = bench.asked[before..].iter().map(|(at, ..)| at.as_micros() / 1000).collect();
+            sent.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<u64>>()
+        };
+        let unknown = gaps(&mut bench);
+        assert!((2_000..3_000).contains(&unknown[0]), "{unknown:?}");
+        bench.request(&request);
+        bench.run(5_000, &mut |block, _| content(&image, block, 1));
+        assert!(bench.is(&image));
+        let known = gaps(&mut bench);
+        assert_eq!(known.len(), 4, "{policy:?}");
+        match policy {
+            Policy::Standard => assert!((2_000..3_000).contains(&known[0]), "{known:?}"),
+            Policy::Cocoa => assert!(known[0] < 1_500, "{known:?}"),
+            Policy::Windowed => {
+                assert!((200..=451).contains(&known[0]), "{known:?}");
+                assert!(
+                    (2_000..=3_000).contains(&known[1]) && known[3] >= 8_000,
+                    "then as the standard has it: {known:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_known_of_peers_takes_no_place_from_a_window() {
+    let image = body(3000);
+    let mut bench = Bench::new(Config::DEFAULT, 16);
+    for _ in 0..5 {
+        bench.request(&Request::get("/state"));
+        bench.run(1_000, &mut |_, _| Some((Code::CONTENT, None, Vec::new(), std::vec![0; 8])));
+        bench.bytes.clear();
+    }
+    for _ in 0..3 {
+        let before = bench.asked.len();
+        bench.request(&windowed(2));
+        bench.run(2_000, &mut |block, _| content(&image, block, 1));
+        assert!(bench.is(&image));
+        let sent = &bench.asked[before..];
+        assert!(sent[46].0.since(sent[0].0) < Duration::from_millis(700), "some at a time");
+        bench.bytes.clear();
+    }
+}
