@@ -137,10 +137,10 @@ def wait_for_coap(process: subprocess.Popen[bytes], what: str, port: int) -> Non
 
 
 @contextlib.contextmanager
-def libcoap_server() -> Iterator[int]:
-    """libcoap's coap-server, which takes new resources by PUT; gives its port."""
+def libcoap_server(*options: str) -> Iterator[int]:
+    """libcoap's coap-server, which takes new resources by PUT (with `-L 3` as a whole); gives its port."""
     port = free_port(socket.SOCK_DGRAM)
-    with running(program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20") as process:
+    with running(program("coap-server-notls"), "-A", "127.0.0.1", "-p", str(port), "-d", "20", *options) as process:
         wait_for_coap(process, "coap-server", port)
         yield port
 

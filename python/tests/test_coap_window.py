@@ -91,12 +91,13 @@ async def test_a_server_of_ours_that_puts_blocks_together_gets_them_in_order(los
         assert refused == ({coap.Code.REQUEST_ENTITY_INCOMPLETE} if loss else set())
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.05])
-async def test_libcoaps_server_gets_a_window_of_blocks(loss: float) -> None:
+@pytest.mark.parametrize("loss", [0.0, 0.05, 0.1])
+async def test_libcoaps_server_puts_a_window_of_blocks_together(loss: float) -> None:
     body = make_image(64 * 1024)
-    with libcoap_server() as port:
-        code, answers = await put(port, "/image", body, Link(loss=loss, delay=0.02, seed=10))
-        print(code, [(str(a.code), a.payload) for a in answers][:20])
+    # By itself (`-L 3`): its example, left to do it block by block, mixes up what comes late. More than four gaps are too many for
+    # it: it says 4.08 and drops what it had.
+    with libcoap_server("-L", "3") as port:
+        code, _ = await put(port, "/image", body, Link(loss=loss, delay=0.02, seed=21))
         assert code.is_success
         got, _ = await fetch(port, "/image", Link(delay=0.001), 16)
         assert got == body
@@ -107,8 +108,9 @@ async def test_aiocoaps_file_server_gets_the_rest_in_order_where_a_block_is_lost
     body = make_image(64 * 1024 + 7)
     with aiocoap_server(tmp_path, "--write") as port:
         code, answers = await put(port, "/image", body, Link(loss=loss, delay=0.02, seed=11))
-        print(code, [(str(a.code), a.payload) for a in answers][:20])
         assert code.is_success and (tmp_path / "image").read_bytes() == body
+        # It says so by 5.00.
+        assert {str(a.code) for a in answers} == ({"2.04", "5.00"} if loss else {"2.04"})
 
 
 def test_a_window_and_a_policy_are_asked_for_and_checked() -> None:

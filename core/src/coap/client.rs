@@ -79,9 +79,7 @@ impl Endpoint<'_> {
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
         place.open(peer, request, body, szx, token);
         let exchange = place.handle(index);
-        // RFC 7959 §2.7: what answers a body of several blocks comes in order.
-        let ordered = body > block::size(szx) && !request.random_access;
-        self.control.open(self, index, if ordered { 1 } else { request.window });
+        self.control.open(self, index, request.window);
         Ok(exchange)
     }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{Duration, Peer, Storage};
 use core::fmt;
 
-/// Hooks of an endpoint. `open`, `sent`, `answered` and `lapse` are called where a transfer has no place among the paths too.
+/// Hooks of an endpoint. `open`, `sent`, `answered`, `uploads` and `lapse` are called where a transfer has no place among the paths too.
 pub(super) trait Control: Sync {
     /// A transfer begins, of which so many blocks may be under way.
     fn open(&self, _: &mut Endpoint<'_>, _transfer: usize, _window: u8) {}
@@ -49,7 +49,8 @@ pub(super) trait Control: Sync {
     fn puts_off(&self, _: &mut Endpoint<'_>, _transfer: usize, _flight: usize, _: &Message<'_>) -> bool {
         false
     }
-    /// A block of a body, sent from `offset` on, has been answered: whether all is done about it.
+    /// A flight for what is at `offset` has been answered, and is over. Where it carried a block of a body: whether all is done
+    /// about it.
     fn uploads(&self, _: &mut Endpoint<'_>, _transfer: usize, _offset: u32, _: &Message<'_>) -> bool {
         false
     }
@@ -136,8 +137,11 @@ impl<'a> Endpoint<'a> {
 
 impl Control for Measured {
     fn open(&self, e: &mut Endpoint<'_>, transfer: usize, window: u8) {
-        let Some(mut path) = Known::new(e.config.policy, window) else { return };
-        let peer = e.transfers.get(transfer).map_or(Peer(0), |t| t.peer);
+        let Some(t) = e.transfers.get(transfer) else { return };
+        // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
+        let ordered = t.limit == 0 && t.body_len(0) < t.body;
+        let Some(mut path) = Known::new(e.config.policy, if ordered { 1 } else { window }) else { return };
+        let peer = t.peer;
         if let (Known::Cocoa(cocoa), Some(past)) = (&mut path, e.past(peer)) {
             *cocoa = Cocoa::known(past);
         }
@@ -331,7 +335,8 @@ impl Control for Measured {
     }
 
     fn uploads(&self, e: &mut Endpoint<'_>, transfer: usize, offset: u32, message: &Message<'_>) -> bool {
-        let path = e.transfers.get(transfer).map_or(0, |t| t.path);
+        let sends = |t: &&Transfer| matches!(t.phase, Phase::Sending | Phase::Wanting | Phase::Asked);
+        let path = e.transfers.get(transfer).filter(sends).map_or(0, |t| t.path);
         e.window_at(path).is_some() && e.on_block(transfer, offset, message)
     }
 

@@ -216,6 +216,7 @@ impl Transfer {
     }
 
     /// Length of the block of the body that begins there.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn body_len(&self, offset: u32) -> u32 {
         self.body.saturating_sub(offset).min(block::size(self.szx1))
     }
@@ -420,6 +421,9 @@ impl Endpoint<'_> {
             Some(flight) => self.land(flight),
             None => self.ground(transfer, 0),
         }
+        if self.control.uploads(self, transfer, offset, message) {
+            return None;
+        }
         let t = self.transfers.get_mut(transfer)?;
         t.due = false;
         match t.phase {
@@ -427,12 +431,8 @@ impl Endpoint<'_> {
                 self.close(transfer);
                 return None;
             }
-            Phase::Sending | Phase::Wanting | Phase::Asked => {
-                if t.path != 0 && self.control.uploads(self, transfer, offset, message) {
-                    return None;
-                }
+            Phase::Sending => {
                 self.arena.remove(tag::BODY.of(transfer));
-                let t = self.transfers.get_mut(transfer)?;
                 if t.continues(message) {
                     return None;
                 }
@@ -441,7 +441,6 @@ impl Endpoint<'_> {
             }
             _ => {}
         }
-        let t = self.transfers.get_mut(transfer)?;
         if registering {
             if code != Code::VALID {
                 t.close_window();

@@ -168,8 +168,7 @@ impl Endpoint<'_> {
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {
                     outline.uints[own::BLOCK1] = Some(Bits::at(offset, more, t.szx1).get());
-                    // In any order: with each, for any may be the first that arrives. (libcoap 4.3.1 would lose what is behind it.)
-                    outline.uints[own::SIZE1] = (offset == 0 || t.limit != 0).then_some(t.body);
+                    outline.uints[own::SIZE1] = (offset == 0).then_some(t.body);
                 }
                 if !more && t.szx < Block::MAX_SZX {
                     outline.uints[own::BLOCK2] = Some(Bits::at(0, false, t.szx).get());

@@ -8,7 +8,7 @@
 //! | **Ordered**: a block was refused for its place, 4.08 (or 5.00, where one before it was missing) | yes | 0 | those before it; then one, from there on |
 //! | **Last**: all others were taken | no | `u32::MAX` | the last block, whose answer is the final one |
 //!
-//! Each block is a plain request with a token and a message ID of its own, and all have Size1 and the host's options, a
+//! Each block is a plain request with a token and a message ID of its own, and all have the host's options, a
 //! Request-Tag (RFC 9175 §3) among them. *Taken* is any success with Block1: 2.31 where the server collects, another where it acts
 //! on each block by itself (§2.3). A server that refuses a block in its turn has lost what it had: then all goes again in order, from
 //! the beginning, three times at most. One that asks for smaller blocks in the middle gets those that are under way again in
@@ -52,8 +52,9 @@ impl Endpoint<'_> {
         let early = offset < t.position;
         let refused = match message.code {
             Code::REQUEST_ENTITY_INCOMPLETE => t.opened || offset != 0,
-            // What aiocoap 0.4 says of a block after a gap. Any other reason will be told of the block in its turn.
-            Code::INTERNAL_SERVER_ERROR => early,
+            // What aiocoap 0.4 says of a block after a gap, and libcoap 4.3 when it has dropped what it had. Any other reason will
+            // be told once more.
+            Code::INTERNAL_SERVER_ERROR => early || (t.opened && offset != 0 && t.held == 0),
             _ => false,
         };
         if refused && (early || t.held < MOST_BEGINNINGS) {
@@ -70,28 +71,29 @@ impl Endpoint<'_> {
             let from = t.position;
             self.arena.remove(body);
             self.ground(transfer, from);
-        } else if let (true, true, Some(block)) = (t.opened, message.code.is_success() && next < t.body, block) {
+        } else if let (true, Some(block)) = (message.code.is_success() && next < t.body, block) {
             t.pauses = 0;
             t.position = t.position.max(next);
-            // [RFC7959-2.3-2] A host that is asked for a block gives one of the size that it was asked for.
-            if block.szx < t.szx1 && t.phase != Phase::Asked {
+            if !t.opened {
+                // First → Any.
+                t.szx1 = t.szx1.min(block.szx);
+                (t.opened, t.span, t.limit) = (true, t.szx1, t.last());
+                self.arena.remove(body);
+            } else if block.szx < t.szx1 && t.phase != Phase::Asked {
+                // [RFC7959-2.3-2] A host that is asked for a block gives one of the size that it was asked for.
                 t.position = t.position.min(under_way.unwrap_or(u32::MAX));
                 (t.szx1, t.span) = (block.szx, block.szx);
                 t.limit = if t.limit == 0 { 0 } else { t.last() };
                 self.ground(transfer, 0);
             }
-        } else if !t.opened && t.continues(message) {
-            self.arena.remove(body);
-            if !message.code.is_success() {
-                return true;
-            }
-            // First → Any.
-            (t.opened, t.span, t.limit) = (true, t.szx1, t.last());
-            (t.phase, t.due) = (Phase::Sending, false);
         } else {
-            t.close_window();
-            t.windowed &= !several;
-            self.ground(transfer, 0);
+            // After a 4.13 the first may go in a smaller size.
+            if t.opened || message.code != Code::REQUEST_ENTITY_TOO_LARGE {
+                t.close_window();
+                t.phase = Phase::Sending;
+                t.windowed &= !several;
+                self.ground(transfer, 0);
+            }
             return false;
         }
         let idle = self.flights_of(transfer) == 0;

@@ -149,7 +149,6 @@ fn blocks_of_a_body_go_side_by_side_by_plain_requests_and_the_last_goes_last() {
             assert_eq!(block, Block { num: n as u32, more: n < 40, szx: 2 });
             assert!(m.code == Code::PUT && m.ty == Type::Confirmable && m.options.path_is("/log"));
             assert_eq!(m.options.get(option::REQUEST_TAG), Some(&b"t"[..]));
-            assert_eq!(m.options.uint(option::SIZE1), Some(image.len() as u32));
             assert!(sent[..n].iter().all(|other| other.token != m.token && other.id != m.id));
         }
         let rounds = pair.now.since(Instant::ZERO);
@@ -237,6 +236,29 @@ fn a_server_that_has_lost_what_it_had_gets_it_all_again() {
         let told = upload(&mut pair, &put(), &image, &mut server, 100);
         assert_eq!(told.code, Some(Code::CHANGED), "{takes:?} {at}");
         assert!(server.has(&image));
+    }
+}
+
+#[test]
+fn a_server_that_says_5_00_of_what_it_has_dropped_gets_it_all_again_once() {
+    let image = body(64 * 30);
+    for for_ever in [false, true] {
+        let (mut pair, mut server) = (before(Config::DEFAULT, Net::default(), 3), Server::new(Takes::Ordered));
+        (server.restarts, server.refusal) = (Some(15), Code::INTERNAL_SERVER_ERROR);
+        let request = Request { payload: &image, ..put() };
+        let mut told = None;
+        pair.sides[0].endpoint.request(pair.now, Peer(7), &request).unwrap();
+        pair.run(seconds(1000), &mut |now, _, endpoint, event| match event {
+            Event::Request { id, payload, offset, more, .. } => {
+                let code = server.take(offset, payload, more);
+                let code = if for_ever && offset > 1000 { Code::INTERNAL_SERVER_ERROR } else { code };
+                endpoint.respond(now, &id, &Reply::new(code, b"")).unwrap();
+            }
+            Event::Response { code, last: true, .. } => told = Some(code),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told, Some(if for_ever { Code::INTERNAL_SERVER_ERROR } else { Code::CHANGED }));
+        assert!(server.handled.len() < 90 && (for_ever || server.has(&image)));
     }
 }
 
@@ -395,5 +417,36 @@ fn what_answers_a_body_of_several_blocks_comes_in_order() {
         assert_eq!(got, answer);
         // [RFC7959-2.7-1]
         assert!(asked.windows(2).all(|pair| pair[0].0 < pair[1].0), "one after the other");
+    }
+}
+
+#[test]
+fn a_first_block_that_is_too_large_goes_again_in_smaller_ones_side_by_side() {
+    let image = body(64 * 40);
+    for request in [put(), streamed()] {
+        let (mut pair, mut server) = (before(Config::DEFAULT, Net::default(), 7), Server::new(Takes::Each));
+        pair.sides[1].endpoint.config.szx = 2;
+        let request = match request.payload_len {
+            Some(_) => Request { payload_len: Some(image.len() as u32), szx: 4, ..request },
+            None => Request { payload: &image, szx: 4, ..request },
+        };
+        pair.sides[0].endpoint.request(pair.now, Peer(7), &request).unwrap();
+        let mut done = None;
+        pair.run(seconds(100), &mut |now, _, endpoint, event| match event {
+            Event::Request { id, payload, .. } if payload.len() > 64 => {
+                endpoint.respond(now, &id, &Reply::new(Code::REQUEST_ENTITY_TOO_LARGE, b"")).unwrap();
+            }
+            Event::Request { id, payload, offset, more, .. } => {
+                let code = server.take(offset, payload, more);
+                endpoint.respond(now, &id, &Reply::new(code, b"")).unwrap();
+            }
+            Event::BodyWanted { exchange, offset, len } => {
+                endpoint.body(now, exchange, &image[offset as usize..][..len as usize]).unwrap();
+            }
+            Event::Response { .. } => done = Some(now),
+            other => panic!("{other:?}"),
+        });
+        assert!(server.has(&image));
+        assert!(done.unwrap() < Instant::from_micros(400_000), "{done:?}");
     }
 }
