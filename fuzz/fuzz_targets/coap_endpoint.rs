@@ -117,11 +117,17 @@ fuzz_target!(|data: &[u8]| {
             6 => {
                 let bits = data.byte();
                 let offset = if bits & 1 == 0 { 0 } else { u32::from(data.byte()) * 16 };
+                let payload = &body[..if bits & 8 == 0 { 0 } else { usize::from(data.byte()) * 4 }];
+                let payload_len = (bits & 16 != 0).then(|| u32::from(data.byte()) * 100);
+                // What answers it comes in order, as the host expects: a body of several blocks side by side.
+                let several = payload.len().max(payload_len.unwrap_or(0) as usize) > 1024;
                 let request = Request {
                     confirmable: bits & 2 == 0,
                     observe: bits & 4 != 0,
-                    payload: &body[..if bits & 8 == 0 { 0 } else { usize::from(data.byte()) * 4 }],
-                    payload_len: (bits & 16 != 0).then(|| u32::from(data.byte()) * 100),
+                    payload,
+                    payload_len,
+                    random_access: several,
+                    window: if several { 3 } else { 1 },
                     szx: bits >> 5,
                     offset,
                     etag: ETag::new(data.bytes(usize::from(bits & 1))),
