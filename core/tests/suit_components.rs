@@ -145,8 +145,12 @@ fn several_images_are_one_update() {
         assert_eq!((payload.uri, payload.content), (format!("image/{n}").as_str(), None));
     }
     let codec: &dyn Codec = &Suit;
-    assert_eq!(codec.verify(&envelope, &[secret().key()], &Ed25519, None), Ok(manifest));
-    assert_eq!(codec.read(&envelope, None), Ok(Manifest { signer: None, ..manifest }));
+    let mut found_again = Manifest::default();
+    assert_eq!(codec.verify(&envelope, &[secret().key()], &Ed25519, None, &mut found_again), Ok(()));
+    assert_eq!(found_again, manifest);
+    let mut found_again = Manifest::default();
+    assert_eq!(codec.read(&envelope, None, &mut found_again), Ok(()));
+    assert_eq!(found_again, Manifest { signer: None, ..manifest });
     assert_eq!(codec.payload(&envelope, None, 2), Some(found[2]));
 }
 

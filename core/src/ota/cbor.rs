@@ -5,6 +5,7 @@ use super::manifest::Version;
 use super::refusal::Refusal;
 use crate::wire::Writer;
 use core::cell::Cell;
+use core::num::NonZeroUsize;
 
 /// Major types (RFC 8949 §3.1).
 const UINT: u8 = 0;
@@ -40,10 +41,6 @@ impl Why {
 }
 
 impl Fault {
-    pub(crate) const fn new() -> Self {
-        Self(Cell::new(Why::NONE))
-    }
-
     #[inline(always)]
     pub(crate) fn set(&self, refusal: Refusal) {
         self.put(Why::of(refusal));
@@ -73,6 +70,7 @@ impl Fault {
     }
 
     /// Whether nothing was wrong so far.
+    #[inline(never)]
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         // 0 has no place before it.
         let place = usize::from(self.0.get().0).wrapping_sub(1);
@@ -80,41 +78,101 @@ impl Fault {
     }
 }
 
-/// Reads items one by one from the front of a slice.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a, 'f> {
-    rest: &'a [u8],
-    fault: &'f Fault,
+/// What is read, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    bytes: &'a [u8],
+    fault: Fault,
 }
 
-impl<'a, 'f> Reader<'a, 'f> {
-    pub(crate) const fn new(bytes: &'a [u8], fault: &'f Fault) -> Self {
-        Self { rest: bytes, fault }
+/// Where an item is in its input; never at its very start. It takes half of what a slice does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At(NonZeroUsize);
+
+impl<'a> Input<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, fault: Fault(Cell::new(Why::NONE)) }
     }
 
+    pub(crate) const fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    /// Reads it from its start.
+    pub(crate) const fn reader(&self) -> Reader<'a, '_> {
+        Reader { input: self, at: 0, end: self.bytes.len() }
+    }
+
+    /// Reads it from there.
+    pub(crate) const fn at(&self, at: At) -> Reader<'a, '_> {
+        Reader { input: self, at: at.0.get(), end: self.bytes.len() }
+    }
+
+    /// The number or string that is there, encoded.
+    pub(crate) fn item(&self, at: At) -> &'a [u8] {
+        let start = self.at(at);
+        let mut reader = start;
+        let major = reader.rest().first().map_or(UINT, |first| first >> 5);
+        let argument = reader.head(major);
+        if matches!(major, BYTES | TEXT) {
+            reader.skip(usize::try_from(argument).unwrap_or(0));
+        }
+        reader.since(&start)
+    }
+}
+
+/// Reads items one by one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a, 'i> {
+    input: &'i Input<'a>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a, 'i> Reader<'a, 'i> {
     /// What has not been read.
-    pub(crate) const fn rest(&self) -> &'a [u8] {
-        self.rest
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.input.bytes.get(self.at..self.end).unwrap_or_default()
     }
 
-    pub(crate) const fn fault(&self) -> &'f Fault {
-        self.fault
+    pub(crate) const fn input(&self) -> &'i Input<'a> {
+        self.input
+    }
+
+    pub(crate) const fn fault(&self) -> &'i Fault {
+        &self.input.fault
+    }
+
+    /// Where the next item is.
+    pub(crate) const fn here(&self) -> Option<At> {
+        match NonZeroUsize::new(self.at) {
+            Some(at) => Some(At(at)),
+            None => None,
+        }
     }
 
     /// What was read since `self` was `start`.
     pub(crate) fn since(&self, start: &Self) -> &'a [u8] {
-        let len = start.rest.len().saturating_sub(self.rest.len());
-        start.rest.get(..len).unwrap_or_default()
+        self.input.bytes.get(start.at..self.at).unwrap_or_default()
+    }
+
+    /// Goes on by so many bytes, which are there.
+    fn skip(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
+    }
+
+    fn set(&self, refusal: Refusal) {
+        self.fault().set(refusal);
     }
 
     /// Nothing may follow.
     pub(crate) fn end(&self) {
-        self.fault.unless(self.rest.is_empty(), Refusal::TrailingBytes);
+        self.fault().unless(self.at == self.end, Refusal::TrailingBytes);
     }
 
     /// Whether the next item is of that major type.
     fn is(&self, major: u8) -> bool {
-        self.rest.first().is_some_and(|first| first >> 5 == major)
+        self.rest().first().is_some_and(|first| first >> 5 == major)
     }
 
     pub(crate) fn is_bytes(&self) -> bool {
@@ -131,13 +189,13 @@ impl<'a, 'f> Reader<'a, 'f> {
 
     /// The argument of the next item, which has to be of that major type and in its shortest form.
     fn head(&mut self, major: u8) -> u64 {
-        match Self::split(self.rest, major) {
+        match Self::split(self.rest(), major) {
             Ok((value, rest)) => {
-                self.rest = rest;
+                self.at = self.end.saturating_sub(rest.len());
                 value
             }
             Err(refusal) => {
-                self.fault.set(refusal);
+                self.set(refusal);
                 0
             }
         }
@@ -169,9 +227,9 @@ impl<'a, 'f> Reader<'a, 'f> {
     /// A count of items. Each takes a byte at least, so that there are never more than bytes are left.
     fn count(&mut self, major: u8) -> usize {
         match usize::try_from(self.head(major)) {
-            Ok(count) if count <= self.rest.len() => count,
+            Ok(count) if count <= self.end.saturating_sub(self.at) => count,
             _ => {
-                self.fault.set(Refusal::Malformed);
+                self.set(Refusal::Malformed);
                 0
             }
         }
@@ -179,9 +237,9 @@ impl<'a, 'f> Reader<'a, 'f> {
 
     fn string(&mut self, major: u8) -> &'a [u8] {
         let len = self.count(major);
-        let (string, rest) = self.rest.split_at_checked(len).unwrap_or_default();
-        self.rest = rest;
-        string
+        let start = *self;
+        self.skip(len);
+        self.since(&start)
     }
 
     pub(crate) fn uint(&mut self) -> u64 {
@@ -193,7 +251,7 @@ impl<'a, 'f> Reader<'a, 'f> {
         match u32::try_from(self.uint()) {
             Ok(value) if value <= most => value,
             _ => {
-                self.fault.set(Refusal::Argument);
+                self.set(Refusal::Argument);
                 0
             }
         }
@@ -209,7 +267,7 @@ impl<'a, 'f> Reader<'a, 'f> {
             Ok(value) if negative => !value,
             Ok(value) => value,
             Err(_) => {
-                self.fault.set(Refusal::Argument);
+                self.set(Refusal::Argument);
                 0
             }
         }
@@ -217,7 +275,7 @@ impl<'a, 'f> Reader<'a, 'f> {
 
     pub(crate) fn i32(&mut self) -> i32 {
         i32::try_from(self.int()).unwrap_or_else(|_| {
-            self.fault.set(Refusal::Argument);
+            self.set(Refusal::Argument);
             0
         })
     }
@@ -239,19 +297,22 @@ impl<'a, 'f> Reader<'a, 'f> {
 
     fn array_else<const N: usize>(&mut self, why: Why) -> &'a [u8; N] {
         self.bytes().try_into().unwrap_or_else(|_| {
-            self.fault.put(why);
+            self.fault().put(why);
             const { &[0; N] }
         })
     }
 
     /// The items in a byte string.
     pub(crate) fn nested(&mut self) -> Self {
-        Self { rest: self.bytes(), fault: self.fault }
+        let len = self.count(BYTES);
+        let inner = Self { end: self.at.saturating_add(len), ..*self };
+        self.at = inner.end;
+        inner
     }
 
     pub(crate) fn text(&mut self) -> &'a str {
         core::str::from_utf8(self.string(TEXT)).unwrap_or_else(|_| {
-            self.fault.set(Refusal::Malformed);
+            self.set(Refusal::Malformed);
             ""
         })
     }
@@ -269,7 +330,7 @@ impl<'a, 'f> Reader<'a, 'f> {
 
     fn array_with_else(&mut self, items: usize, why: Why) {
         let found = self.array();
-        self.fault.must(found == items, why);
+        self.fault().must(found == items, why);
     }
 
     /// A map's head: how many pairs follow.
@@ -280,7 +341,7 @@ impl<'a, 'f> Reader<'a, 'f> {
     /// Exactly this tag.
     pub(crate) fn tag(&mut self, tag: u64) {
         let found = self.head(TAG);
-        self.fault.unless(found == tag, Refusal::Malformed);
+        self.fault().unless(found == tag, Refusal::Malformed);
     }
 
     /// Whether `true` was next; then it is read.
@@ -294,13 +355,11 @@ impl<'a, 'f> Reader<'a, 'f> {
     }
 
     fn skip_byte(&mut self, byte: u8) -> bool {
-        match self.rest.split_first() {
-            Some((first, rest)) if *first == byte => {
-                self.rest = rest;
-                true
-            }
-            _ => false,
+        let found = self.rest().first() == Some(&byte);
+        if found {
+            self.skip(1);
         }
+        found
     }
 }
 
@@ -329,7 +388,7 @@ impl<'a> Map<'a> {
     pub(crate) fn ordered(&mut self, start: &Reader<'a, '_>, reader: &Reader<'a, '_>) {
         let encoded = reader.since(start);
         // An empty `last` is below any key.
-        reader.fault.unless(self.last < encoded, Refusal::KeyOrder);
+        reader.fault().unless(self.last < encoded, Refusal::KeyOrder);
         self.last = encoded;
     }
 
@@ -352,12 +411,12 @@ impl<'a> Map<'a> {
 
     fn required_else(&mut self, reader: &mut Reader<'a, '_>, key: i32, why: Why) {
         let found = self.key(reader);
-        reader.fault.must(found == Some(key), why);
+        reader.fault().must(found == Some(key), why);
     }
 
     /// There may be no further pair; else `refusal`.
     pub(crate) fn end(&self, reader: &Reader<'a, '_>, refusal: Refusal) {
-        reader.fault.unless(self.left == 0, refusal);
+        reader.fault().unless(self.left == 0, refusal);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signatures: COSE_Sign1 with Ed25519 over a detached payload (RFC 9052 §4, draft-ietf-suit-manifest-37 §8.3).
 
-use super::cbor::{Encoder, Fault, Map, Reader};
+use super::cbor::{Encoder, Input, Map, Reader};
 use super::digest::Sha256;
 use super::keys::Scope;
 use super::refusal::Refusal;
@@ -123,8 +123,8 @@ pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a, '_>) -> (Map<'a>, 
     let mut block = reader.nested();
     // The digest, and one signature: what is signed twice has two authors, what is not signed none.
     block.array_with(2, Refusal::Authentication);
-    let payload = block.bytes();
-    let mut inner = Reader::new(payload, fault);
+    let mut inner = block.nested();
+    let payload = inner.rest();
     let digest = read_digest(&mut inner);
     inner.end();
 
@@ -132,8 +132,9 @@ pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a, '_>) -> (Map<'a>, 
     block.end();
     sign1.tag(TAG_SIGN1);
     sign1.array_with(4, Refusal::Authentication);
-    let protected = sign1.bytes();
-    let kid = read_protected(Reader::new(protected, fault));
+    let header = sign1.nested();
+    let protected = header.rest();
+    let kid = read_protected(header);
     // Nothing unprotected, nothing attached.
     let bare = sign1.map().left() == 0 && sign1.skip_null();
     fault.unless(bare, Refusal::Authentication);
@@ -181,9 +182,9 @@ pub(crate) fn authenticate<'k>(
     keys: &'k [Key],
     verifier: &(impl Verifier + ?Sized),
 ) -> Result<&'k Key, Refusal> {
-    let fault = Fault::new();
-    let (_, block) = read_authentication(&mut Reader::new(envelope, &fault));
-    fault.check()?;
+    let input = Input::new(envelope);
+    let (_, block) = read_authentication(&mut input.reader());
+    input.fault().check()?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);
     let mut refusal = Refusal::UnknownKey;
@@ -247,18 +248,19 @@ pub fn open1<'a, 'k>(
     verifier: &(impl Verifier + ?Sized),
     scratch: &mut [u8],
 ) -> Result<(&'a [u8], &'k Key), Refusal> {
-    let fault = Fault::new();
-    let mut reader = Reader::new(signed, &fault);
+    let input = Input::new(signed);
+    let mut reader = input.reader();
     reader.tag(TAG_SIGN1);
     reader.array_with(4, Refusal::Authentication);
-    let protected = reader.bytes();
-    let kid = read_protected(Reader::new(protected, &fault));
+    let header = reader.nested();
+    let protected = header.rest();
+    let kid = read_protected(header);
     let unprotected = reader.map();
     unprotected.end(&reader, Refusal::Authentication);
     let payload = reader.bytes();
     let signature = reader.array_of(Refusal::Authentication);
     reader.end();
-    fault.check()?;
+    input.fault().check()?;
     let message = sig_structure_of(protected, payload, scratch).ok_or(Refusal::Size)?;
     let mut refusal = Refusal::UnknownKey;
     for key in keys.iter().filter(|key| kid.is_none_or(|kid| *kid == key.id)) {

@@ -42,7 +42,8 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> [u8; LEN] {
         let mut hash = Self::new();
         hash.update(bytes);
-        hash.finish()
+        hash.close();
+        hash.words()
     }
 
     /// Bytes hashed so far.
@@ -75,6 +76,12 @@ impl Sha256 {
     /// The digest of all that was hashed.
     #[must_use]
     pub fn finish(mut self) -> [u8; LEN] {
+        self.close();
+        self.words()
+    }
+
+    /// Hashes what ends a message.
+    fn close(&mut self) {
         let filled = self.filled();
         let bits = self.len.wrapping_mul(8).to_be_bytes();
         // One bit, zeros up to 8 bytes short of a block, the length in bits.
@@ -89,7 +96,6 @@ impl Sha256 {
             *place = bits;
         }
         compress256(&mut self.state, core::slice::from_ref(&self.block));
-        self.words()
     }
 
     /// The state, to be [restored](Self::restore) later together with [`len`](Self::len); `None` where that is not a

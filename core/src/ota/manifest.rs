@@ -38,7 +38,7 @@ mod sequence;
 mod survey;
 mod version;
 
-use super::cbor::Fault;
+use super::cbor::Input;
 use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
 use super::policy::{Severity, UpdateType};
@@ -102,29 +102,33 @@ pub struct Payload<'a> {
 
 /// How manifests are encoded: all that the update machine has to know of it.
 pub trait Codec {
-    /// Checks an envelope from its signature to its last command: see [`verify_for_slot`].
+    /// Checks an envelope from its signature to its last command, and writes what it says to `manifest`: see
+    /// [`verify_for_slot`].
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that it breaks; `manifest` is then not to be used.
     fn verify<'a>(
         &self,
         envelope: &'a [u8],
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-    ) -> Result<Manifest<'a>, Refusal>;
+        manifest: &mut Manifest<'a>,
+    ) -> Result<(), Refusal>;
 
     /// Reads an envelope that was verified before and has been in the device's own memory since: see
     /// [`parse_unverified`].
     ///
     /// # Errors
-    /// The rule that it breaks.
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal>;
+    /// As for [`verify`](Self::verify).
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal>;
 
     /// Of such an envelope the digest of its manifest, and the version that it states: what reports tell. It takes less stack
     /// than [`read`](Self::read).
     fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
-        self.read(envelope, None).ok().map(|manifest| (manifest.digest, manifest.version))
+        let mut manifest = Manifest::default();
+        self.read(envelope, None, &mut manifest).ok()?;
+        Some((manifest.digest, manifest.version))
     }
 
     /// The payload number `n` of such an envelope, in the order in which they are to be fetched; `None` behind the last.
@@ -143,18 +147,21 @@ impl Codec for Suit {
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-    ) -> Result<Manifest<'a>, Refusal> {
-        verify_for_slot(envelope, keys, verifier, slot)
+        manifest: &mut Manifest<'a>,
+    ) -> Result<(), Refusal> {
+        let key = super::cose::authenticate(envelope, keys, verifier)?;
+        parse(envelope, slot, Some(key), manifest)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
-        parse_unverified(envelope, slot)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
+        parse(envelope, slot, None, manifest)
     }
 
     fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
-        let fault = Fault::new();
-        let mut layout = Layout::new(&fault);
-        layout.read(envelope, &mut ()).ok()?;
+        let input = Input::new(envelope);
+        let mut layout = Layout::new(&input);
+        layout.read(&mut ());
+        input.fault().check().ok()?;
         Some((*layout.digest, layout.version()))
     }
 
@@ -217,6 +224,28 @@ pub struct Manifest<'a> {
     pub requires: Requires,
 }
 
+impl Default for Manifest<'_> {
+    /// One that says nothing, to be written to.
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            digest: [0; 32],
+            signer: None,
+            vendor: [0; 16],
+            class: [0; 16],
+            payloads: 0,
+            image: Image::NONE,
+            uri: "",
+            version: None,
+            kind: UpdateType::Software,
+            severity: Severity::Medium,
+            chunk: None,
+            reference_uri: None,
+            requires: Requires::default(),
+        }
+    }
+}
+
 /// Checks an envelope from its signature to its last command and gives what the device profile needs of it.
 ///
 /// # Errors
@@ -241,7 +270,9 @@ pub fn verify_for_slot<'a>(
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     let key = super::cose::authenticate(envelope, keys, verifier)?;
-    parse(envelope, slot, Some(key))
+    let mut manifest = Manifest::default();
+    parse(envelope, slot, Some(key), &mut manifest)?;
+    Ok(manifest)
 }
 
 /// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
@@ -250,7 +281,9 @@ pub fn verify_for_slot<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    parse(envelope, slot, None)
+    let mut manifest = Manifest::default();
+    parse(envelope, slot, None, &mut manifest)?;
+    Ok(manifest)
 }
 
 /// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].

@@ -13,7 +13,7 @@
 //!
 //! A report is signed, where that is asked for, by [`sign1`](super::cose::sign1): a COSE_Sign1 around it.
 
-use super::cbor::{Encoder, Fault, Reader};
+use super::cbor::{Encoder, Input, Reader};
 use super::manifest::{COMPONENT, Comparison, PRIVATE, Version, VersionMatch};
 use super::refusal::Refusal;
 use crate::wire::Writer;
@@ -200,9 +200,9 @@ impl Report {
     /// # Errors
     /// What a strict reader finds wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &str), Refusal> {
-        let fault = Fault::new();
-        let read = Self::read(&mut Reader::new(bytes, &fault));
-        fault.check()?;
+        let input = Input::new(bytes);
+        let read = Self::read(&mut input.reader());
+        input.fault().check()?;
         Ok(read)
     }
 

@@ -3,7 +3,7 @@
 
 use super::sequence::Section;
 use super::{Version, Visit};
-use crate::ota::cbor::{Fault, Reader};
+use crate::ota::cbor::{At, Fault, Input, Reader};
 use crate::ota::cose::{read_authentication, read_digest};
 use crate::ota::digest::Sha256;
 use crate::ota::refusal::Refusal;
@@ -30,41 +30,42 @@ const SEVERABLE: [i32; 3] = [16, 20, 23];
 
 /// Where the parts of an envelope lie.
 #[derive(Debug)]
-pub(super) struct Layout<'a, 'f> {
+pub(super) struct Layout<'a, 'i> {
     pub(super) digest: &'a [u8; 32],
     pub(super) key_id: Option<&'a [u8; 8]>,
     pub(super) sequence: u64,
     pub(super) reference_uri: Option<&'a str>,
-    /// suit-set-version, encoded.
-    version: Option<&'a [u8]>,
-    /// The component identifiers, encoded one after another.
-    ids: &'a [u8],
+    /// suit-set-version.
+    version: Option<At>,
+    /// The component identifiers, one after another.
+    ids: Reader<'a, 'i>,
     /// How many components there are.
     pub(super) components: usize,
     /// The command sequences, by [`Section::index`].
-    pub(super) sections: [Option<&'a [u8]>; Section::ALL.len()],
+    pub(super) sections: [Option<At>; Section::ALL.len()],
     /// A sequence was severed and is not in the envelope.
     pub(super) severed: bool,
     /// The integrated payloads: the members of the envelope whose keys are texts.
-    payloads: Reader<'a, 'f>,
+    payloads: Reader<'a, 'i>,
     /// How many there are.
     pub(super) payload_count: usize,
 }
 
-impl<'a, 'f> Layout<'a, 'f> {
+impl<'a, 'i> Layout<'a, 'i> {
     /// That of an envelope that has not been read.
-    pub(super) const fn new(fault: &'f Fault) -> Self {
+    #[inline(never)]
+    pub(super) const fn new(input: &'i Input<'a>) -> Self {
         Self {
             digest: &[0; 32],
             key_id: None,
             sequence: 0,
             reference_uri: None,
             version: None,
-            ids: &[],
+            ids: input.reader(),
             components: 0,
             sections: [None; Section::ALL.len()],
             severed: false,
-            payloads: Reader::new(&[], fault),
+            payloads: input.reader(),
             payload_count: 0,
         }
     }
@@ -77,29 +78,28 @@ impl<'a, 'f> Layout<'a, 'f> {
             sequence: self.sequence,
             reference_uri: self.reference_uri,
             version: self.version(),
-            components: self.ids,
+            components: self.identifiers(),
         }
     }
 
     /// suit-set-version.
     pub(super) fn version(&self) -> Option<Version> {
-        self.version.map(|encoded| Version::read(&mut Reader::new(encoded, self.fault())))
+        self.version.map(|at| Version::read(&mut self.input().at(at)))
     }
 
     /// Reads an envelope to its end, but for what is in the sequences. (Not inlined: its part of the stack is free again when
     /// the sequences are gone through.)
     #[inline(never)]
-    pub(super) fn read(&mut self, envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
+    pub(super) fn read(&mut self, visit: &mut impl Visit<'a>) {
         let fault = self.fault();
-        let mut reader = Reader::new(envelope, fault);
+        let mut reader = self.input().reader();
         let (mut members, block) = read_authentication(&mut reader);
         members.required(&mut reader, 3, Refusal::MissingMember);
         // A digest covers a member with its head.
         let start = reader;
         let manifest = reader.nested();
-        fault.check()?;
-        if Sha256::of(reader.since(&start)) != *block.digest {
-            return Err(Refusal::ManifestDigest);
+        if fault.is_set() || Sha256::of(reader.since(&start)) != *block.digest {
+            return fault.set(Refusal::ManifestDigest);
         }
         self.digest = block.digest;
         self.key_id = block.kid;
@@ -113,10 +113,10 @@ impl<'a, 'f> Layout<'a, 'f> {
                 fault.set(Refusal::UnknownMember);
                 break;
             };
-            let start = reader;
-            let member = reader.nested();
-            fault.unless(Sha256::of(reader.since(&start)) == *digest, Refusal::MemberDigest);
-            self.member(key, member, visit);
+            let mut member = reader;
+            reader.bytes();
+            fault.unless(Sha256::of(reader.since(&member)) == *digest, Refusal::MemberDigest);
+            self.member(key, &mut member, visit);
         }
         self.payload_count = members.left();
         self.payloads = reader;
@@ -129,12 +129,11 @@ impl<'a, 'f> Layout<'a, 'f> {
         reader.end();
         // The text is for people; the sequences are needed.
         self.severed = matches!(severed, [Some(_), ..] | [_, Some(_), _]);
-        fault.check()
     }
 
     fn read_manifest(
         &mut self,
-        mut reader: Reader<'a, 'f>,
+        mut reader: Reader<'a, 'i>,
         severed: &mut [Option<&'a [u8; 32]>; SEVERABLE.len()],
         visit: &mut impl Visit<'a>,
     ) {
@@ -152,14 +151,11 @@ impl<'a, 'f> Layout<'a, 'f> {
                 4 => self.reference_uri = Some(reader.text()),
                 6 => {
                     let mut version = reader.nested();
-                    self.version = Some(version.rest());
+                    self.version = version.here();
                     Version::read(&mut version);
                     version.end();
                 }
-                _ if reader.is_bytes() => {
-                    let member = reader.nested();
-                    self.member(key, member, visit);
-                }
+                _ if reader.is_bytes() => self.member(key, &mut reader, visit),
                 _ => {
                     let place = SEVERABLE.iter().position(|severable| *severable == key);
                     match place.and_then(|place| severed.get_mut(place)) {
@@ -173,53 +169,66 @@ impl<'a, 'f> Layout<'a, 'f> {
     }
 
     /// Reads suit-common (§8.4.5).
-    fn read_common(&mut self, mut reader: Reader<'a, 'f>) {
+    fn read_common(&mut self, mut reader: Reader<'a, 'i>) {
         let mut members = reader.map();
         members.required(&mut reader, 2, Refusal::MissingMember);
         self.components = reader.array();
-        let start = reader;
+        self.ids = reader;
         for _ in 0..self.components {
             read_component(&mut reader);
         }
-        self.ids = reader.since(&start);
         if members.left() != 0 {
             members.required(&mut reader, 4, Refusal::UnknownMember);
-            self.put(Section::Shared, reader.nested());
+            self.put(Section::Shared.index(), &mut reader);
         }
         members.end(&reader, Refusal::UnknownMember);
         reader.end();
         reader.fault().unless(self.components != 0, Refusal::Component);
     }
 
-    /// Takes a member that is a byte string, wherever it stands.
-    fn member(&mut self, key: i32, member: Reader<'a, 'f>, visit: &mut impl Visit<'a>) {
-        match Section::ALL.into_iter().find(|section| *section as i32 == key) {
-            Some(section) if section != Section::Shared => self.put(section, member),
-            _ if key == 23 => read_text(member, visit),
-            _ => member.fault().set(Refusal::UnknownMember),
+    /// Reads a member that is a byte string, wherever it stands.
+    fn member(&mut self, key: i32, reader: &mut Reader<'a, 'i>, visit: &mut impl Visit<'a>) {
+        match Section::ALL.iter().position(|section| *section as i32 == key) {
+            Some(place) if place != Section::Shared.index() => self.put(place, reader),
+            _ if key == 23 => read_text(reader.nested(), visit),
+            _ => reader.fault().set(Refusal::UnknownMember),
         }
     }
 
-    fn put(&mut self, section: Section, sequence: Reader<'a, 'f>) {
+    /// Reads the sequence of the section with that index.
+    fn put(&mut self, section: usize, reader: &mut Reader<'a, 'i>) {
+        if let Some(place) = self.sections.get_mut(section) {
+            *place = reader.here();
+        }
         // An empty one would read as one that is not there.
-        sequence.fault().unless(!sequence.rest().is_empty(), Refusal::Malformed);
-        if let Some(place) = self.sections.get_mut(section.index()) {
-            *place = Some(sequence.rest());
-        }
+        reader.fault().unless(!reader.bytes().is_empty(), Refusal::Malformed);
     }
 
-    pub(super) const fn fault(&self) -> &'f Fault {
+    pub(super) const fn input(&self) -> &'i Input<'a> {
+        self.payloads.input()
+    }
+
+    pub(super) const fn fault(&self) -> &'i Fault {
         self.payloads.fault()
     }
 
     /// The sequence of that section.
-    pub(super) fn section(&self, section: Section) -> Option<&'a [u8]> {
+    pub(super) fn section(&self, section: Section) -> Option<At> {
         self.sections.get(section.index()).copied().flatten()
+    }
+
+    /// The encoded identifiers of the components, one after another.
+    fn identifiers(&self) -> &'a [u8] {
+        let mut reader = self.ids;
+        for _ in 0..self.components {
+            read_component(&mut reader);
+        }
+        reader.since(&self.ids)
     }
 
     /// The encoded identifier of component `n`; empty where there is none of that number.
     pub(super) fn component(&self, n: usize) -> &'a [u8] {
-        let mut reader = Reader::new(self.ids, self.fault());
+        let mut reader = self.ids;
         for _ in 0..n.min(self.components) {
             read_component(&mut reader);
         }

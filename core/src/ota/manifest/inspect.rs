@@ -3,7 +3,7 @@
 use super::envelope::{Envelope, Layout};
 use super::sequence::{Processor, Section};
 use super::{COMPONENTS, Key, Verifier};
-use crate::ota::cbor::{Fault, Reader};
+use crate::ota::cbor::Input;
 use crate::ota::cose::{authenticate, read_digest};
 use crate::ota::digest::Sha256;
 use crate::ota::refusal::Refusal;
@@ -28,11 +28,13 @@ pub fn verify_envelope<'a>(
 /// # Errors
 /// The rule that it breaks; `visit` has then seen what comes before.
 pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Envelope<'a>, Refusal> {
-    let fault = Fault::new();
-    let mut layout = Layout::new(&fault);
-    layout.read(envelope, visit)?;
+    let input = Input::new(envelope);
+    let fault = input.fault();
+    let mut layout = Layout::new(&input);
+    layout.read(visit);
+    fault.check()?;
     let mut referred = Referred { layout: &layout, named: 0, described: 0, visit };
-    Processor::new(&fault, false, None, layout.components).pass(&layout, 0, &mut referred);
+    Processor::new(&input, false, None, layout.components).pass(&layout, 0, &mut referred);
     // Nothing else says that an integrated payload is what was signed for.
     let all = (1_u32 << COMPONENTS).wrapping_sub(1).checked_shr(unused(layout.payload_count)).unwrap_or(0);
     fault.unless(layout.payload_count <= COMPONENTS && referred.named & referred.described == all, Refusal::Payload);
@@ -46,8 +48,8 @@ fn unused(payloads: usize) -> u32 {
 }
 
 /// Looks for what refers to the integrated payloads, and hands on what it sees.
-struct Referred<'l, 'a, 'f, 'v, V> {
-    layout: &'l Layout<'a, 'f>,
+struct Referred<'l, 'a, 'i, 'v, V> {
+    layout: &'l Layout<'a, 'i>,
     /// One bit for each payload whose key is the URI of something.
     named: u32,
     /// One bit for each that has the digest of something.
@@ -65,8 +67,8 @@ impl<'a, V: Visit<'a>> Visit<'a> for Referred<'_, 'a, '_, '_, V> {
     }
 
     fn parameter(&mut self, depth: usize, key: i32, value: &'a [u8]) {
-        let fault = Fault::new();
-        let mut reader = Reader::new(value, &fault);
+        let input = Input::new(value);
+        let mut reader = input.reader();
         let uri = if key == 21 { reader.text() } else { "" };
         let digest = (key == 3).then(|| read_digest(&mut reader.nested()));
         for n in 0..self.layout.payload_count.min(COMPONENTS) {

@@ -2,21 +2,38 @@
 //! encoded, and read again where they are asked for.
 
 use super::{PRIVATE, VersionMatch, Visit, Wait};
-use crate::ota::cbor::{Fault, Reader};
+use crate::ota::cbor::{At, Input, Reader};
 use crate::ota::cose::read_digest;
-use crate::ota::policy::{Severity, UpdateType};
+use crate::ota::policy::UpdateType;
 use crate::ota::refusal::Refusal;
 
-/// The parameters there are, by their keys.
-const KEYS: [i32; 14] = [1, 2, 3, 4, 5, 14, 21, 22, 24, 26, 27, 28, 29, PRIVATE];
+pub(super) const VENDOR: i32 = 1;
+pub(super) const CLASS: i32 = 2;
+pub(super) const DIGEST: i32 = 3;
+pub(super) const USE_BEFORE: i32 = 4;
+pub(super) const SLOT: i32 = 5;
+pub(super) const SIZE: i32 = 14;
+pub(super) const URI: i32 = 21;
+pub(super) const SOURCE: i32 = 22;
+pub(super) const DEVICE: i32 = 24;
+pub(super) const BATTERY: i32 = 26;
+pub(super) const PRIORITY: i32 = 27;
+pub(super) const VERSION: i32 = 28;
+pub(super) const WAIT: i32 = 29;
 
-/// Parameters that are set.
-#[derive(Debug)]
-pub(super) struct Parameters<'a, 'f> {
-    fault: &'f Fault,
-    /// Encoded.
-    values: [Option<&'a [u8]>; KEYS.len()],
+/// The parameters there are, by their keys: first those of an image, then those that only conditions are about. A condition
+/// has the number of the parameter that it is about.
+const KEYS: [i32; 14] =
+    [DIGEST, SIZE, URI, SOURCE, PRIVATE, PRIORITY, VENDOR, CLASS, USE_BEFORE, SLOT, DEVICE, BATTERY, VERSION, WAIT];
+
+/// The index of a key among those there are, or one beyond them.
+fn index(key: i32) -> usize {
+    KEYS.iter().position(|known| *known == key).unwrap_or(KEYS.len())
 }
+
+/// Where the values of parameters are that are set.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Parameters([Option<At>; KEYS.len()]);
 
 /// What waft's own parameter says: see [`PRIVATE`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,133 +46,73 @@ pub(super) struct Private<'a> {
 
 impl<'a> Private<'a> {
     /// What it says, where it was set; it was read before.
-    pub(super) fn of(encoded: Option<&'a [u8]>, fault: &Fault) -> Self {
-        encoded.map_or(Self::default(), |encoded| private(&mut Reader::new(encoded, fault)))
+    pub(super) fn of(value: Option<At>, input: &Input<'a>) -> Self {
+        value.map_or(Self::default(), |at| private(&mut input.at(at)))
     }
 }
 
-impl<'a, 'f> Parameters<'a, 'f> {
-    /// None is set.
-    pub(super) const fn new(fault: &'f Fault) -> Self {
-        Self { fault, values: [None; KEYS.len()] }
-    }
-
+impl Parameters {
     /// None is set any more.
     pub(super) fn clear(&mut self) {
-        self.values = [None; KEYS.len()];
+        self.0 = [None; KEYS.len()];
+    }
+
+    /// Where the value of that parameter is.
+    pub(super) fn get(&self, key: i32) -> Option<At> {
+        self.0.get(index(key)).copied().flatten()
+    }
+
+    /// Its place; `None` where there is no such parameter.
+    pub(super) fn place(&mut self, key: i32) -> Option<&mut Option<At>> {
+        self.0.get_mut(index(key))
     }
 
     /// Reads the argument of override-parameters (§8.4.10.3); what is in it is set where it is `live`.
-    pub(super) fn read(
+    pub(super) fn read<'a>(
         &mut self,
-        reader: &mut Reader<'a, 'f>,
+        reader: &mut Reader<'a, '_>,
         components: usize,
         live: bool,
         depth: usize,
         visit: &mut impl Visit<'a>,
     ) {
+        let fault = reader.fault();
         let mut map = reader.map();
-        self.fault.unless(map.left() != 0, Refusal::Argument);
+        fault.unless(map.left() != 0, Refusal::Argument);
         while let Some(key) = map.key(reader) {
-            let Some(place) = KEYS.iter().position(|known| *known == key).and_then(|n| self.values.get_mut(n)) else {
-                return self.fault.set(Refusal::Parameter);
-            };
+            let Some(place) = self.place(key) else { return fault.set(Refusal::Parameter) };
             let start = *reader;
-            match key {
-                1 | 2 | 24 => drop(uuid(reader)),
-                3 => drop(digest(reader)),
-                4 => drop(reader.uint()),
-                5 | 14 | 26 => drop(reader.u32()),
-                21 => drop(uri(reader)),
-                22 => drop(component_index(reader, components)),
-                27 => drop(reader.int()),
-                28 => drop(version(reader)),
-                29 => drop(Wait::read(reader)),
-                _ => drop(private(reader)),
-            }
-            let value = reader.since(&start);
-            visit.parameter(depth, key, value);
+            check(key, reader, components);
+            visit.parameter(depth, key, reader.since(&start));
             if live {
-                *place = Some(value);
+                *place = start.here();
             }
         }
     }
+}
 
-    /// The parameter with the `n`-th key, as it is encoded.
-    fn encoded(&self, n: usize) -> Option<&'a [u8]> {
-        self.values.get(n).copied().flatten()
-    }
-
-    /// The parameter with the `n`-th key, as `read` reads it.
-    fn get<T>(&self, n: usize, read: impl FnOnce(&mut Reader<'a, 'f>) -> T) -> Option<T> {
-        Some(read(&mut Reader::new(self.encoded(n)?, self.fault)))
-    }
-
-    pub(super) fn vendor(&self) -> Option<&'a [u8; 16]> {
-        self.get(0, uuid)
-    }
-
-    pub(super) fn class(&self) -> Option<&'a [u8; 16]> {
-        self.get(1, uuid)
-    }
-
-    pub(super) fn digest(&self) -> Option<&'a [u8; 32]> {
-        self.get(2, digest)
-    }
-
-    pub(super) fn use_before(&self) -> Option<u64> {
-        self.get(3, Reader::uint)
-    }
-
-    pub(super) fn slot(&self) -> Option<u32> {
-        self.get(4, Reader::u32)
-    }
-
-    pub(super) fn size(&self) -> Option<u32> {
-        self.get(5, Reader::u32)
-    }
-
-    pub(super) fn uri(&self) -> Option<&'a str> {
-        self.get(6, uri)
-    }
-
-    pub(super) fn source(&self) -> Option<usize> {
-        self.get(7, |reader| component_index(reader, usize::MAX))
-    }
-
-    pub(super) fn device(&self) -> Option<&'a [u8; 16]> {
-        self.get(8, uuid)
-    }
-
-    pub(super) fn battery(&self) -> Option<u32> {
-        self.get(9, Reader::u32)
-    }
-
-    pub(super) fn severity(&self) -> Option<Severity> {
-        self.get(10, Reader::int).map(Severity::from_priority)
-    }
-
-    /// As it is encoded.
-    pub(super) fn version(&self) -> Option<&'a [u8]> {
-        self.encoded(11)
-    }
-
-    /// Likewise.
-    pub(super) fn wait(&self) -> Option<&'a [u8]> {
-        self.encoded(12)
-    }
-
-    /// Likewise: see [`Private::of`].
-    pub(super) fn private(&self) -> Option<&'a [u8]> {
-        self.encoded(13)
+/// Checks the value of the parameter with that key. (Not inlined, for the sake of the stack.)
+#[inline(never)]
+fn check(key: i32, reader: &mut Reader<'_, '_>, components: usize) {
+    match key {
+        VENDOR | CLASS | DEVICE => drop(uuid(reader)),
+        DIGEST => drop(digest(reader)),
+        USE_BEFORE => drop(reader.uint()),
+        SLOT | SIZE | BATTERY => drop(reader.u32()),
+        URI => drop(uri(reader)),
+        SOURCE => drop(component_index(reader, components)),
+        PRIORITY => drop(reader.int()),
+        VERSION => drop(version(reader)),
+        WAIT => drop(Wait::read(reader, &mut Wait::default())),
+        _ => drop(private(reader)),
     }
 }
 
-fn uuid<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 16] {
+pub(super) fn uuid<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 16] {
     reader.array_of(Refusal::Argument)
 }
 
-fn digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
+pub(super) fn digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
     let mut inner = reader.nested();
     let digest = read_digest(&mut inner);
     inner.end();
@@ -163,7 +120,7 @@ fn digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
 }
 
 /// RFC 3986: what is not visible ASCII is percent-encoded.
-fn uri<'a>(reader: &mut Reader<'a, '_>) -> &'a str {
+pub(super) fn uri<'a>(reader: &mut Reader<'a, '_>) -> &'a str {
     let uri = reader.text();
     let visible = !uri.is_empty() && uri.bytes().all(|byte| byte.is_ascii_graphic());
     reader.fault().unless(visible, Refusal::Argument);

@@ -95,9 +95,8 @@ const DAY: u32 = 86_399;
 const WEEK: u32 = 6;
 
 impl Wait {
-    /// Reads suit-parameter-wait-info: that, and whether the application is to authorise the update.
-    pub(super) fn read(reader: &mut Reader<'_, '_>) -> (Self, bool) {
-        let mut wait = Self::default();
+    /// Reads suit-parameter-wait-info to `wait`: whether the application is to authorise the update.
+    pub(super) fn read(reader: &mut Reader<'_, '_>, wait: &mut Self) -> bool {
         let mut authorization = false;
         let mut inner = reader.nested();
         let mut events = inner.map();
@@ -117,7 +116,7 @@ impl Wait {
             }
         }
         inner.end();
-        (wait, authorization)
+        authorization
     }
 
     /// Whether its times have come: `time` in seconds since 1970. A device without a clock cannot wait for them.

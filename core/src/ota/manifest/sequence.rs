@@ -10,11 +10,45 @@
 //! is noted too ([`Requires`]); it can therefore not be a condition of an alternative, and is refused there.
 
 use super::envelope::Layout;
-use super::parameters::{Parameters, component_index, version};
-use super::{Component, DEPTH, Requires, Visit, Wait};
-use crate::ota::cbor::{Fault, Reader};
-use crate::ota::policy::Severity;
+use super::parameters::{
+    BATTERY, CLASS, DEVICE, DIGEST, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION, WAIT,
+    component_index, uuid, version,
+};
+use super::{COMPONENT, DEPTH, Requires, Visit, Wait};
+use crate::ota::cbor::{At, Fault, Input, Reader};
 use crate::ota::refusal::Refusal;
+
+/// Commands that have no parameter of their number (§8.4.9, §8.4.10).
+const SET_COMPONENT_INDEX: i32 = 12;
+const ABORT: i32 = 14;
+const TRY_EACH: i32 = 15;
+const OVERRIDE_PARAMETERS: i32 = 20;
+const FETCH: i32 = 21;
+const COPY: i32 = 22;
+const INVOKE: i32 = 23;
+const SWAP: i32 = 31;
+const RUN_SEQUENCE: i32 = 32;
+
+/// The commands that have a reporting policy and nothing else (§8.4.7). The shared sequence may only have conditions.
+const CONDITIONS: u32 = set(&[VENDOR, CLASS, DIGEST, USE_BEFORE, SLOT, ABORT, DEVICE, BATTERY, PRIORITY, VERSION]);
+const DIRECTIVES: u32 = set(&[FETCH, COPY, INVOKE, WAIT, SWAP]);
+
+/// A set of commands: one bit for each; one whose number is above 31 is in none.
+const fn set(mut commands: &[i32]) -> u32 {
+    let mut set = 0;
+    while let [command, rest @ ..] = commands {
+        if *command >= 0 && *command < 32 {
+            set |= 1 << *command;
+        }
+        commands = rest;
+    }
+    set
+}
+
+/// The bit with that number; none beyond 31.
+pub(super) fn bit(n: usize) -> u32 {
+    1_u32.checked_shl(u32::try_from(n).unwrap_or(u32::MAX)).unwrap_or(0)
+}
 
 /// A command sequence of a manifest, by its key there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,28 +93,30 @@ impl Section {
 
 /// What the sequences come to for one component.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Found<'a> {
-    /// The digest of what is fetched, or copied, to it.
-    pub(super) digest: Option<&'a [u8; 32]>,
-    pub(super) size: Option<u32>,
-    pub(super) uri: &'a str,
+pub(super) struct Found {
+    /// The parameters with which it is fetched, or copied; none where it is neither.
+    pub(super) parameters: Parameters,
     /// The component that it is a copy of.
     pub(super) from: Option<usize>,
     /// How many commands came before that.
     pub(super) at: usize,
-    /// As it is encoded.
-    pub(super) private: Option<&'a [u8]>,
-    pub(super) severity: Option<Severity>,
     /// It was checked after that.
     matched: bool,
     /// The digest that the validate sequence checks.
-    pub(super) validated: Option<&'a [u8; 32]>,
+    pub(super) validated: Option<At>,
+}
+
+impl Found {
+    /// Whether the component is neither fetched nor copied.
+    fn is_none(&self) -> bool {
+        self.parameters.get(DIGEST).is_none()
+    }
 }
 
 /// A sequence under way.
 #[derive(Debug, Clone, Copy)]
-struct Frame<'a, 'f> {
-    reader: Reader<'a, 'f>,
+struct Frame<'a, 'i> {
+    reader: Reader<'a, 'i>,
     /// Commands still to be read.
     commands: usize,
     /// Alternatives of a try-each still to be read.
@@ -99,9 +135,9 @@ const SELECTED: u8 = 8;
 const ALTERNATIVE: u8 = 16;
 const CONDITIONAL: u8 = 32;
 
-impl<'a, 'f> Frame<'a, 'f> {
+impl<'a, 'i> Frame<'a, 'i> {
     /// A sequence that begins.
-    fn open(mut reader: Reader<'a, 'f>, flags: u8) -> Self {
+    fn open(mut reader: Reader<'a, 'i>, flags: u8) -> Self {
         let items = reader.array();
         reader.fault().unless(items != 0 && items & 1 == 0, Refusal::Malformed);
         Self { reader, commands: items >> 1, alternatives: 0, flags }
@@ -120,81 +156,90 @@ impl<'a, 'f> Frame<'a, 'f> {
 
 /// The abstract machine: goes through sequences and keeps what they come to.
 #[derive(Debug)]
-pub(super) struct Processor<'a, 'f> {
-    fault: &'f Fault,
+pub(super) struct Processor<'a, 'i> {
+    input: &'i Input<'a>,
     /// Whether sequences have their effect; else they are only checked.
     live: bool,
     slot: Option<u32>,
     pub(super) components: usize,
     /// The component of this pass.
     current: usize,
-    role: Option<Component>,
-    parameters: Parameters<'a, 'f>,
+    /// It is the firmware.
+    firmware: bool,
+    parameters: Parameters,
     /// Commands read in this pass.
     step: usize,
-    pub(super) found: Found<'a>,
+    pub(super) found: Found,
     /// One bit for each component that another one is copied from.
     pub(super) sources: u32,
-    pub(super) vendor: Option<&'a [u8; 16]>,
-    pub(super) class: Option<&'a [u8; 16]>,
-    /// What the device has to decide: see [`requires`](Self::requires).
-    use_before: Option<u64>,
-    battery: Option<u32>,
-    authorization: bool,
-    device: Option<&'a [u8; 16]>,
-    /// As they are encoded: versions, and what to wait for.
-    versions: [Option<&'a [u8]>; 2],
-    wait: Option<&'a [u8]>,
+    /// What conditions are about that only the device can decide, and whom the manifest is for.
+    noted: Parameters,
+    /// A second version.
+    other_version: Option<At>,
 }
 
-impl<'a, 'f> Processor<'a, 'f> {
+impl<'a, 'i> Processor<'a, 'i> {
     /// One that carries sequences out, where it is `live`, for a device that installs into that slot.
-    pub(super) fn new(fault: &'f Fault, live: bool, slot: Option<u32>, components: usize) -> Self {
+    pub(super) fn new(input: &'i Input<'a>, live: bool, slot: Option<u32>, components: usize) -> Self {
         Self {
-            fault,
+            input,
             live,
             slot,
             components,
             current: 0,
-            role: None,
-            parameters: Parameters::new(fault),
+            firmware: false,
+            parameters: Parameters::default(),
             step: 0,
             found: Found::default(),
             sources: 0,
-            vendor: None,
-            class: None,
-            use_before: None,
-            battery: None,
-            authorization: false,
-            device: None,
-            versions: [None; 2],
-            wait: None,
+            noted: Parameters::default(),
+            other_version: None,
         }
     }
 
-    /// What the device has to decide.
-    pub(super) fn requires(&self) -> Requires {
-        let Self { fault, use_before, battery, authorization, .. } = *self;
-        let version = self.versions.map(|encoded| encoded.map(|encoded| version(&mut Reader::new(encoded, fault))));
-        let wait = self.wait.map(|encoded| Wait::read(&mut Reader::new(encoded, fault)));
-        Requires {
-            use_before,
-            battery,
-            authorization: authorization || wait.is_some_and(|(_, authorization)| authorization),
-            version,
-            device: self.device.copied(),
-            wait: wait.map(|(wait, _)| wait),
+    /// The vendor, or the class, whose devices the manifest is for.
+    pub(super) fn identity(&self, key: i32) -> Option<&'a [u8; 16]> {
+        self.noted.get(key).map(|at| uuid(&mut self.input.at(at)))
+    }
+
+    /// Writes down what the device has to decide, where nothing is yet.
+    pub(super) fn require(&self, requires: &mut Requires) {
+        requires.use_before = self.number(USE_BEFORE);
+        requires.battery = self.number(BATTERY).and_then(|charge| u32::try_from(charge).ok());
+        requires.authorization = self.noted.get(PRIORITY).is_some();
+        for (place, at) in requires.version.iter_mut().zip([self.noted.get(VERSION), self.other_version]) {
+            *place = at.map(|at| version(&mut self.input.at(at)));
         }
+        requires.device = self.identity(DEVICE).copied();
+        if let Some(at) = self.noted.get(WAIT) {
+            requires.authorization |= Wait::read(&mut self.input.at(at), requires.wait.insert(Wait::default()));
+        }
+    }
+
+    /// A number that was noted.
+    fn number(&self, key: i32) -> Option<u64> {
+        self.noted.get(key).map(|at| self.input.at(at).uint())
+    }
+
+    /// Whether the same number or string is at both places.
+    pub(super) fn same(&self, a: Option<At>, b: Option<At>) -> bool {
+        a.map(|at| self.input.item(at)) == b.map(|at| self.input.item(at))
+    }
+
+    fn fault(&self) -> &'i Fault {
+        self.input.fault()
     }
 
     /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
-    pub(super) fn pass(&mut self, layout: &Layout<'a, 'f>, component: usize, visit: &mut impl Visit<'a>) {
+    pub(super) fn pass(&mut self, layout: &Layout<'a, 'i>, component: usize, visit: &mut impl Visit<'a>) {
         self.current = component;
-        self.role = Component::read(layout.component(component));
+        self.firmware = layout.component(component) == COMPONENT;
         self.step = 0;
-        self.found = Found::default();
-        for section in Section::ALL {
-            let Some(sequence) = layout.section(section) else { continue };
+        let found = &mut self.found;
+        found.parameters.clear();
+        (found.from, found.matched, found.validated) = (None, false, None);
+        for (section, sequence) in Section::ALL.into_iter().zip(&layout.sections) {
+            let Some(sequence) = *sequence else { continue };
             self.parameters.clear();
             // §8.4.5: it comes before each of the others.
             if self.live
@@ -204,21 +249,22 @@ impl<'a, 'f> Processor<'a, 'f> {
                 self.run(Section::Shared, shared, visit);
             }
             self.run(section, sequence, visit);
-            self.fault.unless(self.found.digest.is_none() || self.found.matched, Refusal::ImageMatch);
+            self.fault().unless(self.found.is_none() || self.found.matched, Refusal::ImageMatch);
         }
     }
 
     /// Reads, and where it is live carries out, one of the manifest's sequences.
-    fn run(&mut self, section: Section, sequence: &'a [u8], visit: &mut impl Visit<'a>) {
-        let fault = self.fault;
+    fn run(&mut self, section: Section, sequence: At, visit: &mut impl Visit<'a>) {
+        let fault = self.fault();
         let several = self.components > 1;
         let mut first = several;
         let flags = if self.live { LIVE } else { 0 } | if several { 0 } else { SELECTED };
-        let mut stack = [Frame::open(Reader::new(sequence, fault), flags); DEPTH];
+        let mut stack = [Frame::open(self.input.at(sequence).nested(), flags); DEPTH];
         let mut depth = 0usize;
         visit.sequence(section, 0, false);
         while !fault.is_set() {
             let Some(frame) = stack.get_mut(depth) else { return };
+            // The flags of a sequence that begins inside of this one.
             let mut inner = None;
             if let Some(left) = frame.alternatives.checked_sub(1) {
                 // The next alternative. It is only carried out where none before it has succeeded.
@@ -229,8 +275,7 @@ impl<'a, 'f> Processor<'a, 'f> {
                         frame.flags |= CHOSEN;
                     }
                 } else {
-                    let flags = frame.flags & SELECTED | live | ALTERNATIVE | CONDITIONAL;
-                    inner = Some(Frame::open(frame.reader.nested(), flags));
+                    inner = Some(frame.flags & SELECTED | live | ALTERNATIVE | CONDITIONAL);
                 }
             } else if frame.is(TRYING) {
                 frame.put(TRYING, false);
@@ -240,37 +285,34 @@ impl<'a, 'f> Processor<'a, 'f> {
                 self.step = self.step.saturating_add(1);
                 let code = frame.reader.label();
                 // §6.2: with several components, each sequence begins by naming those it is about.
-                fault.unless(!core::mem::take(&mut first) || code == 12, Refusal::Component);
+                fault.unless(!core::mem::take(&mut first) || code == SET_COMPONENT_INDEX, Refusal::Component);
                 let start = frame.reader;
                 match code {
-                    12 => {
+                    SET_COMPONENT_INDEX => {
                         // In a sequence that is run for several components it could not be said for which it counts.
                         fault.unless(depth == 0 || !self.live, Refusal::Command);
                         let selected = self.index(&mut frame.reader);
                         frame.put(SELECTED, selected);
                         visit.command(depth, code, frame.reader.since(&start));
                     }
-                    15 => {
+                    TRY_EACH => {
                         visit.command(depth, code, &[]);
                         frame.alternatives = frame.reader.array();
                         frame.flags = frame.flags & !CHOSEN | TRYING;
                         fault.unless(frame.alternatives >= 2, Refusal::Argument);
                     }
-                    20 => {
+                    OVERRIDE_PARAMETERS => {
                         visit.command(depth, code, &[]);
                         let acts = frame.is(LIVE | SELECTED);
                         self.parameters.read(&mut frame.reader, self.components, acts, depth, visit);
                     }
-                    32 => {
+                    RUN_SEQUENCE => {
                         visit.command(depth, code, &[]);
-                        let flags = frame.flags & (LIVE | SELECTED | CONDITIONAL);
-                        inner = Some(Frame::open(frame.reader.nested(), flags));
+                        inner = Some(frame.flags & (LIVE | SELECTED | CONDITIONAL));
                     }
                     _ => {
-                        let condition = matches!(code, 1..=5 | 14 | 24 | 26..=28);
-                        let directive = matches!(code, 21..=23 | 29 | 31) && section != Section::Shared;
-                        fault.unless(condition || directive, Refusal::Command);
-                        // The reporting policy (§8.4.7).
+                        let allowed = if section == Section::Shared { CONDITIONS } else { CONDITIONS | DIRECTIVES };
+                        fault.unless(set(&[code]) & allowed != 0, Refusal::Command);
                         frame.reader.up_to(15);
                         visit.command(depth, code, frame.reader.since(&start));
                         if frame.is(LIVE | SELECTED) && !fault.is_set() {
@@ -294,25 +336,27 @@ impl<'a, 'f> Processor<'a, 'f> {
                         _ => {}
                     }
                 }
+                continue;
             }
-            if let Some(inner) = inner {
+            if let Some(flags) = inner {
+                let reader = frame.reader.nested();
                 depth = depth.saturating_add(1);
                 match stack.get_mut(depth) {
-                    Some(place) => *place = inner,
+                    Some(place) => *place = Frame::open(reader, flags),
                     None => return fault.set(Refusal::TooDeep),
                 }
-                visit.sequence(section, depth, inner.is(ALTERNATIVE));
+                visit.sequence(section, depth, flags & ALTERNATIVE != 0);
             }
         }
     }
 
     /// Reads the argument of set-component-index (§8.4.10.1): whether it has the component of this pass in it.
-    fn index(&self, reader: &mut Reader<'a, 'f>) -> bool {
+    fn index(&self, reader: &mut Reader<'a, 'i>) -> bool {
         if reader.skip_true() {
             return true;
         }
         let count = if reader.is_array() { reader.array() } else { 1 };
-        self.fault.unless(count != 0, Refusal::Argument);
+        self.fault().unless(count != 0, Refusal::Argument);
         let mut selected = false;
         for _ in 0..count {
             selected |= component_index(reader, self.components) == self.current;
@@ -323,130 +367,98 @@ impl<'a, 'f> Processor<'a, 'f> {
     /// Carries out a command that has no argument: whether it is a directive or a condition that holds. Conditions that
     /// the device has to decide are noted and taken to. One whose parameter is not set does not hold.
     fn carry_out(&mut self, code: i32, section: Section, conditional: bool) -> bool {
-        let fault = self.fault;
-        let parameters = &self.parameters;
-        let shared = section == Section::Shared && !conditional;
+        let fault = self.fault();
         match code {
-            1 => return identity(fault, &mut self.vendor, parameters.vendor(), shared),
-            2 => return identity(fault, &mut self.class, parameters.class(), shared),
-            5 => {
-                fault.unless(self.slot.is_some(), Refusal::Condition);
-                return parameters.slot().is_some() && parameters.slot() == self.slot;
-            }
-            14 => return false,
-            21..=23 | 31 => {
+            ABORT => return false,
+            FETCH | COPY | INVOKE | SWAP => {
                 self.directive(code, section);
                 return true;
             }
-            _ => {}
+            SLOT => fault.unless(self.slot.is_some(), Refusal::Condition),
+            VENDOR | CLASS => {}
+            // What is only noted cannot decide between alternatives.
+            _ => fault.unless(!conditional, Refusal::Condition),
         }
-        // What is only noted cannot decide between alternatives.
-        fault.unless(!conditional, Refusal::Condition);
+        let Some(value) = self.parameters.get(code) else { return false };
         match code {
-            3 => match parameters.digest() {
-                Some(digest) => self.image_match(digest, section),
-                None => return false,
-            },
-            4 => match parameters.use_before() {
-                Some(time) => self.use_before = Some(self.use_before.map_or(time, |other| other.min(time))),
-                None => return false,
-            },
-            24 => match (parameters.device(), self.device) {
-                (Some(device), Some(other)) => return device == other,
-                (None, _) => return false,
-                (device, None) => self.device = device,
-            },
-            26 => match parameters.battery() {
-                // `None` is below any.
-                battery @ Some(_) => self.battery = self.battery.max(battery),
-                None => return false,
-            },
-            27 => match parameters.severity() {
-                Some(_) => self.authorization = true,
-                None => return false,
-            },
-            28 => match parameters.version() {
-                None => return false,
-                Some(version) => self.version_match(version),
-            },
-            _ => match parameters.wait() {
-                None => return false,
-                Some(wait) => self.wait(wait, section),
-            },
+            DIGEST => self.image_match(value, section),
+            SLOT => return self.slot == Some(self.input.at(value).u32()),
+            VERSION => self.version_match(value),
+            _ => {
+                let Some(noted) = self.noted.place(code) else { return false };
+                let first = noted.is_none();
+                let before = self.input.item(*noted.get_or_insert(value));
+                // Numbers are in the order of their encodings (RFC 8949 §4.2.1).
+                let order = self.input.item(value).cmp(before);
+                let same = order.is_eq();
+                match code {
+                    USE_BEFORE if order.is_lt() => *noted = Some(value),
+                    BATTERY if order.is_gt() => *noted = Some(value),
+                    // draft-ietf-suit-update-management §5.6: before the first fetch.
+                    WAIT => {
+                        fault.unless(section.installs(), Refusal::Command);
+                        fault.unless(same, Refusal::Condition);
+                    }
+                    USE_BEFORE | BATTERY | PRIORITY => {}
+                    // §8.4.9.1. The first vendor and the first class, in the shared sequence and whatever happens there, say whom the
+                    // manifest is for; by that, others are decided.
+                    _ => {
+                        let shared = section == Section::Shared && !conditional;
+                        fault.unless(!first || shared || code == DEVICE, Refusal::IdentityCheck);
+                        return same;
+                    }
+                }
+            }
         }
         true
     }
 
     /// Notes an image-match (§8.4.9.2).
-    fn image_match(&mut self, digest: &'a [u8; 32], section: Section) {
+    fn image_match(&mut self, digest: At, section: Section) {
         let found = &mut self.found;
-        let fits = match section {
-            Section::Validate => *found.validated.get_or_insert(digest) == digest,
-            Section::Invoke => found.validated == Some(digest),
+        let other = match section {
+            Section::Validate => Some(*found.validated.get_or_insert(digest)),
+            Section::Invoke => found.validated,
             _ if section.installs() => {
                 found.matched = true;
-                found.digest == Some(digest)
+                found.parameters.get(DIGEST)
             }
-            _ => false,
+            _ => None,
         };
-        self.fault.unless(fits, Refusal::ImageMatch);
+        let fits = self.same(Some(digest), other);
+        self.fault().unless(fits, Refusal::ImageMatch);
     }
 
     /// Notes what version has to be installed: of the firmware, and twice at most.
-    fn version_match(&mut self, wanted: &'a [u8]) {
+    fn version_match(&mut self, wanted: At) {
+        let input = self.input;
         // Once for each sequence that comes after the shared one.
-        match self.versions.iter_mut().find(|place| place.is_none_or(|known| known == wanted)) {
-            Some(place) if place.is_some() || self.role == Some(Component::Image(0)) => *place = Some(wanted),
-            _ => self.fault.set(Refusal::Condition),
+        let mut places = self.noted.place(VERSION).into_iter().chain([&mut self.other_version]);
+        match places.find(|place| place.is_none_or(|known| input.item(known) == input.item(wanted))) {
+            Some(place) if place.is_some() || self.firmware => *place = Some(wanted),
+            _ => input.fault().set(Refusal::Condition),
         }
-    }
-
-    /// Notes what has to be waited for (draft-ietf-suit-update-management §5.6), before the first fetch.
-    fn wait(&mut self, wanted: &'a [u8], section: Section) {
-        self.fault.unless(section.installs(), Refusal::Command);
-        self.fault.unless(self.wait.is_none_or(|known| known == wanted), Refusal::Condition);
-        self.wait = Some(wanted);
     }
 
     /// Carries out a directive that is about the component (§8.4.10).
     fn directive(&mut self, code: i32, section: Section) {
+        let fault = self.fault();
+        if code == INVOKE {
+            return fault.unless(section == Section::Invoke, Refusal::Command);
+        }
+        fault.unless(section.installs(), Refusal::Command);
         let parameters = &self.parameters;
-        if code == 23 {
-            return self.fault.unless(section == Section::Invoke, Refusal::Command);
-        }
-        self.fault.unless(section.installs(), Refusal::Command);
-        let (uri, from) = if code == 21 { (parameters.uri(), None) } else { (Some(""), parameters.source()) };
-        let whole = (code == 21 || from.is_some()) && from != Some(self.current);
-        let (Some(uri), Some(digest), None, true) = (uri, parameters.digest(), self.found.digest, whole) else {
-            return self.fault.set(Refusal::Image);
+        let mut from = None;
+        let described = if code == FETCH {
+            parameters.get(URI).is_some()
+        } else {
+            from = parameters.get(SOURCE).map(|at| component_index(&mut self.input.at(at), self.components));
+            from.is_some_and(|from| from != self.current)
         };
-        if let Some(from) = from {
-            self.sources |= 1_u32.wrapping_shl(u32::try_from(from).unwrap_or(0));
+        if !described || parameters.get(DIGEST).is_none() || !self.found.is_none() {
+            return fault.set(Refusal::Image);
         }
-        self.found = Found {
-            digest: Some(digest),
-            size: parameters.size(),
-            uri,
-            from,
-            at: self.step,
-            private: parameters.private(),
-            severity: parameters.severity(),
-            matched: false,
-            validated: None,
-        };
-    }
-}
-
-/// A vendor or class check (§8.4.9.1). The first one, in the shared sequence and whatever happens there, says whom the
-/// manifest is for; by that, others are decided.
-fn identity<'a>(fault: &Fault, known: &mut Option<&'a [u8; 16]>, stated: Option<&'a [u8; 16]>, shared: bool) -> bool {
-    match (*known, stated) {
-        (Some(known), Some(stated)) => known == stated,
-        (None, Some(_)) => {
-            fault.unless(shared, Refusal::IdentityCheck);
-            *known = stated;
-            true
-        }
-        (_, None) => false,
+        self.sources |= from.map_or(0, bit);
+        (self.found.parameters, self.found.from, self.found.at) = (*parameters, from, self.step);
     }
 }

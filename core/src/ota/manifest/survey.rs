@@ -1,90 +1,104 @@
 //! What a manifest comes to: its components gone through one by one, and the rules that are about all of them.
 
 use super::envelope::Layout;
-use super::parameters::Private;
-use super::sequence::{Found, Processor, Section};
-use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, Payload};
-use crate::ota::cbor::Fault;
+use super::parameters::{CLASS, DIGEST, PRIORITY, Private, SIZE, URI, VENDOR, digest as read_digest, uri as read_uri};
+use super::sequence::{Found, Processor, Section, bit};
+use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload};
+use crate::ota::cbor::{At, Input};
 use crate::ota::digest::Sha256;
 use crate::ota::policy::{Severity, UpdateType};
 use crate::ota::refusal::Refusal;
 
 /// Reads an envelope that has been authenticated, by that key where it is known: the manifest.
-pub(super) fn parse<'a>(envelope: &'a [u8], slot: Option<u32>, key: Option<&Key>) -> Result<Manifest<'a>, Refusal> {
-    let fault = Fault::new();
-    let mut survey = Survey::new(&fault, slot);
-    survey.go(envelope, key, None)?;
-    survey.manifest(key)
+pub(super) fn parse<'a>(
+    envelope: &'a [u8],
+    slot: Option<u32>,
+    key: Option<&Key>,
+    manifest: &mut Manifest<'a>,
+) -> Result<(), Refusal> {
+    let input = Input::new(envelope);
+    let mut survey = Survey::new(&input, slot);
+    let firmware = survey.go(key, None);
+    survey.tell(key, firmware, manifest);
+    input.fault().check()
 }
 
 /// Reads an envelope that was verified before: its payload of that number, where it has one.
 pub(super) fn payload(envelope: &[u8], slot: Option<u32>, number: usize) -> Option<Payload<'_>> {
-    let fault = Fault::new();
-    let mut survey = Survey::new(&fault, slot);
-    survey.go(envelope, None, Some(number)).ok()?;
-    survey.wanted.map(|item| item.payload())
-}
-
-/// The bit with that number; none beyond 31.
-fn bit(n: usize) -> u32 {
-    1_u32.checked_shl(u32::try_from(n).unwrap_or(u32::MAX)).unwrap_or(0)
+    let input = Input::new(envelope);
+    let mut survey = Survey::new(&input, slot);
+    let found = survey.go(None, Some(number));
+    let Item { component, uri, content, private, .. } = survey.item;
+    let chunks = private.list.and_then(|list| survey.item.chunks(list));
+    let payload = Payload { component, image: survey.item.image(), uri, content, chunks };
+    (found && !input.fault().is_set()).then_some(payload)
 }
 
 /// A manifest while its components are gone through.
-struct Survey<'a, 'f> {
-    layout: Layout<'a, 'f>,
-    processor: Processor<'a, 'f>,
+struct Survey<'a, 'i> {
+    layout: Layout<'a, 'i>,
+    processor: Processor<'a, 'i>,
     /// One bit for each integrated payload that is referred to.
     used: u32,
     payloads: usize,
-    /// The payload that was asked for; else the firmware.
-    wanted: Option<Item<'a>>,
+    /// The component that was looked at last, and what it is to hold.
+    looked: usize,
+    item: Item<'a>,
     /// What the first image says.
-    private: Option<&'a [u8]>,
-    severity: Option<Severity>,
+    private: Private<'a>,
+    priority: Option<At>,
 }
 
 /// What a component is to hold: a [`Payload`] whose parts are still in the envelope.
-#[derive(Clone, Copy)]
 struct Item<'a> {
     component: Component,
     digest: &'a [u8; 32],
     size: u32,
     uri: &'a str,
     content: Option<&'a [u8]>,
-    /// Of an image that has chunk digests: bytes of a chunk, the digest of the list, and its bytes.
-    chunks: Option<(u32, &'a [u8; 32], u32)>,
+    private: Private<'a>,
+    priority: Option<At>,
 }
 
-impl<'a> Item<'a> {
+impl Item<'_> {
     const fn image(&self) -> Image {
         Image { digest: *self.digest, size: self.size }
     }
 
-    fn payload(&self) -> Payload<'a> {
-        let Self { component, size, uri, content, .. } = *self;
-        let chunks = self.chunks.and_then(|(chunk, digest, _)| ChunkDigests::new(chunk, size, *digest));
-        Payload { component, image: self.image(), uri, content, chunks }
+    /// Its chunks, where `list` is the digest of their list.
+    fn chunks(&self, list: &[u8; 32]) -> Option<ChunkDigests> {
+        ChunkDigests::new(self.private.chunk.unwrap_or(0), self.size, *list)
     }
 }
 
-impl<'a, 'f> Survey<'a, 'f> {
-    fn new(fault: &'f Fault, slot: Option<u32>) -> Self {
+impl<'a, 'i> Survey<'a, 'i> {
+    #[inline(never)]
+    fn new(input: &'i Input<'a>, slot: Option<u32>) -> Self {
         Self {
-            layout: Layout::new(fault),
-            processor: Processor::new(fault, true, slot, 0),
+            layout: Layout::new(input),
+            processor: Processor::new(input, true, slot, 0),
             used: 0,
             payloads: 0,
-            wanted: None,
-            private: None,
-            severity: None,
+            looked: 0,
+            item: Item {
+                component: Component::Image(0),
+                digest: &[0; 32],
+                size: 0,
+                uri: "",
+                content: None,
+                private: Private::default(),
+                priority: None,
+            },
+            private: Private::default(),
+            priority: None,
         }
     }
 
-    /// Reads it, and goes through all components; the payload of that `number` is wanted, or the firmware.
+    /// Reads it, and goes through all components: whether there is a payload of that `number`, or else firmware. That is then
+    /// the [`item`](Self::item).
     #[inline(never)]
-    fn go(&mut self, envelope: &'a [u8], key: Option<&Key>, number: Option<usize>) -> Result<(), Refusal> {
-        self.layout.read(envelope, &mut ())?;
+    fn go(&mut self, key: Option<&Key>, number: Option<usize>) -> bool {
+        self.layout.read(&mut ());
         let layout = &self.layout;
         let fault = layout.fault();
         let count = layout.components;
@@ -94,8 +108,10 @@ impl<'a, 'f> Survey<'a, 'f> {
         fault.unless(layout.section(Section::Load).is_none(), Refusal::UnknownMember);
         fault.unless(layout.section(Section::Shared).is_some(), Refusal::IdentityCheck);
         fault.unless(count <= COMPONENTS, Refusal::Component);
-        fault.check()?;
-        let (mut first, mut lists, mut unchecked) = (true, 0_usize, 0_u32);
+        if fault.is_set() {
+            return false;
+        }
+        let (mut first, mut lists, mut unchecked, mut wanted) = (true, 0_usize, 0_u32, None);
         // The lists of chunk digests first.
         for turn in 0..count.saturating_mul(2) {
             let n = turn.checked_sub(count);
@@ -105,27 +121,29 @@ impl<'a, 'f> Survey<'a, 'f> {
             if matches!(Component::read(id), Some(Component::Chunks(_))) != pass {
                 continue;
             }
-            let Some(item) = self.item(n)? else {
+            if !self.look(n) {
                 unchecked |= bit(n);
                 continue;
-            };
-            fault.unless(key.is_none_or(|key| key.scope.has(item.component)), Refusal::Scope);
-            match item.component {
+            }
+            let component = self.item.component;
+            fault.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
+            match component {
                 Component::Image(image) => {
                     if core::mem::take(&mut first) {
-                        Found { private: self.private, severity: self.severity, .. } = self.processor.found;
+                        Item { private: self.private, priority: self.priority, .. } = self.item;
                     }
-                    if let Some((_, digest, size)) = item.chunks {
+                    if let Some(list) = self.item.private.list {
+                        let size = self.item.chunks(list).map_or(0, |chunks| chunks.list_size());
                         lists = lists.wrapping_sub(1);
-                        self.list(image, digest, size)?;
+                        fault.unless(self.has_list(image, list, size), Refusal::ChunkList);
                     }
                 }
                 Component::Chunks(_) => lists = lists.wrapping_add(1),
                 // It is small, and nothing else waits for it.
-                Component::Keys => fault.unless(count == 1 && item.content.is_some(), Refusal::KeyTable),
+                Component::Keys => fault.unless(count == 1 && self.item.content.is_some(), Refusal::KeyTable),
             }
-            if number.map_or(item.component == Component::Image(0), |number| number == self.payloads) {
-                self.wanted = Some(item);
+            if number.map_or(component == Component::Image(0), |number| number == self.payloads) {
+                wanted = Some(n);
             }
             self.payloads = self.payloads.saturating_add(1);
         }
@@ -133,87 +151,92 @@ impl<'a, 'f> Survey<'a, 'f> {
         fault.unless(unchecked & !self.processor.sources == 0, Refusal::ImageMatch);
         fault.unless(lists == 0, Refusal::ChunkList);
         fault.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
-        fault.unless(self.processor.vendor.is_some() && self.processor.class.is_some(), Refusal::IdentityCheck);
-        fault.check()
+        let identified = [VENDOR, CLASS].into_iter().all(|key| self.processor.identity(key).is_some());
+        fault.unless(identified, Refusal::IdentityCheck);
+        wanted.is_some_and(|n| n == self.looked || self.look(n))
     }
 
-    /// What it came to.
+    /// Writes down what it came to, in the place of a manifest that says nothing.
     #[inline(never)]
-    fn manifest(&self, key: Option<&Key>) -> Result<Manifest<'a>, Refusal> {
+    fn tell(&self, key: Option<&Key>, firmware: bool, manifest: &mut Manifest<'a>) {
         let Self { layout, processor, .. } = self;
-        let private = Private::of(self.private, layout.fault());
-        let requires = processor.requires();
-        layout.fault().check()?;
-        Ok(Manifest {
-            sequence: layout.sequence,
-            digest: *layout.digest,
-            signer: key.map(|key| &key.id).or(layout.key_id).copied(),
-            vendor: *processor.vendor.unwrap_or(&[0; 16]),
-            class: *processor.class.unwrap_or(&[0; 16]),
-            payloads: self.payloads,
-            image: self.wanted.map_or(Image::NONE, |item| item.image()),
-            uri: self.wanted.map_or("", |item| item.uri),
-            version: layout.version(),
-            kind: private.kind.unwrap_or(UpdateType::Software),
-            severity: self.severity.unwrap_or(Severity::Medium),
-            chunk: private.chunk,
-            reference_uri: layout.reference_uri,
-            requires,
-        })
+        manifest.sequence = layout.sequence;
+        manifest.digest = *layout.digest;
+        manifest.signer = key.map(|key| &key.id).or(layout.key_id).copied();
+        for (place, key) in [(&mut manifest.vendor, VENDOR), (&mut manifest.class, CLASS)] {
+            *place = *processor.identity(key).unwrap_or(&[0; 16]);
+        }
+        manifest.payloads = self.payloads;
+        if firmware {
+            manifest.image = self.item.image();
+            manifest.uri = self.item.uri;
+        }
+        manifest.version = layout.version();
+        manifest.kind = self.private.kind.unwrap_or(UpdateType::Software);
+        if let Some(at) = self.priority {
+            manifest.severity = Severity::from_priority(layout.input().at(at).int());
+        }
+        manifest.chunk = self.private.chunk;
+        manifest.reference_uri = layout.reference_uri;
+        processor.require(&mut manifest.requires);
     }
 
-    /// What component `n` is to hold; `None` where it is not validated. The processor is left with what it found.
-    fn item(&mut self, n: usize) -> Result<Option<Item<'a>>, Refusal> {
+    /// Looks for what component `n` is to hold; `false` where it is not validated.
+    #[inline(never)]
+    fn look(&mut self, n: usize) -> bool {
         let layout = &self.layout;
-        let fault = layout.fault();
-        self.processor.pass(layout, n, &mut ());
-        fault.check()?;
-        let found = self.processor.found;
-        let digest = found.digest.ok_or(Refusal::Image)?;
-        if found.validated.is_none() {
-            return Ok(None);
+        let input = layout.input();
+        let fault = input.fault();
+        let processor = &mut self.processor;
+        self.looked = n;
+        processor.pass(layout, n, &mut ());
+        let Found { parameters, from, at, validated, .. } = &processor.found;
+        let (digest, from, at) = (parameters.get(DIGEST), *from, *at);
+        fault.unless(digest.is_some(), Refusal::Image);
+        if fault.is_set() || validated.is_none() {
+            return false;
         }
-        fault.unless(found.validated == Some(digest), Refusal::ImageMatch);
-        let component = Component::read(layout.component(n)).ok_or(Refusal::Component)?;
-        let mut uri = found.uri;
-        if let Some(from) = found.from {
-            self.processor.pass(layout, from, &mut ());
-            let source = core::mem::replace(&mut self.processor.found, found);
-            let same = source.digest == Some(digest) && source.from.is_none() && source.at < found.at;
-            fault.unless(same, Refusal::Image);
-            uri = source.uri;
+        let component = Component::read(layout.component(n));
+        fault.unless(component.is_some(), Refusal::Component);
+        fault.unless(parameters.get(SIZE).is_some(), Refusal::Image);
+        fault.unless(processor.same(*validated, digest), Refusal::ImageMatch);
+        let read = |at: Option<At>| at.map_or(input.reader(), |at| input.at(at));
+        let item = &mut self.item;
+        item.component = component.unwrap_or(Component::Keys);
+        item.digest = read_digest(&mut read(digest));
+        item.size = read(parameters.get(SIZE)).u32();
+        item.content = None;
+        item.private = Private::of(parameters.get(PRIVATE), input);
+        item.priority = parameters.get(PRIORITY);
+        let mut uri = parameters.get(URI);
+        if let Some(from) = from {
+            processor.pass(layout, from, &mut ());
+            let source = &processor.found;
+            uri = source.parameters.get(URI);
+            let same = processor.same(source.parameters.get(DIGEST), digest);
+            fault.unless(same && source.from.is_none() && source.at < at, Refusal::Image);
         }
-        let size = found.size.ok_or(Refusal::Image)?;
-        let mut chunks = None;
-        let private = Private::of(found.private, fault);
-        if let Some(list) = private.list {
-            fault.unless(matches!(component, Component::Image(_)), Refusal::ChunkList);
-            let chunk = private.chunk.unwrap_or(0);
-            chunks = ChunkDigests::new(chunk, size, *list).map(|chunks| (chunk, list, chunks.list_size()));
-            fault.unless(chunks.is_some(), Refusal::ChunkList);
+        item.uri = read_uri(&mut read(uri));
+        if let Some(list) = item.private.list {
+            let image = matches!(item.component, Component::Image(_));
+            fault.unless(image && item.chunks(list).is_some(), Refusal::ChunkList);
         }
-        let mut content = None;
-        if let Some((n, payload)) = layout.payload(uri) {
+        if let Some((n, payload)) = layout.payload(item.uri) {
             self.used |= bit(n);
-            fault.unless(payload.len() == size as usize && Sha256::of(payload) == *digest, Refusal::Payload);
-            content = Some(payload);
+            fault.unless(payload.len() == item.size as usize && Sha256::of(payload) == *item.digest, Refusal::Payload);
+            item.content = Some(payload);
         }
-        fault.unless(content.is_some() || !uri.starts_with('#'), Refusal::Payload);
-        fault.check()?;
-        Ok(Some(Item { component, digest, size, uri, content, chunks }))
+        fault.unless(item.content.is_some() || !item.uri.starts_with('#'), Refusal::Payload);
+        true
     }
 
-    /// The list of the digests of that image's chunks has to be among the payloads.
-    fn list(&mut self, image: u8, digest: &[u8; 32], size: u32) -> Result<(), Refusal> {
-        for n in 0..self.layout.components {
-            if Component::read(self.layout.component(n)) == Some(Component::Chunks(image))
-                && let Some(list) = self.item(n)?
-                && list.digest == digest
-                && list.size == size
-            {
-                return Ok(());
-            }
-        }
-        Err(Refusal::ChunkList)
+    /// Whether the list of the digests of that image's chunks is among the payloads.
+    fn has_list(&mut self, image: u8, digest: &[u8; 32], size: u32) -> bool {
+        (0..self.layout.components).any(|n| {
+            Component::read(self.layout.component(n)) == Some(Component::Chunks(image))
+                && self.look(n)
+                && self.item.digest == digest
+                && self.item.size == size
+        })
     }
 }

@@ -32,10 +32,16 @@ impl Version {
         for (place, number) in version.numbers.get_mut(..numbers.len())?.iter_mut().zip(numbers) {
             *place = *number;
         }
+        version.is_one().then_some(version)
+    }
+
+    /// Whether its numbers are those of a version.
+    fn is_one(&self) -> bool {
+        let numbers = self.numbers();
         let release = numbers.iter().take_while(|n| **n >= 0).count();
         let mut pre = numbers.iter().skip(release);
         let pre_ok = pre.next().is_none_or(|class| *class >= -3) && pre.all(|n| *n >= 0);
-        ((1..=3).contains(&release) && pre_ok).then_some(version)
+        (1..=3).contains(&release) && pre_ok
     }
 
     /// Its numbers.
@@ -47,15 +53,13 @@ impl Version {
     /// Reads a `SUIT_Condition_Version_Comparison_Value`.
     pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
         let len = reader.array();
-        let mut numbers = [0; Self::MAX];
-        let place = numbers.get_mut(..len).unwrap_or_default();
-        for number in place.iter_mut() {
+        let mut version = Self { numbers: [0; Self::MAX], len: u8::try_from(len).unwrap_or(u8::MAX) };
+        for number in version.numbers.get_mut(..len).unwrap_or_default() {
             *number = reader.i32();
         }
-        Self::new(place).unwrap_or_else(|| {
-            reader.fault().set(Refusal::Argument);
-            Self { numbers, len: 0 }
-        })
+        // Of too many none is one.
+        reader.fault().unless(version.is_one(), Refusal::Argument);
+        version
     }
 }
 

@@ -62,7 +62,9 @@ impl Update<'_> {
     #[must_use]
     pub fn manifest(&self) -> Option<Manifest<'_>> {
         let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        self.config.codec.read(envelope, self.slot_of(0)).ok()
+        let mut manifest = Manifest::default();
+        self.config.codec.read(envelope, self.slot_of(0), &mut manifest).ok()?;
+        Some(manifest)
     }
 
     /// Manifests with a lower sequence number are refused: the highest one ever confirmed.

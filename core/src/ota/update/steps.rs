@@ -49,8 +49,8 @@ impl Update<'_> {
     #[inline(never)]
     fn verified(&self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
-        let found = codec.verify(envelope, self.keys(), *verifier, self.slot_of(0));
-        let m = found.as_ref().map_err(|refusal| *refusal)?;
+        let m = &mut manifest::Manifest::default();
+        codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), m)?;
         if m.vendor != *vendor {
             return Err(Refusal::Vendor);
         }
