@@ -117,12 +117,13 @@ impl Codec for Second {
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-    ) -> Result<Manifest<'a>, Refusal> {
-        Suit.verify(envelope, keys, verifier, slot)
+        manifest: &mut Manifest<'a>,
+    ) -> Result<(), Refusal> {
+        Suit.verify(envelope, keys, verifier, slot, manifest)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>) -> Result<Manifest<'a>, Refusal> {
-        Suit.read(envelope, slot)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
+        Suit.read(envelope, slot, manifest)
     }
 
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
