@@ -182,8 +182,10 @@ impl<'a> Writer<'a> {
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         let start = self.len;
-        // Longer than any slice where it stops at its end.
-        let end = start.saturating_add(bytes.len());
+        let Some(end) = start.checked_add(bytes.len()) else {
+            self.len = usize::MAX;
+            return;
+        };
         self.len = end;
         if let Some(place) = self.buf.get_mut(start..end) {
             copy(place, bytes);
