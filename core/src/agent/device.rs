@@ -20,10 +20,13 @@ use crate::{
         client::Client,
         packet::{PacketId, Violation},
     },
-    ota::{self, event::Report, manifest::Component, policy::Model, update::Update},
+    ota::{self, cose::Signer, event::Report, manifest::Component, policy::Model, reporter::Reporter, update::Update},
     time::Clock,
     timer::{Timer, Timers, earliest},
 };
+
+/// Writes a report with its signature.
+pub(super) type Seal = for<'o> fn(&mut Reporter<'_>, &Report, &'o mut [u8]) -> Result<&'o [u8], usize>;
 
 /// The timers of an agent.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +123,8 @@ pub struct Agent<'a> {
     pub(super) report: Option<Report>,
     /// The report under way to the gateway.
     pub(super) reporting: Option<(Exchange, Report)>,
+    /// Who signs reports, and how: what links that is [`sign_reports`](Agent::sign_reports).
+    pub(super) reporter: Option<(Reporter<'a>, Seal)>,
     pub(super) started: bool,
     pub(super) stats: Stats,
 }
@@ -162,9 +167,16 @@ impl<'a> Agent<'a> {
             model: None,
             report: None,
             reporting: None,
+            reporter: None,
             started: false,
             stats: Stats::default(),
         })
+    }
+
+    /// Signs the reports from now on, each newer than the one before: see [`Reporter::new`], also for `start`. Without it they are
+    /// as trustworthy as the link that they go by.
+    pub fn sign_reports(&mut self, signer: &'a (dyn Signer + Sync), start: u32) {
+        self.reporter = Some((Reporter::new(signer, start), |reporter, report, out| reporter.seal(report, out)));
     }
 
     // ---- what the application commands -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ use crate::{
     ota::{
         event::{Report, State},
         policy::Model,
-        report,
+        reporter,
     },
 };
 
@@ -305,14 +305,11 @@ impl Agent<'_> {
     /// Sends the latest report the way the fleet's owner will find it: retained at the broker, or to the gateway.
     pub(super) fn plan_report(&mut self, now: Instant) {
         let Some(report) = self.report else { return };
-        let mut bytes = [0; report::MAX];
-        let Ok(encoded) = report.encode("", &mut bytes) else {
-            self.report = None;
-            return;
-        };
         let by_gateway = self.config.broker.is_none() || self.announced == Some(Link::Gateway);
+        let mut bytes = [0; reporter::MAX];
         if self.mqtt.is_connected() {
             let Some(name) = self.own_topic("/report") else { return };
+            let Some(encoded) = self.encoded(&report, &mut bytes) else { return };
             if self.mqtt.publish(now, name.as_str(), encoded, QoS::AtLeastOnce, true).is_ok() {
                 self.report = None;
             }
@@ -321,12 +318,25 @@ impl Agent<'_> {
                 return;
             }
             let Some(path) = Name::join(&["/", self.config.class, "/", self.config.device, "/report"]) else { return };
+            let Some(encoded) = self.encoded(&report, &mut bytes) else { return };
             let request = Request { method: Code::PUT, payload: encoded, ..Request::get(path.as_str()) };
             if let Ok(exchange) = self.coap.request(now, peer, &request) {
                 self.report = None;
                 self.reporting = Some((exchange, report));
             }
         }
+    }
+
+    /// A report as it goes out, signed where that is asked for. What cannot be is forgotten.
+    fn encoded<'o>(&mut self, report: &Report, out: &'o mut [u8]) -> Option<&'o [u8]> {
+        let encoded = match &mut self.reporter {
+            Some((reporter, seal)) => seal(reporter, report, out),
+            None => report.encode("", out),
+        };
+        if encoded.is_err() {
+            self.report = None;
+        }
+        encoded.ok()
     }
 }
 

@@ -3,65 +3,19 @@
 //!
 //! The same release and key give the same bytes, always: encoding is canonical and Ed25519 has no randomness.
 
-use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, Signer, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
+use super::cose::{ALG_ED25519, ALG_SHA256, Key, SIG_STRUCTURE_MAX, TAG_ENVELOPE, TAG_SIGN1, sig_structure};
 use super::digest::Sha256;
 use super::keys::{KeyTable, PAYLOAD};
 use super::manifest::{
     Component, Image, Manifest, PRIVATE, Payload, Requires, Version, VersionMatch, Wait, parse_unverified, payload,
 };
 use super::policy::{Severity, UpdateType};
+pub use super::secret::SecretKey;
 use crate::error::Misuse;
 use alloc::vec::Vec;
 use core::convert::Infallible;
-use core::fmt;
-use ed25519_compact::{KeyPair, Seed};
 use minicbor::Encoder;
 use minicbor::data::{Int, Tag};
-
-/// An author's secret key.
-pub struct SecretKey {
-    pair: KeyPair,
-    key: Key,
-}
-
-impl SecretKey {
-    /// The key that grows from 32 random bytes (RFC 8032 §5.1.5). `None` where they are all zero, which is no key.
-    #[must_use]
-    pub fn from_seed(seed: &[u8; 32]) -> Option<Self> {
-        let pair = KeyPair::try_from_seed(Seed::new(*seed)).ok()?;
-        let key = Key::new(*pair.pk);
-        Some(Self { pair, key })
-    }
-
-    /// The public key with its identifier: what devices have to trust.
-    #[must_use]
-    pub const fn key(&self) -> Key {
-        self.key
-    }
-
-    /// The Ed25519 signature of `message` (RFC 8032 §5.1.6).
-    #[must_use]
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        *self.pair.sk.sign(message, None)
-    }
-}
-
-impl Signer for SecretKey {
-    fn id(&self) -> [u8; 8] {
-        self.key.id
-    }
-
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        Self::sign(self, message)
-    }
-}
-
-impl fmt::Debug for SecretKey {
-    /// Shows the public key only.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretKey").field("key", &self.key).finish_non_exhaustive()
-    }
-}
 
 impl Image {
     /// The description of these bytes; `None` where they are 4 GiB or more.
@@ -172,7 +126,7 @@ impl KeyChange<'_> {
     /// [`Misuse::OutOfRange`]: the table has not the key that signs it in it, with the right to sign tables.
     pub fn sign(&self, key: &SecretKey) -> Result<Vec<u8>, Misuse> {
         let Self { sequence, vendor, class, table } = *self;
-        let stays = |own: &Key| own.public == key.key.public && own.scope.has(Component::Keys);
+        let stays = |own: &Key| own.public == key.key().public && own.scope.has(Component::Keys);
         let mut buf = [0; PAYLOAD];
         let content = table.encode(&mut buf).ok().filter(|_| table.keys().iter().any(stays));
         let content = content.ok_or(Misuse::OutOfRange)?;
@@ -291,7 +245,7 @@ impl<'a> Release<'a> {
         let manifest = wrap(&self.manifest(parts, text.as_deref())?)?;
 
         let payload = encode(|e| digest(e, &Sha256::of(&manifest)))?;
-        let protected = encode(|e| e.map(2)?.u8(1)?.int(int(ALG_ED25519))?.u8(4)?.bytes(&key.key.id).map(drop))?;
+        let protected = encode(|e| e.map(2)?.u8(1)?.int(int(ALG_ED25519))?.u8(4)?.bytes(&key.key().id).map(drop))?;
         let mut buf = [0; SIG_STRUCTURE_MAX];
         let signature = key.sign(sig_structure(&protected, &payload, &mut buf));
         let sign1 = encode(|e| {

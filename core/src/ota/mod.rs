@@ -14,4 +14,6 @@ pub mod manifest;
 pub mod policy;
 pub mod refusal;
 pub mod report;
+pub mod reporter;
+pub mod secret;
 pub mod update;

@@ -114,6 +114,8 @@ refusals! {
     KeyNoneLeft = -139 => (4, 8, 405),
     /// what is to be fetched cannot be had from where the manifest says
     Unreachable = -140 => (11, 4, 410),
+    /// a report that is not newer than the last one of that device
+    ReportReplay = -141 => (4, 8, 405),
 }
 
 /// A refusal in other vocabularies.

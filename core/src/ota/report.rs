@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {                                           SUIT_Report
+//!   2: h'…',                                    suit-report-nonce, in those that are signed
 //!   3: [{0: [h'00'],                            the component
 //!        28: << [3, [1, 2, 0]] >>,              its version, where known (suit-parameter-version, equal)
 //!        -257: << [state, sequence, ?attempts] >>}],   waft's own parameter; attempts where there were some
@@ -11,7 +12,7 @@
 //! }
 //! ```
 //!
-//! A report is signed, where that is asked for, by [`sign1`](super::cose::sign1): a COSE_Sign1 around it.
+//! A report is signed, where that is asked for, by a [`Reporter`](super::reporter::Reporter): a COSE_Sign1 around it.
 
 use super::cbor::{Encoder, Input, Reader};
 use super::manifest::{COMPONENT, Comparison, PRIVATE, Version, VersionMatch};
@@ -123,6 +124,9 @@ pub struct Report {
 /// Room for any report whose manifest has no reference URI.
 pub const MAX: usize = 160;
 
+/// What a suit-report-nonce takes.
+pub(super) const NONCE: usize = 10;
+
 impl Report {
     /// suit-report-reason: that of the refusal; 12, invoke-pending, on trial and just before; else 0, ok.
     #[must_use]
@@ -140,9 +144,23 @@ impl Report {
     /// # Errors
     /// The bytes that it takes, where `out` is shorter; [`MAX`] are enough beside the URI's.
     pub fn encode<'o>(&self, reference_uri: &str, out: &'o mut [u8]) -> Result<&'o [u8], usize> {
+        self.write(None, reference_uri, out)
+    }
+
+    /// As [`encode`](Self::encode), with that suit-report-nonce: [`NONCE`] bytes more.
+    pub(super) fn write<'o>(
+        &self,
+        nonce: Option<u64>,
+        reference_uri: &str,
+        out: &'o mut [u8],
+    ) -> Result<&'o [u8], usize> {
         let mut writer = Writer::new(out);
         let mut encoder = Encoder(&mut writer);
-        encoder.map(3);
+        encoder.map(if nonce.is_some() { 4 } else { 3 });
+        if let Some(nonce) = nonce {
+            encoder.uint(2);
+            encoder.bytes(&nonce.to_be_bytes());
+        }
         encoder.uint(3);
         encoder.array(1);
         encoder.map(if self.version.is_some() { 3 } else { 2 });
@@ -200,16 +218,27 @@ impl Report {
     /// # Errors
     /// What a strict reader finds wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &str), Refusal> {
+        Self::read(bytes).map(|(report, uri, _)| (report, uri))
+    }
+
+    /// The same, and the suit-report-nonce, where it has one.
+    pub(super) fn read(bytes: &[u8]) -> Result<(Self, &str, Option<u64>), Refusal> {
         let input = Input::new(bytes);
-        let read = Self::read(&mut input.reader());
+        let read = Self::members(&mut input.reader());
         input.fault().check()?;
         Ok(read)
     }
 
-    fn read<'a>(r: &mut Reader<'a, '_>) -> (Self, &'a str) {
+    fn members<'a>(r: &mut Reader<'a, '_>) -> (Self, &'a str, Option<u64>) {
         let fault = r.fault();
         let mut report = r.map();
-        report.required(r, 3, Refusal::MissingMember);
+        let mut nonce = None;
+        let mut next = report.key(r);
+        if next == Some(2) {
+            nonce = Some(u64::from_be_bytes(*r.array_of(Refusal::Argument)));
+            next = report.key(r);
+        }
+        fault.unless(next == Some(3), Refusal::MissingMember);
         r.array_with(1, Refusal::Malformed);
         let mut claims = r.map();
         claims.required(r, 0, Refusal::MissingMember);
@@ -264,7 +293,7 @@ impl Report {
         let digest = *super::cose::read_digest(r);
         report.end(r, Refusal::Malformed);
         r.end();
-        (Self { state: state.unwrap_or(State::Failed), reason, version, sequence, digest, attempts }, uri)
+        (Self { state: state.unwrap_or(State::Failed), reason, version, sequence, digest, attempts }, uri, nonce)
     }
 }
 
