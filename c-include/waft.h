@@ -265,6 +265,8 @@
 #define WAFT_ERROR_UPDATE_KEY_NONE_LEFT (-139)
 /** what is to be fetched cannot be had from where the manifest says */
 #define WAFT_ERROR_UPDATE_UNREACHABLE (-140)
+/** a report that is not newer than the last one of that device */
+#define WAFT_ERROR_UPDATE_REPORT_REPLAY (-141)
 /** @} */
 
 
@@ -1265,6 +1267,11 @@
  */
 #define WAFT_COAP_PROXY_FORWARDS 1024
 #endif
+
+/**
+ * Bytes of the longest report with its signature.
+ */
+#define WAFT_REPORT_MAX 256
 
 /**
  * No deadline.
@@ -3461,6 +3468,62 @@ typedef struct {
 #endif
 
 /**
+ * Who signs a device's reports: a key in its hardware, or one in memory (waft_signer_of_seed()).
+ */
+typedef struct {
+    /**
+     * The identifier of the key: the first 8 bytes of its COSE Key Thumbprint (RFC 9679).
+     */
+    uint8_t key_id[8];
+    /**
+     * What `sign` is given.
+     */
+    void *context;
+    /**
+     * Writes the Ed25519 signature of `message` (RFC 8032 §5.1.6) to the 64 bytes at `signature`.
+     */
+    void (*sign)(void *context, waft_bytes_t message, uint8_t *signature);
+} waft_signer_t;
+
+/**
+ * A report whose device is known.
+ */
+typedef struct {
+    /**
+     * The manifest's sequence number.
+     */
+    uint64_t sequence;
+    /**
+     * The report's own number: what waft_report_open() is to be given with the next one of this device.
+     */
+    uint64_t nonce;
+    /**
+     * The manifest's digest.
+     */
+    uint8_t digest[32];
+    /**
+     * The manifest's version as text, with a NUL at its end; empty where it is not known.
+     */
+    uint8_t version[WAFT_VERSION_TEXT];
+    /**
+     * The identifier of the device's key.
+     */
+    uint8_t key_id[8];
+    /**
+     * Why the update was refused, has failed or was reverted: WAFT_ERROR_UPDATE_..., or 0.
+     */
+    int32_t reason;
+    /**
+     * WAFT_STATE_...
+     */
+    uint8_t state;
+    /**
+     * How often in a row the download has come to nothing.
+     */
+    uint8_t attempts;
+} waft_report_t;
+
+/**
  * A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
  * waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.
  *
@@ -4728,6 +4791,40 @@ int32_t waft_coap_proxy_failed(waft_coap_proxy_t *proxy,
                                uint8_t reason,
                                waft_coap_proxy_step_t *step);
 #endif
+
+/**
+ * Makes `*signer` one that signs with the secret key at `seed`: 32 random bytes (RFC 8032 §5.1.5) that have to live as long as
+ * the signer.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: the bytes are all zero, which is no key.
+ */
+int32_t waft_signer_of_seed(const uint8_t *seed,
+                            waft_signer_t *signer);
+
+/**
+ * Has the agent sign its reports from now on, each as one that is newer than those before: a receiver that knows the key tells
+ * forged ones and copies (waft_report_open()). `start` has to be above what it was whenever the device started before: a
+ * count of its starts that it keeps in flash, say, or the time. The signer has to live as long as the agent. Firmware
+ * that does not name this function links nothing of it.
+ *
+ * WAFT_ERROR_OUT_OF_RANGE: the signer has no function.
+ */
+int32_t waft_agent_sign_reports(waft_agent_t *handle,
+                                const waft_signer_t *signer,
+                                uint32_t start);
+
+/**
+ * Opens a report that a device signed: `last` is the number of the last report that was taken of it, 0 where there was none.
+ *
+ * -96 to -191: what is wrong with it; WAFT_ERROR_UPDATE_UNKNOWN_KEY or ..._SIGNATURE: it is none of these keys';
+ * WAFT_ERROR_UPDATE_REPORT_REPLAY: it is not newer than `last`. WAFT_ERROR_OUT_OF_RANGE: more than WAFT_VERIFY_KEYS keys.
+ * WAFT_ERROR_BUFFER: it is longer than any report, WAFT_REPORT_MAX.
+ */
+int32_t waft_report_open(waft_bytes_t signed_report,
+                         const waft_key_t *keys,
+                         size_t key_count,
+                         uint64_t last,
+                         waft_report_t *report);
 
 /**
  * Writes the defaults, which the members' descriptions name in parentheses.

@@ -12,6 +12,8 @@ target=thumbv7em-none-eabi
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/arm"
 # SHA-256 as a loop: 1.5 KB of code instead of 7.
 flags='--cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"'
+# What is looked through for panics keeps calls in the functions that make them: a piece that several share has no name to tell.
+[ -n "${WAFT_TRAP:-}" ] || flags+=' -Cllvm-args=-enable-machine-outliner=never'
 
 has_target() { compgen -G "$(rustc --print target-libdir --target $target 2>/dev/null)/libcore-*.rlib" >/dev/null; }
 has_source() {

@@ -47,7 +47,9 @@ CAPABILITIES = {
     "update_verbs": rf"waft_update_({UPDATE_VERBS})",
     "crypto": r"waft_ed25519_verify|waft_sha256",
     "boot": r"waft_boot_decide",
-    "agent": r"waft_agent_\w+|waft_boot_decide",
+    # Without the signing of reports, which only those link who ask for it.
+    "agent": r"waft_agent_(?!sign_reports)\w+|waft_boot_decide",
+    "agent_signing": r"waft_agent_\w+|waft_boot_decide|waft_signer_of_seed",
 }
 # The storage of each: its handle, and the memory it is given by default.
 STORAGE = {

@@ -35,6 +35,7 @@ pub mod mqtt;
 pub mod policy;
 #[cfg(feature = "std")]
 pub mod proxy;
+pub mod reporter;
 pub mod types;
 pub mod update;
 

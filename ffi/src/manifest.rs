@@ -133,7 +133,7 @@ impl waft_manifest_t {
 }
 
 /// As `Version`'s `Display`, without the formatting machinery.
-fn version_text(version: Option<&Version>) -> [u8; WAFT_VERSION_TEXT] {
+pub(crate) fn version_text(version: Option<&Version>) -> [u8; WAFT_VERSION_TEXT] {
     let mut text = [0; WAFT_VERSION_TEXT];
     let mut places = text.iter_mut();
     let mut put = |part: &[u8]| {

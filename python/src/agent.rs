@@ -10,6 +10,7 @@ use waft::{Duration, Input, Misuse, Peer, Storage, coap};
 use crate::bridge::{Object, Scratch, at, handled, make, output};
 use crate::errors;
 use crate::keep;
+use crate::manifest::SecretKey;
 use crate::mqtt::return_code;
 use crate::ota;
 
@@ -136,6 +137,11 @@ impl Agent {
     /// Power is on: reads the journal, then opens the links.
     fn start(&mut self, py: Python<'_>, now: u64) -> PyResult<()> {
         self.machine.start(at(now)).map_err(|e| errors::any(py, &e))
+    }
+
+    /// Signs the reports from now on.
+    fn sign_reports(&mut self, key: &SecretKey, start: u32) {
+        self.machine.sign_reports(keep::signer(&key.key, key.seed), start);
     }
 
     /// The running image has passed its trial: keep it.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use waft::ota::manifest::Key;
+use waft::ota::secret::SecretKey;
 
 static STRINGS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 static BYTES: Mutex<BTreeSet<&'static [u8]>> = Mutex::new(BTreeSet::new());
+static SIGNERS: Mutex<BTreeMap<[u8; 32], &'static SecretKey>> = Mutex::new(BTreeMap::new());
 static KEYS: Mutex<BTreeMap<Vec<[u8; 32]>, &'static [Key]>> = Mutex::new(BTreeMap::new());
 
 /// The same string, for ever.
@@ -41,4 +43,10 @@ pub(crate) fn bytes(data: &[u8]) -> &'static [u8] {
     let new: &'static [u8] = Box::leak(data.into());
     kept.insert(new);
     new
+}
+
+/// The same secret key, for ever.
+pub(crate) fn signer(key: &SecretKey, seed: [u8; 32]) -> &'static SecretKey {
+    let mut kept = SIGNERS.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.entry(seed).or_insert_with(|| Box::leak(Box::new(key.clone())))
 }

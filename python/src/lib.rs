@@ -44,8 +44,8 @@ mod _native {
     use crate::links::{read_links, write_links};
     #[pymodule_export]
     use crate::manifest::{
-        SecretKey, apply_keys, check_chunk, chunk_list, encode_keys, encode_report, inspect, key_id, open1, read_keys,
-        read_report, refusal_table, sign1, verify, verify_signature, walk,
+        SecretKey, apply_keys, check_chunk, chunk_list, encode_keys, encode_report, inspect, key_id, open_report,
+        open1, read_keys, read_report, refusal_table, sign1, verify, verify_signature, walk,
     };
     #[pymodule_export]
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};

@@ -13,6 +13,7 @@ use waft::ota::manifest::{
 };
 use waft::ota::refusal::Refusal;
 use waft::ota::report::{self, Report, State};
+use waft::ota::reporter;
 
 use crate::bridge::{Object, bytes, make};
 use crate::errors;
@@ -113,8 +114,8 @@ pub(crate) fn manifest_object(py: Python<'_>, m: &Manifest<'_>, payloads: &[Payl
 /// An author's Ed25519 key.
 #[pyclass(module = "waft.ota", frozen)]
 pub(crate) struct SecretKey {
-    key: author::SecretKey,
-    seed: [u8; 32],
+    pub(crate) key: author::SecretKey,
+    pub(crate) seed: [u8; 32],
 }
 
 #[pymethods]
@@ -442,6 +443,16 @@ pub(crate) fn encode_report(
 pub(crate) fn read_report(py: Python<'_>, data: &[u8]) -> PyResult<(Object, String)> {
     let (report, uri) = Report::decode(data).map_err(|e| errors::peer(py, &e))?;
     Ok((crate::ota::report(py, &report)?, uri.into()))
+}
+
+/// A signed report of a device's: the report, its number, and the identifier of the key.
+#[pyfunction]
+pub(crate) fn open_report(py: Python<'_>, signed: &[u8], keys: Vec<PlainKey>, last: u64) -> PyResult<Object> {
+    let keys = trusted(&keys)?;
+    let mut scratch = vec![0; signed.len().saturating_add(cose::SIGNED)];
+    let told = reporter::open(signed, &keys, &Ed25519, last, &mut scratch).map_err(|e| errors::peer(py, &e))?;
+    let args = (crate::ota::report(py, &told.report)?, told.nonce, bytes(py, &told.key.id));
+    make!(py, "waft.ota", "SignedReport", args)
 }
 
 /// A payload with a signature around it: a COSE_Sign1.

@@ -131,3 +131,29 @@ def test_what_it_is_told_has_to_be_in_range(fleet: Fleet) -> None:
     device = Device(fleet)
     with pytest.raises(ValueError, match="no version"):
         device.agent.tell(0, version="one")
+
+
+def test_reports_are_signed_and_no_other_is_believed(fleet: Fleet) -> None:
+    own, other = ota.SecretKey(bytes([7] * 32)), ota.SecretKey(bytes([8] * 32))
+    told: list[bytes] = []
+    for start in (1, 2):  # and once more after a reset
+        device = Device(fleet)
+        device.agent.sign_reports(own, start)
+        device.sent = told
+        device.announce()
+        device.pass_time(1)
+    keys, last = [fleet.key.public, own.public], 0
+    assert len(told) >= 2
+    for signed in told:
+        opened = ota.open_report(signed, keys, last)
+        assert opened.key_id == own.id and opened.nonce > last
+        last = opened.nonce
+        with pytest.raises(waft.Refusal, match="not newer") as again:
+            ota.open_report(signed, keys, last)
+        assert again.value.name == "ReportReplay"
+    assert last >> 32 == 2
+    forged = ota.sign_payload(opened.report.encode(), other)
+    for signed, name in ((forged, "UnknownKey"), (opened.report.encode(), "Malformed"), (ota.sign_payload(opened.report.encode(), own), "MissingMember")):  # fmt: skip
+        with pytest.raises(waft.Refusal) as refused:
+            ota.open_report(signed, keys)
+        assert refused.value.name == name

@@ -16,8 +16,11 @@ use waft::{
     ota::{
         author::Release,
         event::{Area, State},
+        manifest::Ed25519,
         policy::{Model, Severity},
         refusal::Refusal,
+        reporter::{self, Reporter},
+        secret::SecretKey,
     },
 };
 use waft_sim::{
@@ -435,6 +438,36 @@ fn a_link_that_opens_when_it_is_not_needed_any_more_is_closed_again() {
     device(&mut net, node, |agent, _| agent.resume(now).unwrap());
     assert_installed(&mut net, node, &image);
     device(&mut net, node, |_, d| assert_eq!((d.asked, d.closed), ([2, 0, 2], [0, 0, 2])));
+}
+
+#[test]
+fn signed_reports_cannot_be_forged_or_sent_again() {
+    let image = image(20_000);
+    let signer: &'static SecretKey = Box::leak(Box::new(SecretKey::from_seed(&[9; 32]).unwrap()));
+    let (mut net, node, _, gateway) = fleet(5, Link::lossy(0.2), Model::C, &image, |d| d.signer = Some(signer));
+    assert_updated(&mut net, node, &image, Model::C);
+    net.run_for(MINUTE.times(5)).unwrap();
+    let (told, boots) = device(&mut net, node, |_, d| (d.reports.clone(), d.boots));
+    assert_eq!(boots, 2, "the nonce goes on rising over a reboot");
+    let came = net.with::<Gateway, Provider, _>(gateway, |_, _, p| p.reports.clone()).unwrap();
+    let (keys, mut last) = ([signer.key()], 0);
+    let open = |signed: &[u8], last| reporter::open(signed, &keys, &Ed25519, last, &mut [0; reporter::MAX]);
+    for (_, signed) in &came {
+        let opened = open(signed, last).unwrap();
+        assert!(told.contains(&opened.report));
+        last = opened.nonce;
+        assert_eq!(open(signed, last), Err(Refusal::ReportReplay));
+    }
+    let (_, newest) = came.last().unwrap();
+    assert_eq!(open(newest, 0).unwrap().report.state, State::Confirmed);
+    // Whoever can write to the gateway, but has not the key.
+    let mut out = [0; reporter::MAX];
+    let forged = told.first().unwrap().encode("", &mut out).unwrap();
+    assert!(open(forged, 0).is_err());
+    let other = SecretKey::from_seed(&[8; 32]).unwrap();
+    let mut out = [0; reporter::MAX];
+    let forged = Reporter::new(&other, u32::MAX).seal(told.first().unwrap(), &mut out).unwrap();
+    assert_eq!(open(forged, 0), Err(Refusal::UnknownKey));
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn model_c_serves_many_from_one_fetch() {
         net.with::<Gateway, Provider, _>(gateway, |_, _, provider| {
             assert_eq!(provider.fetched, 1);
             for name in ["c1", "c2", "c3"] {
-                assert!(provider.reports.iter().any(|path| path.ends_with(&format!("/{name}/report"))), "{name}");
+                assert!(provider.reports.iter().any(|(path, _)| path.ends_with(&format!("/{name}/report"))), "{name}");
             }
         })
         .unwrap();

@@ -8,6 +8,8 @@ static waft_key_t key;
 static waft_agent_t agent;
 static uint64_t now;
 static int links; /* opened */
+static uint8_t told[WAFT_REPORT_MAX]; /* the report that was sent last */
+static size_t told_len;
 
 /* An agent whose update is as `change` wants it, over empty flash. */
 static void power_on(void (*change)(waft_update_config_t *config)) {
@@ -81,6 +83,30 @@ static void answer(const uint8_t *request, size_t len, waft_bytes_t body) {
     act(&event);
 }
 
+/* Keeps the payload of a PUT, which is a report, and acknowledges it: 2.04 Changed. */
+static void take_report(const uint8_t *request, size_t len) {
+    if (len < 4 || request[1] != 3) return;
+    size_t at = 4 + (request[0] & 15);
+    uint8_t reply[12];
+    waft_handled_t handled;
+    waft_agent_event_t event;
+    memcpy(reply, request, at);
+    reply[0] = (uint8_t)(0x60 | (request[0] & 15));
+    reply[1] = 0x44;
+    size_t reply_len = at;
+    while (at < len && request[at] != 0xff) { /* options (RFC 7252 §3.1): none here has more than 268 bytes */
+        size_t delta = request[at] >> 4, option = request[at] & 15;
+        at += delta == 13 ? 2u : delta == 14 ? 3u : 1u;
+        if (option == 13) option = 13u + request[at++];
+        at += option;
+    }
+    CHECK(at < len && len - at - 1 <= sizeof told);
+    told_len = len - at - 1;
+    memcpy(told, request + at + 1, told_len);
+    OK(waft_agent_handle_input(&agent, now, 7, reply, reply_len, &handled, &event));
+    act(&event);
+}
+
 /* Does what the agent asks for until it asks for nothing; requests are answered with `body`, where there is one. */
 static void settle(waft_bytes_t body) {
     for (;;) {
@@ -90,6 +116,7 @@ static void settle(waft_bytes_t body) {
         OK(waft_agent_poll_output(&agent, now, buffer, sizeof buffer, &output, &event));
         if (output.kind == WAFT_OUTPUT_TIMEOUT) return;
         if (output.kind == WAFT_OUTPUT_EVENT) act(&event);
+        if (output.kind == WAFT_OUTPUT_TRANSMIT) take_report(buffer, output.len);
         if (output.kind == WAFT_OUTPUT_TRANSMIT && body.len) {
             waft_bytes_t once = body;
             body.len = 0;
@@ -208,6 +235,34 @@ static void keys_are_replaced(void) {
     CHECK(status().state == WAFT_STATE_CONFIRMED && status().epoch == 3 && status().floor == 4);
 }
 
+/* A key of the device's own, in its memory. */
+static void reports_are_signed(void) {
+    static const uint8_t DEVICE[32] = {7}, NONE[32] = {0};
+    static waft_signer_t signer, broken;
+    waft_key_t own, keys[2];
+    waft_report_t report;
+    OK(waft_secret_key_public(DEVICE, &own));
+    CHECK(waft_signer_of_seed(NONE, &signer) == WAFT_ERROR_OUT_OF_RANGE);
+    OK(waft_signer_of_seed(DEVICE, &signer));
+    power_on(NULL);
+    CHECK(waft_agent_sign_reports(&agent, &broken, 1) == WAFT_ERROR_OUT_OF_RANGE);
+    OK(waft_agent_sign_reports(&agent, &signer, 1));
+    told_len = 0;
+    announce(&nothing);
+    settle((waft_bytes_t){NULL, 0});
+    CHECK(told_len > 0);
+    keys[0] = key;
+    keys[1] = own;
+    waft_bytes_t signed_ = {told, told_len};
+    OK(waft_report_open(signed_, keys, 2, 0, &report));
+    CHECK(report.nonce >> 32 == 1 && report.sequence == 7 && report.reason == 0 && report.attempts == 0);
+    CHECK(memcmp(report.key_id, signer.key_id, 8) == 0);
+    CHECK(waft_report_open(signed_, keys, 2, report.nonce, &report) == WAFT_ERROR_UPDATE_REPORT_REPLAY);
+    CHECK(waft_report_open(signed_, keys, 1, 0, &report) == WAFT_ERROR_UPDATE_UNKNOWN_KEY);
+    told[told_len - 1] ^= 1;
+    CHECK(waft_report_open(signed_, keys, 2, 0, &report) == WAFT_ERROR_UPDATE_SIGNATURE);
+}
+
 int main(void) {
     for (size_t n = 0; n < sizeof image; n++) image[n] = (uint8_t)(n * 31 + n / 255);
     OK(waft_secret_key_public(SEED, &key));
@@ -216,6 +271,7 @@ int main(void) {
     it_waits_for_its_battery();
     it_decides_what_manifests_ask();
     keys_are_replaced();
+    reports_are_signed();
     puts("test_agent: ok");
     return 0;
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use ed25519_compact::{KeyPair, Seed};
 
 /// An author's secret key, or a device's.
+#[derive(Clone)]
 pub struct SecretKey {
     pair: KeyPair,
     key: Key,
@@ -12,7 +13,9 @@ pub struct SecretKey {
 
 impl SecretKey {
     /// The key that grows from 32 random bytes (RFC 8032 §5.1.5). `None` where they are all zero, which is no key.
+    // Not inlined, nor is what signs: what of ed25519-compact is in them is known by their names.
     #[must_use]
+    #[inline(never)]
     pub fn from_seed(seed: &[u8; 32]) -> Option<Self> {
         let pair = KeyPair::try_from_seed(Seed::new(*seed)).ok()?;
         let key = Key::new(*pair.pk);
@@ -27,6 +30,7 @@ impl SecretKey {
 
     /// The Ed25519 signature of `message` (RFC 8032 §5.1.6).
     #[must_use]
+    #[inline(never)]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         *self.pair.sk.sign(message, None)
     }

@@ -62,6 +62,7 @@ __all__ = [
     "Scope",
     "SecretKey",
     "Severity",
+    "SignedReport",
     "State",
     "StateChanged",
     "Step",
@@ -82,6 +83,7 @@ __all__ = [
     "image_id",
     "inspect",
     "mappings",
+    "open_report",
     "open_signed",
     "read_report",
     "refusals",
@@ -237,6 +239,24 @@ def read_report(data: bytes) -> tuple[Report, str]:
     """Reads a SUIT_Report of a waft device: the report, and the reference URI of the manifest that it is about. Raises
     :class:`waft.Refusal` where it is none."""
     return _native.read_report(data)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReport:
+    """A report whose device is known."""
+
+    report: Report
+    nonce: int
+    """Its number, which rises from each report of a device to the next: to be kept for the next one."""
+    key_id: bytes
+    """The identifier of the device's key."""
+
+
+def open_report(signed: bytes, keys: Sequence[bytes | Key], last: int = 0) -> SignedReport:
+    """Opens a report that a device signed (:meth:`waft.agent.Agent.sign_reports`). ``last`` is the number of the last report that
+    was taken of that device. Raises :class:`waft.Refusal`: none of ``keys`` signed it, or it is not newer
+    (``ReportReplay``)."""
+    return _native.open_report(signed, [_plain(key) for key in keys], last)
 
 
 def sign_payload(payload: bytes, key: SecretKey) -> bytes:

@@ -16,6 +16,7 @@ use waft::{
         event::{Area, Event as Update, Report, State},
         manifest::Key,
         policy::{self, Model, Policy},
+        secret::SecretKey,
     },
 };
 
@@ -48,6 +49,8 @@ pub struct Device {
     pub name: &'static str,
     /// Whom it trusts.
     pub keys: &'static [Key],
+    /// What it signs its reports with, if anything.
+    pub signer: Option<&'static SecretKey>,
     /// Where its peers are.
     pub peers: Peers,
     /// Its flash.
@@ -84,6 +87,7 @@ impl Device {
         Self {
             name,
             keys: Box::leak(Box::new([key])),
+            signer: None,
             peers,
             flash: Flash::new(),
             states: Vec::new(),
@@ -162,6 +166,9 @@ impl Device {
         }
         self.boots += 1;
         *machine = self.agent(decision.slots);
+        if let Some(signer) = self.signer {
+            machine.sign_reports(signer, self.boots);
+        }
         machine.start(now).expect("an agent that is new can be started");
     }
 }

@@ -59,8 +59,8 @@ pub struct Provider {
     pub image: Vec<u8>,
     /// How often it was fetched.
     pub fetched: u32,
-    /// Paths of the reports that came.
-    pub reports: Vec<String>,
+    /// The reports that came: their paths and their bytes.
+    pub reports: Vec<(String, Vec<u8>)>,
 }
 
 impl App<Gateway> for Provider {
@@ -71,7 +71,7 @@ impl App<Gateway> for Provider {
                 self.fetched += 1;
                 gateway.put(cx.now, &path, format::OCTET_STREAM, Bytes::from(self.image.clone())).unwrap();
             }
-            gateway::Event::Report { path, .. } => self.reports.push(path),
+            gateway::Event::Report { path, payload, .. } => self.reports.push((path, payload.to_vec())),
         }
     }
 }

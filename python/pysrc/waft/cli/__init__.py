@@ -31,6 +31,7 @@ for command, panel in (
     (release.keys, "Author"),
     (inspect.inspect, "Author"),
     (inspect.verify, "Author"),
+    (inspect.report, "Author"),
     (publish.publish, "Publisher"),
     (serve.broker, "Bench"),
     (serve.gateway, "Bench"),

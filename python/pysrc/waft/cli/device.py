@@ -44,6 +44,7 @@ def device(
     step: Annotated[int, typer.Option(min=1, help="How far a sequence number may lie above the last confirmed one.")] = 1 << 32,
     attempts: Annotated[int, typer.Option(min=1, max=255, help="How often a new image is booted before it goes back.")] = 3,
     trial: Annotated[float, typer.Option(min=0.001, help="Seconds that a new image may run without being confirmed.")] = 600.0,
+    report_key: Annotated[Path | None, typer.Option(help="Secret key that it signs its reports with: a .key file.")] = None,
     self_test: Annotated[str, typer.Option(help="What a new image does: pass, fail, or crash.")] = "pass",
     flash_delay: Annotated[float, typer.Option(min=0, help="Milliseconds that each write to a slot takes.")] = 0.0,
     bar: Annotated[bool, typer.Option("--bar", help="Draw a progress bar instead of printing JSON lines.")] = False,

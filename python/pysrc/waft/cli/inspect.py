@@ -244,3 +244,25 @@ def verify(
         emit({"ok": True, "verified": True, "image_checked": image is not None, **describe(manifest)})
     else:
         show(manifest, f"{envelope}: signature good" + (", image matches" if image else ""))
+
+
+def report(
+    file: Annotated[Path, typer.Argument(help="A signed report, as it came from the device.")],
+    key: Keys = None,
+    last: Annotated[int, typer.Option(min=0, help="Number of the last report that was taken of that device.")] = 0,
+    json: Json = False,
+) -> None:
+    """Check that a report is a device's own and newer than the last one, and say what it tells."""
+    if not key:
+        raise Fail(Exit.USAGE, "say whose report it may be: --key device.pub")
+    told = ota.open_report(read_file(file, "report"), [trusted(k) for k in key], last)
+    said = told.report
+    if json:
+        emit({
+            "ok": True, "key_id": told.key_id.hex(), "nonce": told.nonce, "state": said.state.value, "reason": said.reason,
+            "version": said.version, "sequence": said.sequence, "digest": said.digest.hex(), "attempts": said.attempts,
+        })  # fmt: skip
+    else:
+        why = f", {said.reason}" if said.reason else ""
+        out.print(f"{file}: signed by {told.key_id.hex()}, number {told.nonce}", highlight=False)
+        out.print(f"release {said.sequence} ({said.version or 'no version'}): {said.state.value}{why}", highlight=False)
