@@ -27,6 +27,7 @@ class Device:
         sizes = {ota.Area.SLOT0: SLOT, ota.Area.SLOT1: SLOT, ota.Area.JOURNAL: 2 * ERASE, ota.Area.KEYS: 2 * ERASE}
         self.flash = {area: bytearray(b"\xff" * size) for area, size in sizes.items()}
         self.reasons: list[str] = []
+        self.told: list[bytes] = []
         self.agent = Agent(
             root="waft",
             class_name=fleet.class_name,
@@ -69,6 +70,11 @@ class Device:
                 body, manifest = manifest, b""
                 handled = self.agent.handle_input(self.now, 7, head + b"\x60\xff" + body)
                 self.act(handled.event)
+            elif output.data[1] == 3:  # the PUT of a report; no option of it has the byte 255
+                token = output.data[0] & 15
+                self.told.append(output.data[4 + token :].split(b"\xff", 1)[1])
+                changed = bytes([0x60 | token, 0x44]) + output.data[2 : 4 + token]
+                self.act(self.agent.handle_input(self.now, 7, changed).event)
         return self.agent.state
 
     def pass_time(self, seconds: int) -> ota.State:
@@ -139,9 +145,9 @@ def test_reports_are_signed_and_no_other_is_believed(fleet: Fleet) -> None:
     for start in (1, 2):  # and once more after a reset
         device = Device(fleet)
         device.agent.sign_reports(own, start)
-        device.sent = told
-        device.announce()
+        device.announce(fleet.sign(IMAGE))
         device.pass_time(1)
+        told += device.told
     keys, last = [fleet.key.public, own.public], 0
     assert len(told) >= 2
     for signed in told:

@@ -69,6 +69,8 @@ class DeviceConfig:
     """The charge of its battery, mWh."""
     clock: bool = False
     """It has a clock that can be believed: this computer's."""
+    report_key: ota.SecretKey | None = None
+    """What it signs its reports with; their numbers rise with this computer's time."""
     self_test: str = "pass"
     """What a new image finds out about itself: ``"pass"``, ``"fail"``, or ``"crash"``: it reboots without a word."""
     flash_delay: float = 0.0
@@ -190,6 +192,8 @@ class Boot(Driver):
             retry=config.retry_ms * 1_000,
             seed=seed,
         )
+        if config.report_key is not None:
+            self.agent.sign_reports(config.report_key, int(time.time()))
         super().__init__(self.agent)
         self._config = config
         self._flash = flash

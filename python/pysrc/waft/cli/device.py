@@ -14,6 +14,7 @@ from rich.progress import TaskID
 from ..aio.device import Device, DeviceConfig, Outcome
 from ..aio.flash import ERASE
 from ._common import Exit, class_id, emit, err, host_port, public_key, run, topic_level, transfer_bar, usage, vendor_id
+from .release import load_secret
 
 
 def device(
@@ -99,6 +100,7 @@ def device(
         version=installed,
         charge=charge,
         clock=clock,
+        report_key=None if report_key is None else load_secret(report_key),
         self_test=self_test,
         flash_delay=flash_delay / 1000,
     )
