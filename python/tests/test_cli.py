@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import free_port, make_image
+from conftest import Fleet, free_port, make_image
+from test_agent_machine import Device
 
 from waft import ota
 
@@ -256,6 +257,23 @@ def test_keys_are_rotated_from_the_command_line(release: Path) -> None:
     assert parsed("verify", "1.suit", "--key", "release.pub:keys", cwd=release)["payloads"][0]["component"] == "keys"
     locked = ("keys", "next.pub", "--key", "release.key", *common, "--sequence", "22", "--epoch", "3")
     assert "locks himself out" in error(*locked, cwd=release, code=2)
+
+
+def test_a_report_is_taken_once_and_from_its_device_only(fleet: Fleet, tmp_path: Path) -> None:
+    waft("keygen", "lamp", cwd=tmp_path)
+    waft("keygen", "other", cwd=tmp_path)
+    device = Device(fleet)
+    device.agent.sign_reports(ota.SecretKey(bytes.fromhex((tmp_path / "lamp.key").read_text())), 1)
+    device.announce(fleet.sign(IMAGE, sequence=3))
+    (tmp_path / "report").write_bytes(device.told[-1])
+    said = parsed("report", "report", "--key", "lamp.pub", cwd=tmp_path)
+    assert (said["sequence"], said["version"], said["nonce"] >> 32) == (3, "1.0.0", 1)
+    assert "release 3 (1.0.0)" in waft("report", "report", "--key", "lamp.pub", cwd=tmp_path).stdout
+    assert "ReportReplay" in error(
+        "report", "report", "--key", "lamp.pub", "--last", str(said["nonce"]), cwd=tmp_path, code=3
+    )
+    assert "UnknownKey" in error("report", "report", "--key", "other.pub", cwd=tmp_path, code=3)
+    assert "--key device.pub" in error("report", "report", cwd=tmp_path, code=2)
 
 
 def test_inspect_shows_what_no_device_of_the_profile_would_take(tmp_path: Path) -> None:
