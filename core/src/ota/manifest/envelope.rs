@@ -191,7 +191,10 @@ impl<'a, 'i> Layout<'a, 'i> {
         match Section::ALL.iter().position(|section| *section as i32 == key) {
             Some(place) if place != Section::Shared.index() => self.put(place, reader),
             _ if key == 23 => read_text(reader.nested(), visit),
-            _ => reader.fault().set(Refusal::UnknownMember),
+            _ => {
+                reader.bytes();
+                reader.fault().set(Refusal::UnknownMember);
+            }
         }
     }
 
