@@ -238,6 +238,7 @@ def test_a_release_can_be_described_in_toml(release: Path) -> None:
         (TOML.replace("sequence = 12", 'sequence = "x"'), "sequence"),
         (TOML.replace("sequence = 12", ""), "--sequence"),
         (TOML + "colour = 1", "colour"),
+        (TOML.replace("sequence = 12", 'sequence = 12\nseverity = "urgent"').replace('severity = "high"\n', ""), "high, medium, low"),
         (TOML.replace('">=1.0"', '"~1"'), ">=1.2.0"),
         ("[", "TOML"),
     ):

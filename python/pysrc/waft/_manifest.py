@@ -13,14 +13,22 @@ from . import _native
 from ._native import SecretKey
 
 
-class UpdateType(StrEnum):
+class _Word(StrEnum):
+    """One of some words; of any other it is said which there are."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"{value!r} is not one of {', '.join(cls)}")
+
+
+class UpdateType(_Word):
     """What an update is for."""
 
     SOFTWARE = "software"
     SECURITY = "security"
 
 
-class Severity(StrEnum):
+class Severity(_Word):
     """How urgent an update is: SUIT update-priority 0, 1, 2; LwM2M critical, mandatory, optional."""
 
     HIGH = "high"
