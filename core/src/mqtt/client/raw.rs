@@ -126,7 +126,7 @@ impl<'e> Told<'e> {
 pub type Strings<'c> = [&'c [u8]; 5];
 
 /// Of each of them the flag that says that it is there (§3.1.2.3). The client identifier always is; the bit that stands for it
-/// here is not sent (`[MQTT-3.1.2-3]`).
+/// here is reserved on the wire and not sent.
 pub static PRESENT: [u8; 5] = [0x01, 0x04, 0x04, 0x80, 0x40];
 
 impl Client<'_> {
