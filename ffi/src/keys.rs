@@ -4,7 +4,7 @@
 use crate::{
     error::{Fail, result},
     handle::{Out, lent, lent_mut},
-    manifest::waft_key_t,
+    manifest::{lent_keys, waft_key_t},
     types::waft_bytes_t,
 };
 use waft::{
@@ -35,11 +35,8 @@ pub struct waft_key_table_t {
 /// # Safety
 /// The keys are lent.
 unsafe fn table(epoch: u32, keys: *const waft_key_t, key_count: usize) -> Result<KeyTable, Fail> {
-    let mut trusted: heapless::Vec<Key, MAX_KEYS> = heapless::Vec::new();
     // SAFETY: the caller's.
-    for key in unsafe { lent(keys, key_count) }? {
-        trusted.push(key.core()).map_err(|_| Misuse::OutOfRange)?;
-    }
+    let trusted: heapless::Vec<Key, MAX_KEYS> = unsafe { lent_keys(keys, key_count) }?;
     Ok(KeyTable::of(epoch, &trusted).ok_or(Misuse::OutOfRange)?)
 }
 

@@ -51,6 +51,22 @@ impl waft_key_t {
 pub const WAFT_KEY_SIZE: usize = 48;
 const _: () = assert!(size_of::<Key>() <= WAFT_KEY_SIZE, "raise WAFT_KEY_SIZE");
 
+/// The keys as the core has them, `N` at most, for a call.
+///
+/// # Safety
+/// `keys` is NULL or points to `key_count` keys.
+pub(crate) unsafe fn lent_keys<const N: usize>(
+    keys: *const waft_key_t,
+    key_count: usize,
+) -> Result<heapless::Vec<Key, N>, Fail> {
+    let mut trusted = heapless::Vec::new();
+    // SAFETY: the caller's.
+    for key in unsafe { lent(keys, key_count) }? {
+        trusted.push(key.core()).map_err(|_| waft::Misuse::OutOfRange)?;
+    }
+    Ok(trusted)
+}
+
 /// The keys as the core has them, in `memory`.
 pub(crate) fn keys(memory: &mut Memory, keys: &[waft_key_t]) -> Result<&'static [Key], Fail> {
     Ok(memory.table(keys.len(), |n| keys.get(n).unwrap_or(&waft_key_t::NONE).core())?)
@@ -188,10 +204,7 @@ pub unsafe extern "C" fn waft_manifest_verify(
         // SAFETY: C lends the envelope, the keys and the place of the manifest.
         unsafe {
             let out = Out::new(manifest)?;
-            let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
-            for key in lent(keys, key_count)? {
-                trusted.push(key.core()).map_err(|_| waft::Misuse::OutOfRange)?;
-            }
+            let trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = lent_keys(keys, key_count)?;
             let manifest = manifest::verify(envelope.lent()?, &trusted, &Ed25519).map_err(waft::Error::Peer)?;
             out.set(waft_manifest_t::of(&manifest));
         }
@@ -354,10 +367,7 @@ pub unsafe extern "C" fn waft_payload_open(
         // SAFETY: C lends the payload, the keys, the scratch memory and the place of what is in it.
         unsafe {
             let out = Out::new(payload)?;
-            let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
-            for key in lent(keys, key_count)? {
-                trusted.push(key.core()).map_err(|_| waft::Misuse::OutOfRange)?;
-            }
+            let trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = lent_keys(keys, key_count)?;
             let (signed, scratch) = (signed_payload.lent()?, lent_mut(scratch, scratch_len)?);
             if scratch.len().saturating_sub(WAFT_OPEN_SCRATCH) < signed.len() {
                 return Err(waft::Capacity::Buffer.into());

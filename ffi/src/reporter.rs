@@ -4,8 +4,8 @@
 use crate::{
     agent::waft_agent_t,
     error::{Fail, result},
-    handle::{Out, lent, lent_one, machine},
-    manifest::{WAFT_VERIFY_KEYS, WAFT_VERSION_TEXT, version_text, waft_key_t},
+    handle::{Out, lent_one, machine},
+    manifest::{WAFT_VERIFY_KEYS, WAFT_VERSION_TEXT, lent_keys, version_text, waft_key_t},
     types::waft_bytes_t,
 };
 use core::ffi::c_void;
@@ -146,10 +146,7 @@ pub unsafe extern "C" fn waft_report_open(
         // SAFETY: C lends the report, the keys, and the place of what is in it.
         unsafe {
             let out = Out::new(report)?;
-            let mut trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = heapless::Vec::new();
-            for key in lent(keys, key_count)? {
-                trusted.push(key.core()).map_err(|_| Misuse::OutOfRange)?;
-            }
+            let trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = lent_keys(keys, key_count)?;
             let signed = signed_report.lent()?;
             if signed.len() > WAFT_REPORT_MAX {
                 return Err(Fail::from(Capacity::Buffer));

@@ -86,7 +86,7 @@ impl Bits {
         self.0.get() & 8 != 0
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
+    #[allow(clippy::cast_possible_truncation, reason = "the lowest three bits are all that is wanted")]
     pub(super) const fn szx(self) -> u8 {
         self.0.get() as u8 & 7
     }

@@ -44,13 +44,14 @@ mod conditions;
 mod config;
 mod image;
 mod notices;
+mod plan;
 mod requests;
 mod retry;
 mod status;
 mod steps;
 pub mod table;
 
-use super::chunks::{self, ChunkDigests};
+use super::chunks;
 pub use super::event::{Area, Event, Report, State, Wanted};
 pub use super::journal::MOST_IMAGES;
 use super::journal::{self, Cursor, Kind, Record};
@@ -66,6 +67,7 @@ pub use conditions::Window;
 pub use config::Config;
 use image::{Image, Take};
 use notices::{Notice, Notices};
+use plan::Plan;
 use table::Trigger;
 
 /// How often requests are made again between two records before the update fails.
@@ -187,24 +189,6 @@ impl Facts {
         wait: None,
         use_before: None,
     };
-}
-
-/// What an image is to be, and how it comes.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    /// Its number.
-    image: u8,
-    size: u32,
-    digest: [u8; 32],
-    chunks: Option<ChunkDigests>,
-    /// The list of chunk digests is in the envelope.
-    integrated: bool,
-    /// The image is in the envelope.
-    enclosed: bool,
-}
-
-impl Plan {
-    const NONE: Self = Self { image: 0, size: 0, digest: [0; 32], chunks: None, integrated: false, enclosed: false };
 }
 
 /// The update machine: see [this module](self).
