@@ -291,12 +291,13 @@ pub unsafe extern "C" fn waft_mqtt_client_connect(
         let parts: &[waft_bytes_t; 5] = unsafe { &*ptr::from_ref(c).cast() };
         let mut strings = [const { MaybeUninit::uninit() }; 5];
         let mut flags = u8::from(c.clean_session != 0) << 1;
-        for ((string, part), flag) in strings.iter_mut().zip(parts).zip(&PRESENT) {
+        for (index, ((string, part), flag)) in strings.iter_mut().zip(parts).zip(&PRESENT).enumerate() {
             let mut part = *part;
-            if part.data.is_null() {
-                part.len = 0;
-            } else {
+            if !part.data.is_null() {
                 flags |= flag;
+            } else if index != CLIENT_ID && index != WILL_PAYLOAD {
+                // There is none, however long.
+                part.len = 0;
             }
             // SAFETY: C lends what `connect` names, too.
             string.write(unsafe { part.lent() }?);

@@ -109,6 +109,14 @@ int main(void) {
     connect.will_topic = WAFT_STR("#");
     CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_TOPIC);
     connect.will_topic.data = NULL;
+    connect.will_payload.data = (const uint8_t *)"gone";
+    connect.will_payload.len = 4;
+    CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_TOPIC);
+    connect.will_topic = WAFT_STR("w");
+    connect.will_payload.data = NULL;
+    CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_NULL_POINTER);
+    connect.will_payload.len = 0;
+    connect.will_topic.data = NULL;
     connect.password.data = (const uint8_t *)"p";
     connect.password.len = 1;
     CHECK(waft_mqtt_client_connect(&client, 0, SERVER, &connect) == WAFT_ERROR_INVALID_OPTION);
