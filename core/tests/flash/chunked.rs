@@ -1,25 +1,27 @@
 //! Manifests that name chunk digests or bring key tables, for tests of the machine: the envelopes of [`super::envelope`],
 //! read with a list for some images, and a table in the place of others.
 
+use super::remembered::Remembered;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use waft::ota::chunks::{self, ChunkDigests};
 use waft::ota::digest::Sha256;
 use waft::ota::keys::{self, KeyTable};
-use waft::ota::manifest::{Codec, Component, Image, Manifest, Payload, Suit, Verifier};
+use waft::ota::manifest::{Codec, Component, Image, Manifest, Payload, Verifier};
 use waft::ota::refusal::Refusal;
 
 /// A codec that knows the lists of some images, and whether they come in the envelope.
 pub struct Chunked {
     pub chunk: u32,
     pub integrated: bool,
+    suit: Remembered,
     lists: Mutex<HashMap<[u8; 32], &'static [u8]>>,
     tables: Mutex<HashMap<[u8; 32], &'static [u8]>>,
 }
 
 impl Chunked {
     pub fn new(chunk: u32, integrated: bool) -> Self {
-        Self { chunk, integrated, lists: Mutex::default(), tables: Mutex::default() }
+        Self { chunk, integrated, suit: Remembered::default(), lists: Mutex::default(), tables: Mutex::default() }
     }
 
     /// Lets manifests of that image bring a key table instead of it.
@@ -51,21 +53,21 @@ impl Codec for Chunked {
         slot: Option<u32>,
         manifest: &mut Manifest<'a>,
     ) -> Result<(), Refusal> {
-        Suit.verify(envelope, keys, verifier, slot, manifest)
+        self.suit.verify(envelope, keys, verifier, slot, manifest)
     }
 
     fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
-        Suit.read(envelope, slot, manifest)
+        self.suit.read(envelope, slot, manifest)
     }
 
     fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
-        let image = Suit.payload(envelope, slot, 0)?;
+        let image = self.suit.payload(envelope, slot, 0)?;
         if let Some(table) = self.tables.lock().unwrap().get(&image.image.digest) {
             let payload = Payload { component: Component::Keys, content: Some(table), ..image };
             return (n == 0).then_some(payload);
         }
         let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
-        let Some(list) = list else { return Suit.payload(envelope, slot, n) };
+        let Some(list) = list else { return self.suit.payload(envelope, slot, n) };
         let content = self.integrated.then_some(list);
         let described = Image::of(list).unwrap();
         match n {
@@ -78,7 +80,7 @@ impl Codec for Chunked {
             }),
             1 => Some(Payload { chunks: ChunkDigests::new(self.chunk, image.image.size, described.digest), ..image }),
             // Other images have none.
-            _ => Suit.payload(envelope, slot, n - 1),
+            _ => self.suit.payload(envelope, slot, n - 1),
         }
     }
 }

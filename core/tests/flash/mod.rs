@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod chunked;
+pub mod remembered;
 
 use std::sync::OnceLock;
 use waft::Rng;

@@ -12,6 +12,7 @@ mod world;
 
 use explore::{Depth, Explorer, Stats};
 use flash::chunked::Chunked;
+use flash::remembered::Remembered;
 use flash::{Geometry, envelope, envelope_of_two, image};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -143,7 +144,7 @@ fn world((geometry, arrival, life, depth): Case) -> World {
         Life::FlippedPair => Some(1),
         _ => None,
     };
-    World { geometry, arrival, releases, keys: vec![flash::key()], codec, flips }
+    World { geometry, arrival, releases, keys: vec![flash::key()], codec, suit: Remembered::default(), flips }
 }
 
 /// Runs the cases on all processors. Gives what was done and what failed.

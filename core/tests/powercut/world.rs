@@ -2,6 +2,7 @@
 
 use crate::chip::{Chip, Moment, Op};
 use crate::flash::chunked::Chunked;
+use crate::flash::remembered::Remembered;
 use crate::flash::{CLASS, Credulous, Geometry, VENDOR};
 use core::iter;
 use waft::ota::boot;
@@ -51,6 +52,7 @@ pub struct World {
     pub flips: Option<u8>,
     /// What knows the chunk digests of the releases, where they have some.
     pub codec: Option<Chunked>,
+    pub suit: Remembered,
 }
 
 /// What happened between power on and a reboot.
@@ -177,6 +179,7 @@ impl Device<'_> {
         config.load = 100;
         // Power that fails in a trial uses up an attempt: with as many cuts as attempts, a good image is given up too.
         config.attempts = 4;
+        config.codec = &world.suit;
         if let Some(codec) = &world.codec {
             config.codec = codec;
             config.rotation = true;
