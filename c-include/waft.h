@@ -2964,6 +2964,34 @@ typedef struct {
 } waft_coap_event_t;
 
 /**
+ * A link. Pointers in it point into the document.
+ */
+typedef struct {
+    /**
+     * The URI reference between the angle brackets.
+     */
+    waft_str_t target;
+    /**
+     * Its attributes as they stand in the document, for waft_coap_link_attribute().
+     */
+    waft_str_t attributes;
+} waft_coap_link_t;
+
+/**
+ * An attribute of a link.
+ */
+typedef struct {
+    /**
+     * Its name: "rt", "if", "ct", "sz", "obs", "title", or any other.
+     */
+    waft_str_t name;
+    /**
+     * Its value. Empty where it has none (`obs`).
+     */
+    waft_str_t value;
+} waft_coap_attribute_t;
+
+/**
  * A message (RFC 7252 §3). Pointers in it point into the datagram.
  */
 typedef struct {
@@ -2996,6 +3024,32 @@ typedef struct {
      */
     uint16_t id;
 } waft_coap_message_t;
+
+/**
+ * A `coap` URI in its parts. Pointers in it point into the text.
+ */
+typedef struct {
+    /**
+     * A name, still percent-encoded, or an address; of IPv6 without its brackets.
+     */
+    waft_str_t host;
+    /**
+     * Path and query as they stand, for waft_coap_endpoint_request(). Empty where there is neither.
+     */
+    waft_str_t target;
+    /**
+     * The port; that of the scheme where the URI names none.
+     */
+    uint16_t port;
+    /**
+     * 1 for `coaps` (DTLS; RFC 7252 §6.2), 0 for `coap`.
+     */
+    uint8_t secure;
+    /**
+     * Whether the host is an address: then a request has no Uri-Host option.
+     */
+    uint8_t literal;
+} waft_coap_uri_t;
 
 #if defined(WAFT_HOSTED)
 /**
@@ -4182,6 +4236,40 @@ int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
 uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
 
 /**
+ * Takes the next link out of `document`, the body of an answer of Content-Format WAFT_COAP_FORMAT_LINK_FORMAT. 1 where there
+ * was one, 0 at the end; then `*link` is left alone.
+ *
+ * WAFT_ERROR_INVALID_STRING: what is left of `document` does not begin with a link, or is not UTF-8.
+ */
+int32_t waft_coap_links_next(waft_str_t *document,
+                             waft_coap_link_t *link);
+
+/**
+ * Reads attribute number `n` of a link, from 0 on. 1 where there is one, else 0; then `*attribute` is left alone. The value of a
+ * quoted string comes without its quotes, escapes left as they are. `obs` comes once, whatever is written (RFC 7641 §6).
+ */
+int32_t waft_coap_link_attribute(const waft_coap_link_t *link,
+                                 size_t n,
+                                 waft_coap_attribute_t *attribute);
+
+/**
+ * Writes one more link behind the `*len` bytes of a document in `buffer`, which may be none, and raises `*len`. Where `options` is not
+ * NULL, they are those of a request to `/.well-known/core`, and a link that its filter (the Uri-Query options; RFC 6690 §4.1)
+ * leaves out is not written. So a server begins with a length of 0, adds all its links, and answers with what is in the buffer.
+ *
+ * A value of digits stands unquoted (`sz`, `ct`), an empty one leaves the name alone (`obs`), all others are quoted.
+ *
+ * WAFT_ERROR_BUFFER: the link does not fit; the document is what it was. WAFT_ERROR_OUT_OF_RANGE: it is longer than the buffer.
+ */
+int32_t waft_coap_links_add(waft_str_t target,
+                            const waft_coap_attribute_t *attributes,
+                            size_t count,
+                            const waft_coap_options_t *options,
+                            uint8_t *buffer,
+                            size_t buffer_len,
+                            size_t *len);
+
+/**
  * Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone. So:
  * `while (waft_coap_options_next(&options, &option) == 1) ...`
  */
@@ -4239,6 +4327,40 @@ int32_t waft_coap_encode(const waft_coap_message_t *message,
                          uint8_t *buffer,
                          size_t buffer_len,
                          size_t *len);
+
+/**
+ * Takes an absolute `coap` or `coaps` URI apart (RFC 7252 §6.4).
+ *
+ * WAFT_ERROR_INVALID_URI: another scheme, no host, a fragment, a character or an escape that a URI cannot have, a port that is
+ * none, or a path segment or query argument past 255 bytes.
+ */
+int32_t waft_coap_uri_parse(waft_str_t text,
+                            waft_coap_uri_t *uri);
+
+/**
+ * Puts the URI of a request together (RFC 7252 §6.5) from its options and, where they do not name them, `server`'s host and port;
+ * its target is not looked at. `*len` becomes its length.
+ *
+ * WAFT_ERROR_BUFFER: the buffer is too small.
+ */
+int32_t waft_coap_uri_compose(const waft_coap_uri_t *server,
+                              const waft_coap_options_t *options,
+                              uint8_t *buffer,
+                              size_t buffer_len,
+                              size_t *len);
+
+/**
+ * Resolves `reference` against the absolute URI `base` (RFC 3986 §5.2), as the URI of an image against that of its manifest. A
+ * fragment is left out. `*len` becomes the result's length.
+ *
+ * WAFT_ERROR_INVALID_URI: `base` has no scheme, or one of them holds a character that no URI has. WAFT_ERROR_BUFFER: the buffer is
+ * too small; one byte more than both texts together have always does.
+ */
+int32_t waft_coap_uri_resolve(waft_str_t base,
+                              waft_str_t reference,
+                              uint8_t *buffer,
+                              size_t buffer_len,
+                              size_t *len);
 
 /**
  * The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where
@@ -4715,6 +4837,13 @@ int32_t waft_mqtt_decode(waft_bytes_t bytes,
  */
 int32_t waft_mqtt_filters_next(waft_mqtt_filters_t *filters,
                                waft_mqtt_filter_t *filter);
+
+/**
+ * 1 where the topic filter `filter` matches the topic `name` (MQTT 3.1.1 §4.7), else 0: to find the one who asked for a message.
+ * Both are taken to be valid, as those are that a client has subscribed to and received.
+ */
+int32_t waft_mqtt_topic_matches(waft_str_t filter,
+                                waft_str_t name);
 
 /**
  * Chooses the model that an update of `kind` (WAFT_TYPE_...) and `severity` (WAFT_SEVERITY_...) takes on a link where

@@ -1,8 +1,10 @@
 //! The CoAP endpoint.
 #![allow(non_camel_case_types, reason = "C's names")]
 
+pub mod link_format;
 pub mod message;
 pub mod types;
+pub mod uri;
 
 use crate::{
     error::{Fail, result},

@@ -9,6 +9,11 @@ pub(crate) fn result(done: Result<(), Fail>) -> i32 {
     Fail::result(done)
 }
 
+/// The same of a question: 1 or 0, or an error.
+pub(crate) fn found(answer: Result<bool, Fail>) -> i32 {
+    answer.map_or_else(Fail::code, i32::from)
+}
+
 /// The version of the library, `0xMMmmpp00`: major, minor and patch in one byte each. It equals `WAFT_VERSION` where
 /// the header belongs to the library that is linked.
 #[unsafe(no_mangle)]

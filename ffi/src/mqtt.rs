@@ -2,6 +2,7 @@
 #![allow(non_camel_case_types, reason = "C's names")]
 
 pub mod packet;
+pub mod topic;
 
 use crate::{
     error::{Fail, result},

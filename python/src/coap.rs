@@ -435,20 +435,26 @@ pub(crate) fn condition(
     exists: bool,
     etag: Option<&[u8]>,
 ) -> PyResult<Option<Object>> {
-    let given = Given::new(options);
-    let mut buffer =
-        vec![0; given.0.iter().map(|(_, value)| value.len().saturating_add(5)).sum::<usize>().saturating_add(4)];
-    let mut encoder = Encoder::new(&mut buffer, Type::Confirmable, Code::GET, 0, &Token::EMPTY);
-    for (number, value) in &given.0 {
-        encoder.option(*number, value).map_err(|e| errors::misuse(py, e))?;
-    }
-    let encoded = encoder.finish().map_err(|_| PyValueError::new_err("the options are too long"))?;
-    let options = Options::from_parts(encoded.get(4..).unwrap_or(&[]), 0);
+    let options = encoded(py, options)?;
+    let options = Options::from_parts(&options, 0);
     match options.condition(Code(method), exists, etag.and_then(ETag::new)) {
         Condition::Proceed => Ok(None),
         Condition::Valid => code(py, Code::VALID).map(Some),
         Condition::Failed => code(py, Code::PRECONDITION_FAILED).map(Some),
     }
+}
+
+/// Options as they stand on the wire, in order.
+pub(crate) fn encoded(py: Python<'_>, options: Vec<(u16, Vec<u8>)>) -> PyResult<Vec<u8>> {
+    let given = Given::new(options);
+    let most = given.0.iter().map(|(_, value)| value.len().saturating_add(5)).fold(4, usize::saturating_add);
+    let mut buffer = vec![0; most];
+    let mut encoder = Encoder::new(&mut buffer, Type::Confirmable, Code::GET, 0, &Token::EMPTY);
+    for (number, value) in &given.0 {
+        encoder.option(*number, value).map_err(|e| errors::misuse(py, e))?;
+    }
+    let message = encoder.finish().map_err(|_| PyValueError::new_err("the options are too long"))?;
+    Ok(message.get(4..).unwrap_or_default().to_vec())
 }
 
 fn owned(py: Python<'_>, options: &[(u16, Vec<u8>)]) -> Vec<(u16, Py<PyBytes>)> {

@@ -16,6 +16,7 @@ mod links;
 mod manifest;
 mod mqtt;
 mod ota;
+mod uris;
 
 use pyo3::prelude::*;
 
@@ -51,6 +52,8 @@ mod _native {
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]
     use crate::ota::{Update, boot, boot_status_len, boot_swap, choose_model};
+    #[pymodule_export]
+    use crate::uris::{compose_uri, parse_uri, resolve_uri};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -212,6 +212,8 @@ async def test_clients_that_are_not_ours_are_served_and_told(language: str, tmp_
             assert (await ours.get(f"{uri}/fw")).code == coap.Code.NOT_FOUND
             core = await ours.get(f"{uri}/.well-known/core")
             assert (core.payload, core.content_format) == (b'</fw>;rt="firmware";ct=42;obs', 40)
+            for query, left in ("rt=firmware", core.payload), ("rt=f*", core.payload), ("rt=other", b""), ("sz=1", b""):
+                assert (await ours.get(f"{uri}/.well-known/core?{query}")).payload == left
             for method, path, code in (
                 (coap.Code.DELETE, "/fw", coap.Code.METHOD_NOT_ALLOWED),
                 (coap.Code.PUT, "/.well-known/core", coap.Code.METHOD_NOT_ALLOWED),

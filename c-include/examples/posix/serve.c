@@ -95,7 +95,10 @@ static uint8_t put(const waft_coap_event_t *block) {
 /* What the endpoint tells. */
 static void told(const waft_coap_event_t *event) {
     static const uint8_t link_format[] = {WAFT_COAP_FORMAT_LINK_FORMAT}, octets[] = {WAFT_COAP_FORMAT_OCTET_STREAM};
-    static const char links[] = "</fw>;rt=\"firmware\";ct=42;obs";
+    static const waft_coap_attribute_t about[] = {{WAFT_STR_INIT("rt"), WAFT_STR_INIT("firmware")},
+                                                  {WAFT_STR_INIT("ct"), WAFT_STR_INIT("42")},
+                                                  {WAFT_STR_INIT("obs"), WAFT_STR_INIT("")}};
+    static uint8_t links[64];
     if (event->kind != WAFT_COAP_EVENT_REQUEST) return;
     int is_file = waft_coap_path_is(&event->options, WAFT_STR("/fw"));
     int is_core = waft_coap_path_is(&event->options, WAFT_STR("/.well-known/core")), get = event->code == WAFT_COAP_GET;
@@ -106,7 +109,8 @@ static void told(const waft_coap_event_t *event) {
     waft_coap_reply_t reply = {.code = WAFT_COAP_METHOD_NOT_ALLOWED, .observe = (uint8_t)is_file, .resource = FIRMWARE};
     if (get && is_core) {
         reply.code = WAFT_COAP_CONTENT, reply.options = &core, reply.option_count = 1;
-        reply.body = (waft_bytes_t){(const uint8_t *)links, sizeof links - 1};
+        reply.body = (waft_bytes_t){links, 0};
+        waft_coap_links_add(WAFT_STR("/fw"), about, 3, &event->options, links, sizeof links, &reply.body.len);
     } else if (is_file && (get || event->code == WAFT_COAP_PUT) && condition) {
         reply.code = (uint8_t)condition, reply.options = file, reply.option_count = condition == WAFT_COAP_VALID;
     } else if (get && is_file && version_len) {

@@ -23,6 +23,18 @@ pub struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
+    /// From a target and attributes as they stand behind it: `;rt="x";obs`. What is no attribute ends them.
+    #[must_use]
+    pub const fn from_parts(target: &'a str, attributes: &'a str) -> Self {
+        Self { target, attributes }
+    }
+
+    /// Its attributes as they stand in the document.
+    #[must_use]
+    pub const fn raw_attributes(self) -> &'a str {
+        self.attributes
+    }
+
     /// Its attributes in order: name and value. The value of a quoted string stands without its quotes, escapes left as
     /// they are; that of an attribute without `=` is empty. `obs` comes once and has no value, whatever is written
     /// (RFC 7641 §6).
@@ -125,38 +137,61 @@ pub fn write<'o, 'e>(
 ) -> Result<&'o str, usize> {
     let mut w = Writer::new(out);
     for entry in entries {
-        if filter.is_some_and(|filter| !entry.matches(filter)) {
-            continue;
-        }
-        if !w.is_empty() {
-            w.u8(b',');
-        }
-        w.u8(b'<');
-        w.bytes(entry.target.as_bytes());
-        w.u8(b'>');
-        for (name, value) in entry.attributes {
-            w.u8(b';');
-            w.bytes(name.as_bytes());
-            if value.is_empty() {
-                continue;
+        if filter.is_none_or(|filter| entry.matches(filter)) {
+            if !w.is_empty() {
+                w.u8(b',');
             }
-            w.u8(b'=');
-            if value.bytes().all(|b| b.is_ascii_digit()) {
-                w.bytes(value.as_bytes());
-                continue;
-            }
-            w.u8(b'"');
-            for byte in value.bytes() {
-                if matches!(byte, b'"' | b'\\') {
-                    w.u8(b'\\');
-                }
-                w.u8(byte);
-            }
-            w.u8(b'"');
+            put(&mut w, entry.target, entry.attributes.iter().copied());
         }
     }
     let needed = w.len();
     core::str::from_utf8(w.finish()?).map_err(|_| needed)
+}
+
+/// Writes one more link to `out`, which begins with a document of `len` bytes, or none: gives its new length. For those who have
+/// their links in another form than [`Entry`].
+///
+/// # Errors
+/// The number of bytes it takes, where `out` is shorter; the document is what it was.
+pub fn append<'e>(
+    out: &mut [u8],
+    len: usize,
+    target: &str,
+    attributes: impl IntoIterator<Item = (&'e str, &'e str)>,
+) -> Result<usize, usize> {
+    let mut w = Writer::new(out.get_mut(len..).unwrap_or_default());
+    if len != 0 {
+        w.u8(b',');
+    }
+    put(&mut w, target, attributes);
+    let needed = len.saturating_add(w.len());
+    w.finish().map(|_| needed).map_err(|_| needed)
+}
+
+fn put<'e>(w: &mut Writer<'_>, target: &str, attributes: impl IntoIterator<Item = (&'e str, &'e str)>) {
+    w.u8(b'<');
+    w.bytes(target.as_bytes());
+    w.u8(b'>');
+    for (name, value) in attributes {
+        w.u8(b';');
+        w.bytes(name.as_bytes());
+        if value.is_empty() {
+            continue;
+        }
+        w.u8(b'=');
+        if value.bytes().all(|b| b.is_ascii_digit()) {
+            w.bytes(value.as_bytes());
+            continue;
+        }
+        w.u8(b'"');
+        for byte in value.bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                w.u8(b'\\');
+            }
+            w.u8(byte);
+        }
+        w.u8(b'"');
+    }
 }
 
 impl Entry<'_> {

@@ -350,7 +350,8 @@ pub(super) fn decimal(w: &mut Writer<'_>, number: u16) {
 ///
 /// # Errors
 /// [`Misuse::InvalidUri`]: `base` has no scheme, or one of them holds a character that no URI has.
-/// [`Capacity::Buffer`](crate::Capacity::Buffer) as [`Misuse::OutOfRange`]: `out` is shorter than the result.
+/// [`Misuse::OutOfRange`]: `out` is too short. One byte more than both texts together have always does; the result alone may be shorter
+/// than what it takes to get there.
 pub fn resolve<'o>(base: &str, reference: &str, out: &'o mut [u8]) -> Result<&'o str, Misuse> {
     let base = Parts::of(base)?;
     let reference = Parts::of(reference)?;

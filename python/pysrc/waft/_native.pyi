@@ -45,6 +45,7 @@ __all__ = [
     "check_chunk",
     "choose_model",
     "chunk_list",
+    "compose_uri",
     "condition",
     "decode_message",
     "decode_packet",
@@ -56,10 +57,12 @@ __all__ = [
     "key_id",
     "open1",
     "open_report",
+    "parse_uri",
     "read_keys",
     "read_links",
     "read_report",
     "refusal_table",
+    "resolve_uri",
     "sign1",
     "topic_matches",
     "verify",
@@ -78,6 +81,9 @@ def encode_message(
 ) -> bytes: ...
 def read_links(document: str) -> list[tuple[str, list[tuple[str, str]]]]: ...
 def write_links(links: list[tuple[str, list[tuple[str, str]]]], filters: list[str] = ...) -> str: ...
+def parse_uri(uri: str) -> tuple[str, str, int, str, bool]: ...
+def compose_uri(scheme: str, host: str, port: int, options: list[tuple[int, bytes]]) -> str: ...
+def resolve_uri(base: str, reference: str) -> str: ...
 def verify_signature(key: bytes, message: bytes, signature: bytes) -> bool: ...
 def error_table() -> list[tuple[str, int, str, str]]: ...
 def topic_matches(filter: str, name: str) -> bool: ...

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-from ._native import Endpoint, Proxy, ProxyForward, RequestId, condition, encode_message, read_links, write_links
+from ._errors import Misuse
+from ._native import (
+    Endpoint,
+    Proxy,
+    ProxyForward,
+    RequestId,
+    compose_uri,
+    condition,
+    encode_message,
+    parse_uri,
+    read_links,
+    resolve_uri,
+    write_links,
+)
 from ._native import decode_message as decode
 
 __all__ = [
@@ -28,9 +40,12 @@ __all__ = [
     "RequestId",
     "Response",
     "Silent",
+    "Uri",
+    "compose_uri",
     "condition",
     "decode",
     "read_links",
+    "resolve_uri",
     "split_uri",
     "uint",
     "write_links",
@@ -269,9 +284,34 @@ class Observed:
     sequence: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A ``coap`` or ``coaps`` URI in its parts (RFC 7252 §6)."""
+
+    #: ``"coap"`` or ``"coaps"``.
+    scheme: str
+    #: A name, still percent-encoded, or an address; of IPv6 without its brackets.
+    host: str
+    #: The port; that of the scheme where the URI names none.
+    port: int
+    #: Path and query as they stand; empty where there is neither.
+    target: str
+    #: Whether the host is an address: then a request has no Uri-Host option.
+    literal: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Uri:
+        """Takes an absolute URI apart. Raises :class:`waft.Misuse` where it is none."""
+        return cls(*parse_uri(text))
+
+
 def split_uri(uri: str) -> tuple[str, int, str]:
     """``coap://host[:port]/path?query`` as host, port, and path with query. Raises ``ValueError`` for anything else."""
-    parts = urlsplit(uri)
-    if parts.scheme != "coap" or not parts.hostname or parts.fragment:
+    try:
+        parts = Uri.parse(uri)
+    except Misuse:
+        parts = None
+    if not parts or parts.scheme != "coap":
         raise ValueError(f"a CoAP URI is coap://HOST[:PORT]/PATH, not {uri!r}")
-    return parts.hostname, parts.port or 5683, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    slash = "" if parts.target.startswith("/") else "/"
+    return parts.host.lower(), parts.port, slash + parts.target
