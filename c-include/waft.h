@@ -1187,11 +1187,6 @@
 #define WAFT_MQTT_EVENT_SKIPPED 10
 
 /**
- * Words of a handle; `sizeof(waft_mqtt_journal_t)` is what to write.
- */
-#define WAFT_MQTT_JOURNAL_WORDS 6
-
-/**
  * CONNECT (MQTT 3.1.1 §3.1): `connect`.
  */
 #define WAFT_MQTT_PACKET_CONNECT 1
@@ -1260,6 +1255,11 @@
  * DISCONNECT (§3.14).
  */
 #define WAFT_MQTT_PACKET_DISCONNECT 14
+
+/**
+ * Words of a handle; `sizeof(waft_mqtt_journal_t)` is what to write.
+ */
+#define WAFT_MQTT_JOURNAL_WORDS 6
 
 #if defined(WAFT_HOSTED)
 /**
@@ -3317,36 +3317,6 @@ typedef struct {
 } waft_mqtt_filter_t;
 
 /**
- * Where records of waft_mqtt_client_export() go in two pages of flash, one after another, so that a write or an erasure
- * that the power cuts off at any byte leaves the newest whole record to be found.
- */
-typedef struct {
-    uint64_t _priv[WAFT_MQTT_JOURNAL_WORDS];
-} waft_mqtt_journal_t;
-
-/**
- * Where the next record is to be written.
- */
-typedef struct {
-    /**
-     * In this page: 0 or 1.
-     */
-    uint32_t page;
-    /**
-     * For waft_mqtt_client_export().
-     */
-    uint32_t sequence;
-    /**
-     * From here on, in bytes; a multiple of the unit.
-     */
-    size_t offset;
-    /**
-     * 1: the whole page has to be erased first.
-     */
-    uint8_t erase;
-} waft_mqtt_place_t;
-
-/**
  * What a client tells. Members that a kind does not name are 0 or empty.
  */
 typedef struct {
@@ -3467,6 +3437,36 @@ typedef struct {
      */
     uint8_t code;
 } waft_mqtt_packet_t;
+
+/**
+ * Where records of waft_mqtt_client_export() go in two pages of flash, one after another, so that a write or an erasure
+ * that the power cuts off at any byte leaves the newest whole record to be found.
+ */
+typedef struct {
+    uint64_t _priv[WAFT_MQTT_JOURNAL_WORDS];
+} waft_mqtt_journal_t;
+
+/**
+ * Where the next record is to be written.
+ */
+typedef struct {
+    /**
+     * In this page: 0 or 1.
+     */
+    uint32_t page;
+    /**
+     * For waft_mqtt_client_export().
+     */
+    uint32_t sequence;
+    /**
+     * From here on, in bytes; a multiple of the unit.
+     */
+    size_t offset;
+    /**
+     * 1: the whole page has to be erased first.
+     */
+    uint8_t erase;
+} waft_mqtt_place_t;
 
 #if defined(WAFT_HOSTED)
 /**
@@ -4719,6 +4719,65 @@ int32_t waft_mqtt_client_refuse(waft_mqtt_client_t *handle,
                                 uint64_t now);
 
 /**
+ * 1 while the server has accepted and nothing has ended the connection, else 0 or an error.
+ */
+int32_t waft_mqtt_client_is_connected(const waft_mqtt_client_t *handle);
+
+/**
+ * Hands in what has been read of the stream and not been consumed. `event->kind` is WAFT_MQTT_EVENT_NONE where there
+ * is nothing to tell. -64 to -83: the server broke the protocol; close the stream.
+ */
+int32_t waft_mqtt_client_handle_input(waft_mqtt_client_t *handle,
+                                      uint64_t now,
+                                      uint32_t peer,
+                                      const uint8_t *data,
+                                      size_t len,
+                                      waft_handled_t *handled,
+                                      waft_mqtt_event_t *event);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_mqtt_client_handle_timeout(waft_mqtt_client_t *handle, uint64_t now);
+
+/**
+ * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet
+ * or a part of one.
+ */
+int32_t waft_mqtt_client_poll_output(waft_mqtt_client_t *handle,
+                                     uint64_t now,
+                                     uint8_t *buffer,
+                                     size_t buffer_len,
+                                     waft_output_t *output,
+                                     waft_mqtt_event_t *event);
+
+/**
+ * When to call waft_mqtt_client_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_mqtt_client_next_timeout(const waft_mqtt_client_t *handle);
+
+/**
+ * Decodes the packet at the front of `bytes`, whichever side it comes from. A PUBLISH ends before its payload. A
+ * client does it by itself: this is for tools and tests.
+ *
+ * `max` is the largest remaining length accepted; of a PUBLISH, the largest variable header. Where the packet is not
+ * all there, `packet->kind` and `handled->consumed` are 0, and `handled->needed` is how many bytes are missing at the
+ * least.
+ *
+ * -64 to -83: the rule that it breaks.
+ */
+int32_t waft_mqtt_decode(waft_bytes_t bytes,
+                         uint32_t max,
+                         waft_handled_t *handled,
+                         waft_mqtt_packet_t *packet);
+
+/**
+ * Takes the next filter out of `filters`. 1 where there was one, 0 at the end; then `*filter` is left alone.
+ */
+int32_t waft_mqtt_filters_next(waft_mqtt_filters_t *filters,
+                               waft_mqtt_filter_t *filter);
+
+/**
  * How many bytes waft_mqtt_client_export() writes now, with a note of `note_len` bytes; 0 for a bad handle.
  */
 size_t waft_mqtt_client_export_len(const waft_mqtt_client_t *handle,
@@ -4778,65 +4837,6 @@ int32_t waft_mqtt_journal_open(waft_mqtt_journal_t *journal,
 int32_t waft_mqtt_journal_place(waft_mqtt_journal_t *journal,
                                 size_t len,
                                 waft_mqtt_place_t *place);
-
-/**
- * 1 while the server has accepted and nothing has ended the connection, else 0 or an error.
- */
-int32_t waft_mqtt_client_is_connected(const waft_mqtt_client_t *handle);
-
-/**
- * Hands in what has been read of the stream and not been consumed. `event->kind` is WAFT_MQTT_EVENT_NONE where there
- * is nothing to tell. -64 to -83: the server broke the protocol; close the stream.
- */
-int32_t waft_mqtt_client_handle_input(waft_mqtt_client_t *handle,
-                                      uint64_t now,
-                                      uint32_t peer,
-                                      const uint8_t *data,
-                                      size_t len,
-                                      waft_handled_t *handled,
-                                      waft_mqtt_event_t *event);
-
-/**
- * Lets time-outs happen. Early or twice does no harm.
- */
-int32_t waft_mqtt_client_handle_timeout(waft_mqtt_client_t *handle, uint64_t now);
-
-/**
- * Asks for the next thing to send or to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for one packet
- * or a part of one.
- */
-int32_t waft_mqtt_client_poll_output(waft_mqtt_client_t *handle,
-                                     uint64_t now,
-                                     uint8_t *buffer,
-                                     size_t buffer_len,
-                                     waft_output_t *output,
-                                     waft_mqtt_event_t *event);
-
-/**
- * When to call waft_mqtt_client_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
- */
-uint64_t waft_mqtt_client_next_timeout(const waft_mqtt_client_t *handle);
-
-/**
- * Decodes the packet at the front of `bytes`, whichever side it comes from. A PUBLISH ends before its payload. A
- * client does it by itself: this is for tools and tests.
- *
- * `max` is the largest remaining length accepted; of a PUBLISH, the largest variable header. Where the packet is not
- * all there, `packet->kind` and `handled->consumed` are 0, and `handled->needed` is how many bytes are missing at the
- * least.
- *
- * -64 to -83: the rule that it breaks.
- */
-int32_t waft_mqtt_decode(waft_bytes_t bytes,
-                         uint32_t max,
-                         waft_handled_t *handled,
-                         waft_mqtt_packet_t *packet);
-
-/**
- * Takes the next filter out of `filters`. 1 where there was one, 0 at the end; then `*filter` is left alone.
- */
-int32_t waft_mqtt_filters_next(waft_mqtt_filters_t *filters,
-                               waft_mqtt_filter_t *filter);
 
 /**
  * 1 where the topic filter `filter` matches the topic `name` (MQTT 3.1.1 §4.7), else 0: to find the one who asked for a message.
