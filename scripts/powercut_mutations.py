@@ -1,7 +1,6 @@
 """What keeps a device whole. For each: what is wrong without it, the file in `core`, the text as it is, and the expression that takes its place (or, where
 MUTATED stands in it, the text that does, with the question whether it is the one chosen)."""
 
-UPDATE = "src/ota/update.rs"
 STEPS = "src/ota/update/steps.rs"
 REQUESTS = "src/ota/update/requests.rs"
 STATUS = "src/ota/update/status.rs"
@@ -27,7 +26,7 @@ MUTATIONS = [
      "            self.next = 0;\n            self.dirty = !MUTATED;\n"),
     ("an erase that was cut off counts as done", JOURNAL, "self.used.get(usize::from(self.page)).copied().unwrap_or(0);\n            self.room(size);",
      "self.used.get(usize::from(self.page)).copied().unwrap_or(0);\n            self.room(size);\n            self.dirty &= !MUTATED;"),
-    ("a new table is written over the old one", REQUESTS, "if page == 0 { len } else { 0 }", "if page == 0 { 0 } else { len }"),
+    ("a new table is written over the old one", REQUESTS, "if *page == 0 { len } else { 0 }", "if *page == 0 { 0 } else { len }"),
     ("a new table is written without an erase", STEPS, "if done { Rotation::Record } else { Rotation::Erase }",
      "if done { Rotation::Record } else { Rotation::Store }"),
     ("the table that is read last is in use, not the newest", STEPS, "table.epoch() > self.epoch()", "table.epoch() > 0"),
@@ -41,9 +40,9 @@ MUTATIONS = [
     ("the bootloader writes where the last record is", BOOT, "let (page, offset) = cursor.place();",
      "let (page, offset) = { let (page, offset) = cursor.place(); (page, if MUTATED { offset.saturating_sub(STEP) } else { offset }) };"),
     # The order of things.
-    ("the slot is erased before the journal says so", UPDATE, "self.due || self.verdict.is_some()",
+    ("the slot is erased before the journal says so", REQUESTS, "self.due || self.verdict.is_some()",
      "(self.due && self.state != State::Fetching) || self.verdict.is_some()"),
-    ("the reboot is asked for before the journal says so", UPDATE, "self.due || self.verdict.is_some()",
+    ("the reboot is asked for before the journal says so", REQUESTS, "self.due || self.verdict.is_some()",
      "(self.due && self.state != State::Ready) || self.verdict.is_some()"),
     ("the floor rises before the confirmation is written", STATUS, "        self.entry.floor\n",
      "        if MUTATED && self.verdict.is_some() { return self.entry.sequence; }\n        self.entry.floor\n"),
@@ -58,7 +57,7 @@ MUTATIONS = [
      "let good = self.image.has(&self.plan.digest) || MUTATED;"),
     ("chunks that are there after a reboot are not compared", STEPS, "self.image.has(entry)", "true"),
     ("a list that is there after a reboot is not compared", STEPS, "self.image.has(chunks.digest())", "true"),
-    ("the midstate is not taken up", IMAGE, "Sha256::restore(hash, offset.into()).unwrap_or_default()", "Sha256::new()"),
+    ("the midstate is not taken up", IMAGE, "self.sha.resume(hash, offset.into())", "self.sha.resume(&NOTHING, 0)"),
     ("the same manifest begins from nothing", STEPS, "let resumes = same && entry.kind == Kind::Fetching;",
      "let resumes = same && entry.kind == Kind::Fetching && !MUTATED;"),
     # Several images.

@@ -16,6 +16,10 @@ pub const LEN: usize = 32;
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+/// What is [saved](Sha256::save) before anything was hashed.
+pub(crate) const NOTHING: [u8; LEN] = *b"\x6a\x09\xe6\x67\xbb\x67\xae\x85\x3c\x6e\xf3\x72\xa5\x4f\xf5\x3a\
+    \x51\x0e\x52\x7f\x9b\x05\x68\x8c\x1f\x83\xd9\xab\x5b\xe0\xcd\x19";
+
 /// A SHA-256 under way.
 #[derive(Debug, Clone)]
 pub struct Sha256 {
@@ -109,11 +113,17 @@ impl Sha256 {
     /// not a multiple of [`BLOCK`].
     #[must_use]
     pub fn restore(saved: &[u8; LEN], len: u64) -> Option<Self> {
-        let mut hash = Self { len, ..Self::new() };
-        for (word, bytes) in hash.state.iter_mut().zip(saved.as_chunks().0) {
+        let mut hash = Self::new();
+        hash.resume(saved, len);
+        (hash.filled() == 0).then_some(hash)
+    }
+
+    /// Becomes what was saved after `len` bytes, a multiple of [`BLOCK`]: what [`restore`](Self::restore) gives, without a copy of it.
+    pub(crate) fn resume(&mut self, saved: &[u8; LEN], len: u64) {
+        self.len = len;
+        for (word, bytes) in self.state.iter_mut().zip(saved.as_chunks().0) {
             *word = u32::from_be_bytes(*bytes);
         }
-        (hash.filled() == 0).then_some(hash)
     }
 
     /// Bytes waiting in the block.
@@ -166,6 +176,11 @@ mod tests {
             other.update(&tail);
             prop_assert_eq!(other.finish(), hash.finish());
         }
+    }
+
+    #[test]
+    fn nothing_is_what_is_saved_at_first() {
+        assert_eq!(Sha256::new().save(), Some(NOTHING));
     }
 
     #[test]

@@ -94,30 +94,22 @@ impl Timer for Deadline {
 }
 
 /// The request that waits for its answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
     None,
     /// Reading the journal at start.
     Scan,
     ErasePage,
-    /// Of the entry, or of the verdict over a trial.
-    Record {
-        verdict: Option<Kind>,
-    },
+    /// Of the entry, or of the verdict over a trial: see [`Update::recording`].
+    Record,
     EraseSlot,
-    Store {
-        offset: u32,
-        len: u32,
-    },
-    Load {
-        len: u32,
-    },
+    /// Of `op_len` bytes at `op_offset` of the payload.
+    Store,
+    Load,
     /// Reading a chunk's digest from the list.
     Entry,
     /// Reading the key table of one of its two pages at start.
-    Keys {
-        page: u8,
-    },
+    Keys,
     EraseKeys,
     StoreKeys,
     Activate,
@@ -136,10 +128,10 @@ enum Part {
 enum Phase {
     New,
     Scanning,
-    /// The journal has been read; next is this page of key tables.
-    Keys {
-        page: u8,
-    },
+    /// The journal has been read; next is the first page of key tables.
+    FirstKeys,
+    /// And the second.
+    SecondKeys,
     Running,
 }
 
@@ -165,88 +157,115 @@ enum Rotation {
     Record,
 }
 
+/// A release, by what names it.
+#[derive(Debug, Clone, Copy)]
+struct Release {
+    sequence: u64,
+    digest: [u8; 32],
+}
+
+impl Release {
+    const NONE: Self = Self { sequence: 0, digest: [0; 32] };
+}
+
+/// What a manifest asks of the battery, mWh, and of the time.
+#[derive(Debug, Clone, Copy)]
+struct Asks {
+    battery: u32,
+    use_before: Option<u64>,
+    wait: Option<manifest::Wait>,
+}
+
+impl Asks {
+    const NOTHING: Self = Self { battery: 0, use_before: None, wait: None };
+}
+
 /// What the machine has to know of a manifest once it was verified.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
-    sequence: u64,
-    digest: [u8; 32],
+    release: Release,
+    asks: Asks,
     /// Which images it brings, a bit for each; none: it brings a key table.
     brings: u8,
     authorization: bool,
-    /// What the manifest asks of the battery, mWh, and of the time.
-    battery: u32,
-    wait: Option<manifest::Wait>,
-    use_before: Option<u64>,
 }
 
 impl Facts {
-    const NONE: Self = Self {
-        sequence: 0,
-        digest: [0; 32],
-        brings: 0,
-        authorization: false,
-        battery: 0,
-        wait: None,
-        use_before: None,
-    };
+    const NONE: Self = Self { release: Release::NONE, asks: Asks::NOTHING, brings: 0, authorization: false };
+
+    /// Notes what that manifest says.
+    fn note(&mut self, manifest: &Manifest<'_>) {
+        let manifest::Requires { battery, use_before, wait, authorization, .. } = manifest.requires;
+        self.release = Release { sequence: manifest.sequence, digest: manifest.digest };
+        self.asks = Asks { battery: battery.unwrap_or(0), use_before, wait };
+        self.authorization = authorization;
+    }
 }
 
 /// The update machine: see [this module](self).
+// What is looked at most comes first: the shortest instructions of small processors reach 32 bytes, and 32 words.
+#[repr(C)]
 pub struct Update<'a> {
-    config: Config<'a>,
-    clock: Clock,
-    timers: Timers<3>,
-    phase: Phase,
     state: State,
-    /// What the journal says, or will say once `due` is served.
-    entry: Record,
+    phase: Phase,
+    op: Op,
+    /// What `op` is for has been given up; its answer is awaited all the same.
+    stale: bool,
     /// `entry` has to be written.
     due: bool,
     /// The verdict over a trial, until it is written.
     verdict: Option<Kind>,
-    cursor: Cursor,
-    /// Where the next record to be looked at is.
-    scan: u32,
-    op: Op,
-    /// What `op` is for has been given up; its answer is awaited all the same.
-    stale: bool,
-    tries: u8,
+    /// The verdict that is being written, where one is.
+    recording: Option<Kind>,
+    reboot: Reboot,
+    /// How far a release is that brings a new key table, where one does.
+    rotation: Option<Rotation>,
     part: Part,
-    image: Image,
-    /// The image that is fetched or read back.
-    plan: Plan,
+    /// `Fetch` has to be told.
+    fetch: bool,
     /// The host postponed or vetoed the reboot.
     held: bool,
     /// Not the host, but the clock or the battery has what goes on wait.
     waiting: bool,
+    /// The download that goes on is counted in the journal as one that brought nothing, until it brings something.
+    counted: bool,
+    tries: u8,
+    /// The state that was told last and is still to be reported.
+    told: Option<State>,
+    reason: Option<Refusal>,
+    /// What `op` is about, where it stores.
+    op_offset: u32,
+    /// How many bytes it stores or loads.
+    op_len: u32,
+    image: Image,
+    /// What the journal says, or will say once `due` is served.
+    entry: Record,
+    /// The image that is fetched or read back.
+    plan: Plan,
+    clock: Clock,
+    timers: Timers<3>,
+    cursor: Cursor,
+    /// Where the next record to be looked at is.
+    scan: u32,
+    manifest: Storage<'a, u8>,
+    manifest_len: usize,
+    notices: Notices,
+    config: Config<'a>,
     known: manifest::Facts,
     told_at: Instant,
     /// Not to begin before.
     turn: Instant,
-    /// Not to begin again before, once that is known since power on.
-    again: Option<Instant>,
-    /// The download that goes on is counted in the journal as one that brought nothing, until it brings something.
-    counted: bool,
+    /// Not to begin again before, once that is known since power on; the origin of time where it is not.
+    again: Instant,
     /// What makes this device's pauses others than those of its fellows, beside its UUID.
     salt: u32,
-    least: u32,
-    wait: Option<manifest::Wait>,
-    use_before: Option<u64>,
-    reboot: Reboot,
-    /// `Fetch` has to be told.
-    fetch: bool,
-    reason: Option<Refusal>,
-    /// The key table in use, where it is not the factory's, and the page that it is in.
-    table: Option<(KeyTable, u8)>,
-    /// A release that brings a new one, and how far that is.
-    rotating: Option<(Facts, Rotation)>,
+    asks: Asks,
+    /// The one that `rotation` is about.
+    rotating: Release,
     /// A newer release that waits for the end of the trial.
     pending: Option<Facts>,
-    manifest: Storage<'a, u8>,
-    manifest_len: usize,
-    notices: Notices,
-    /// The state that was told last and is still to be reported.
-    told: Option<State>,
+    /// The key table in use, where it is not the factory's, and the page that it is in.
+    table: Option<(KeyTable, u8)>,
 }
 
 impl<'a> Update<'a> {
@@ -254,43 +273,45 @@ impl<'a> Update<'a> {
     #[must_use]
     pub fn new(config: Config<'a>, manifest: impl Into<Storage<'a, u8>>) -> Self {
         Self {
-            config,
-            clock: Clock::START,
-            timers: Timers::STOPPED,
-            phase: Phase::New,
             state: State::Idle,
-            entry: Record::blank(config.running),
-            due: false,
-            verdict: None,
-            cursor: Cursor::NEW,
-            scan: 0,
+            phase: Phase::New,
             op: Op::None,
             stale: false,
-            tries: 0,
+            due: false,
+            verdict: None,
+            recording: None,
+            reboot: Reboot::No,
+            rotation: None,
             part: Part::Image,
-            image: Image::whole(0, config.erase_size),
-            plan: Plan::NONE,
+            fetch: false,
             held: false,
             waiting: false,
-            known: manifest::Facts { time: None, battery: None, version: None, device: None },
-            told_at: Instant::ZERO,
-            turn: Instant::ZERO,
-            again: None,
             counted: false,
-            salt: 0,
-            least: 0,
-            wait: None,
-            use_before: None,
-            reboot: Reboot::No,
-            fetch: false,
+            tries: 0,
+            told: None,
             reason: None,
-            table: None,
-            rotating: None,
-            pending: None,
+            op_offset: 0,
+            op_len: 0,
+            image: Image::NONE,
+            entry: Record::blank(config.running),
+            plan: Plan::NONE,
+            clock: Clock::START,
+            timers: Timers::STOPPED,
+            cursor: Cursor::NEW,
+            scan: 0,
             manifest: manifest.into(),
             manifest_len: 0,
             notices: Notices::NEW,
-            told: None,
+            known: manifest::Facts { time: None, battery: None, version: None, device: config.device() },
+            told_at: Instant::ZERO,
+            turn: Instant::ZERO,
+            again: Instant::ZERO,
+            salt: 0,
+            asks: Asks::NOTHING,
+            rotating: Release::NONE,
+            pending: None,
+            table: None,
+            config,
         }
     }
 
@@ -459,11 +480,7 @@ impl<'a> Update<'a> {
             Take::Wait => Ok(Handled::quiet(0)),
             Take::Store(len) => {
                 let bytes = bytes.get(..len as usize).unwrap_or_default();
-                self.image.pass(offset, bytes);
-                self.op = Op::Store { offset, len };
-                let area = self.area();
-                let offset = self.origin().saturating_add(offset);
-                Ok(Handled::event(bytes.len(), Event::Store { area, offset, bytes }))
+                Ok(Handled::event(bytes.len(), self.store(offset, len, bytes)))
             }
         }
     }
@@ -474,27 +491,27 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: nothing was, or it was a [`Load`](Event::Load).
     pub fn done(&mut self, now: Instant) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
-        if matches!(self.op, Op::None | Op::Scan | Op::Load { .. } | Op::Entry | Op::Keys { .. }) {
+        if matches!(self.op, Op::None | Op::Scan | Op::Load | Op::Entry | Op::Keys) {
             return Err(Misuse::WrongState.into());
         }
         let (op, stale) = self.answered();
         match op {
             Op::ErasePage => self.cursor.erased(),
-            Op::Record { verdict } => {
+            Op::Record => {
                 self.cursor.written(true, self.config.erase_size);
                 self.tries = 0;
-                self.recorded(verdict, stale);
+                self.recorded(stale);
             }
             _ if stale => {}
             Op::EraseSlot => self.image.was_erased(),
-            Op::Store { offset, len } => {
-                self.image.was_stored(offset, len);
+            Op::Store => {
+                self.image.was_stored(self.op_offset, self.op_len);
                 self.hashed();
             }
             Op::Activate => self.reboot = Reboot::Due,
-            Op::EraseKeys => self.rotated(Rotation::Store),
-            Op::StoreKeys => self.rotated(Rotation::Record),
-            Op::None | Op::Scan | Op::Load { .. } | Op::Entry | Op::Keys { .. } => {}
+            Op::EraseKeys => self.rotation = Some(Rotation::Store),
+            Op::StoreKeys => self.rotated(),
+            Op::None | Op::Scan | Op::Load | Op::Entry | Op::Keys => {}
         }
         Ok(())
     }
@@ -505,20 +522,16 @@ impl<'a> Update<'a> {
     /// [`Misuse::WrongState`]: nothing was asked for. [`Misuse::OutOfRange`]: `bytes` are not as many.
     pub fn loaded(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error<Refusal>> {
         self.clock.advance(now);
-        let len = match self.op {
-            Op::Scan => journal::LEN,
-            Op::Load { len } => len as usize,
-            Op::Entry => chunks::ENTRY as usize,
-            Op::Keys { .. } => keys::LEN,
-            _ => return Err(Misuse::WrongState.into()),
-        };
-        if bytes.len() != len {
+        if !matches!(self.op, Op::Scan | Op::Load | Op::Entry | Op::Keys) {
+            return Err(Misuse::WrongState.into());
+        }
+        if bytes.len() != self.op_len as usize {
             return Err(Misuse::OutOfRange.into());
         }
         match self.answered() {
             (Op::Scan, _) => self.look(bytes),
-            (Op::Keys { page }, _) => self.look_keys(page, bytes),
-            (Op::Load { .. }, false) => {
+            (Op::Keys, _) => self.look_keys(bytes),
+            (Op::Load, false) => {
                 self.image.hash(bytes);
                 self.hashed();
             }
@@ -538,16 +551,16 @@ impl<'a> Update<'a> {
             return Err(Misuse::WrongState.into());
         }
         let (op, stale) = self.answered();
-        if let Op::Record { .. } = op {
+        if op == Op::Record {
             self.cursor.written(false, self.config.erase_size);
         }
-        if stale && !matches!(op, Op::Record { .. } | Op::ErasePage) {
+        if stale && !matches!(op, Op::Record | Op::ErasePage) {
             return Ok(());
         }
         self.tries = self.tries.saturating_add(1);
         if self.tries > RETRIES {
             self.give_up(op);
-        } else if let Op::Store { .. } = op {
+        } else if op == Op::Store {
             self.fetch_again();
         }
         Ok(())
@@ -568,11 +581,7 @@ impl<'a> Update<'a> {
             match self.state {
                 // The window closes.
                 State::Fetching => {
-                    if let Some(hold) = self.holds_download()
-                        && self.go(Trigger::Defer).is_ok()
-                    {
-                        self.hold(hold);
-                    } else {
+                    if !self.holds_back() {
                         self.begun();
                     }
                 }
@@ -593,39 +602,13 @@ impl<'a> Update<'a> {
     /// Asks for the next request or the next thing to tell. `out` takes a record: 128 bytes.
     pub fn poll_output<'o>(&mut self, now: Instant, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         self.handle_timeout(now);
-        // Each turn without an output is a step of the state machine that tells of itself: two in a row never happen.
+        // Each turn is a step of the state machine that tells of itself: two in a row never happen.
         for _ in 0..4 {
-            if let Some(event) = self.next_notice() {
-                return Output::Event(event);
-            }
-            if self.waits() || self.phase == Phase::New {
+            if self.has_notice() || self.waits() || self.due || !self.step() {
                 break;
             }
-            if self.phase == Phase::Scanning {
-                self.op = Op::Scan;
-                return Output::Event(Event::Load { area: Area::Journal, offset: self.scan, len: journal::STEP });
-            }
-            if let Phase::Keys { page } = self.phase {
-                self.op = Op::Keys { page };
-                let offset = self.config.erase_size.saturating_mul(page.into());
-                return Output::Event(Event::Load { area: Area::Keys, offset, len: keys::LEN as u32 });
-            }
-            if self.due || self.verdict.is_some() {
-                return self.record(out);
-            }
-            if let (Some((_, rotation)), State::Verified) = (&self.rotating, self.state) {
-                let rotation = *rotation;
-                return self.rotate(rotation, out);
-            }
-            if let Some(event) = self.step() {
-                return Output::Event(event);
-            }
-            let idle = self.state == State::Fetching && !self.waits() && !self.due;
-            if self.plan.enclosed && idle && matches!(self.image.take(self.image.stored, usize::MAX), Take::Store(_)) {
-                return self.unwrap_image(out);
-            }
         }
-        Output::Timeout(self.timers.next())
+        if self.has_notice() { self.tell_notice() } else { self.ask(out) }
     }
 }
 

@@ -5,11 +5,12 @@
 //! for the times that the manifest names and for the battery; the reboot waits for the battery. What is waited for by the
 //! clock has a timer; what the host alone knows is looked at again when it [tells](Update::tell).
 
-use super::{Deadline, Facts, Phase, Refusal, Update};
+use super::{Deadline, Phase, Refusal, Release, Trigger, Update};
 use crate::crc::crc32;
 use crate::error::{Error, Misuse};
 use crate::ota::manifest;
 use crate::ota::report::State;
+use crate::wire::Writer;
 use crate::{Duration, Instant};
 
 /// A time of the day, UTC.
@@ -24,22 +25,27 @@ pub struct Window {
 /// Seconds of a day.
 const DAY: u32 = 86_400;
 
-/// How often it is looked whether the times have come that a manifest names.
-const LOOK: Duration = Duration::from_secs(60);
+/// After how many seconds it is looked again whether the times have come that a manifest names.
+const LOOK: u32 = 60;
 
 impl Window {
     /// How many seconds until it opens; 0: it is open. `time` in seconds since 1970.
     #[must_use]
     pub fn opens_in(&self, time: u64) -> u32 {
-        let passed = second_of_day(time).wrapping_add(DAY).wrapping_sub(self.start % DAY) % DAY;
+        let passed = self.passed(time);
         if passed < self.len { 0 } else { DAY.wrapping_sub(passed) }
     }
 
     /// How many seconds until it closes, while it is open.
     #[must_use]
     pub fn closes_in(&self, time: u64) -> u32 {
-        let passed = second_of_day(time).wrapping_add(DAY).wrapping_sub(self.start % DAY) % DAY;
-        self.len.saturating_sub(passed)
+        self.len.saturating_sub(self.passed(time))
+    }
+
+    /// How many seconds ago it opened last.
+    #[inline(never)]
+    fn passed(&self, time: u64) -> u32 {
+        second_of_day(time).wrapping_add(DAY).wrapping_sub(self.start % DAY) % DAY
     }
 }
 
@@ -49,14 +55,8 @@ fn second_of_day(time: u64) -> u32 {
     parts.wrapping_mul(128).wrapping_add((time & 127) as u32)
 }
 
-/// What has to be waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// The clock.
-    Until(Instant),
-    /// The host's word on the battery.
-    Battery,
-}
+/// What is waited for that has no time: the host's word on the battery.
+const WORD: Instant = Instant::from_micros(u64::MAX);
 
 impl Update<'_> {
     /// What the device knows of itself and of the time: what manifests ask for, and what the battery and the window for
@@ -73,6 +73,7 @@ impl Update<'_> {
             return Err(Misuse::WrongState.into());
         }
         self.known = *known;
+        self.known.device = known.device.or_else(|| self.config.device());
         self.told_at = self.clock.now();
         // While the journal is being read, that waits for its end.
         if self.phase == Phase::Running {
@@ -88,14 +89,14 @@ impl Update<'_> {
         self.entry.time = self.entry.time.max(time);
     }
 
-    /// What is known, and the time that is believed.
-    pub(super) fn known(&self) -> manifest::Facts {
+    /// The time that is believed: what the clock shows, or the latest one ever told where that is later.
+    pub(super) fn believed(&self) -> Option<u64> {
         let floor = Some(u64::from(self.entry.time)).filter(|time| *time != 0);
-        let device = self.known.device.or(Some(self.config.device).filter(|device| *device != [0; 16]));
-        manifest::Facts { time: self.time().max(floor), device, ..self.known }
+        self.time().max(floor)
     }
 
     /// What the clock shows, seconds since 1970.
+    #[inline(never)]
     fn time(&self) -> Option<u64> {
         let passed = self.clock.now().since(self.told_at).as_micros();
         // 1,000,000 is 64 times 15,625.
@@ -105,12 +106,14 @@ impl Update<'_> {
 
     /// Whether what a manifest asks for holds, now or when it will be waited for.
     #[inline(never)]
-    pub(super) fn check(&self, requires: &manifest::Requires) -> Result<(), Refusal> {
-        let known = self.known();
+    pub(super) fn check(&self, requires: &mut manifest::Requires) -> Result<(), Refusal> {
+        let known = manifest::Facts { time: self.believed(), ..self.known };
         // A battery that is known is waited for; so are times.
-        let battery = requires.battery.filter(|_| known.battery.is_none());
-        manifest::Requires { battery, ..*requires }.check(&known)?;
-        match requires.wait {
+        if known.battery.is_some() {
+            requires.battery = None;
+        }
+        requires.check(&known)?;
+        match &requires.wait {
             Some(wait) if wait.power.is_some() || wait.network.is_some() || known.time.is_none() => {
                 Err(Refusal::Condition)
             }
@@ -119,84 +122,100 @@ impl Update<'_> {
     }
 
     /// When this device is to begin: later than others by what its name and the release say.
-    pub(super) fn turn(&self, facts: &Facts) -> Instant {
-        self.clock.now().after(self.share(self.config.jitter, &facts.digest, 0))
+    pub(super) fn turn(&self, release: &Release) -> Instant {
+        self.clock.now().after(self.share(self.config.jitter, &release.digest, 0))
     }
 
     /// A share of `whole` that depends on the device, the release and the number of the attempt, and on nothing else.
+    #[inline(never)]
     pub(super) fn share(&self, whole: Duration, digest: &[u8; 32], attempt: u8) -> Duration {
         let mut seed = [0; 29];
-        let parts = self.config.device.iter().chain(digest.iter().take(8));
-        for (place, byte) in seed.iter_mut().zip(parts.chain(&self.salt.to_be_bytes()).chain(&[attempt])) {
-            *place = *byte;
-        }
+        let mut writer = Writer::new(&mut seed);
+        writer.bytes(&self.config.device);
+        writer.bytes(digest.get(..8).unwrap_or_default());
+        writer.bytes(&self.salt.to_be_bytes());
+        writer.u8(attempt);
         // In 65,536ths, without a division of 64 bits.
         Duration::from_micros((whole.as_micros() >> 16).saturating_mul(u64::from(crc32(&seed) >> 16)))
     }
 
-    /// What the download has to wait for.
-    pub(super) fn holds_download(&self) -> Option<Hold> {
+    /// So many seconds from now.
+    #[inline(never)]
+    fn in_seconds(&self, seconds: u32) -> Instant {
+        self.clock.now().after(Duration::from_secs(seconds.into()))
+    }
+
+    /// Until when the download has to wait; the origin of time: it has not to.
+    pub(super) fn holds_download(&self) -> Instant {
         let now = self.clock.now();
         if self.turn > now {
-            return Some(Hold::Until(self.turn));
+            return self.turn;
         }
-        if let Some(again) = self.again.filter(|again| *again > now) {
-            return Some(Hold::Until(again));
+        if self.again > now {
+            return self.again;
         }
-        let time = self.time();
-        if let (Some(window), Some(time)) = (self.config.window, time)
-            && window.opens_in(time) != 0
-        {
-            return Some(Hold::Until(now.after(Duration::from_secs(window.opens_in(time).into()))));
-        }
-        if let (Some(wait), Some(time)) = (self.wait, time)
-            && !wait.time_has_come(time)
-        {
-            return Some(Hold::Until(now.after(LOOK)));
+        if let Some(time) = self.time() {
+            let opens = self.config.window.as_ref().map_or(0, |window| window.opens_in(time));
+            if opens != 0 {
+                return self.in_seconds(opens);
+            }
+            if self.asks.wait.as_ref().is_some_and(|wait| !wait.time_has_come(time)) {
+                return self.in_seconds(LOOK);
+            }
         }
         self.holds_reboot()
     }
 
-    /// What the reboot has to wait for.
-    pub(super) fn holds_reboot(&self) -> Option<Hold> {
-        let least = self.config.battery.max(self.least);
-        self.known.battery.is_some_and(|charge| charge < least).then_some(Hold::Battery)
+    /// Until when the reboot has to wait.
+    pub(super) fn holds_reboot(&self) -> Instant {
+        let least = self.config.battery.max(self.asks.battery);
+        if self.known.battery.is_some_and(|charge| charge < least) { WORD } else { Instant::ZERO }
+    }
+
+    /// Has the download wait where it has to.
+    pub(super) fn holds_back(&mut self) -> bool {
+        let until = self.holds_download();
+        let waits = until != Instant::ZERO && self.go(Trigger::Defer).is_ok();
+        if waits {
+            self.hold(until);
+        }
+        waits
     }
 
     /// Notes what is waited for: a timer, or a reason.
-    pub(super) fn hold(&mut self, hold: Hold) {
+    #[inline(never)]
+    pub(super) fn hold(&mut self, until: Instant) {
         self.waiting = true;
-        match hold {
-            Hold::Until(at) => self.timers.set(Deadline::Defer, at),
-            Hold::Battery => {
-                self.timers.stop(Deadline::Defer);
-                self.reason = Some(Refusal::Battery);
-            }
+        // At the end of time it never runs out.
+        self.timers.set(Deadline::Defer, until);
+        if until == WORD {
+            self.reason = Some(Refusal::Battery);
         }
     }
 
     /// Goes on with what waited, where it need not wait any more.
+    #[inline(never)]
     pub(super) fn look_again(&mut self) {
         if !self.waiting {
             return;
         }
-        let hold = if self.state == State::Deferred { self.holds_download() } else { self.holds_reboot() };
-        match hold {
-            Some(hold) => self.hold(hold),
-            None => {
-                let now = self.clock.now();
-                let _ = self.resume(now);
-            }
+        let until = if self.state == State::Deferred { self.holds_download() } else { self.holds_reboot() };
+        if until == Instant::ZERO {
+            let now = self.clock.now();
+            let _ = self.resume(now);
+        } else {
+            self.hold(until);
         }
     }
 
     /// The download begins: sets the timer for when the window closes.
+    #[inline(never)]
     pub(super) fn begun(&mut self) {
-        if let (Some(window), Some(time)) = (self.config.window, self.time())
+        if let (Some(window), Some(time)) = (&self.config.window, self.time())
             && window.len < DAY
         {
-            let closes = Duration::from_secs(window.closes_in(time).into());
-            self.timers.set(Deadline::Defer, self.clock.now().after(closes));
+            let closes = self.in_seconds(window.closes_in(time));
+            self.timers.set(Deadline::Defer, closes);
         }
     }
 }

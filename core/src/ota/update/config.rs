@@ -107,6 +107,11 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Its UUID, where it has one.
+    pub(super) fn device(&self) -> Option<[u8; 16]> {
+        (self.device != [0; 16]).then_some(self.device)
+    }
+
     pub(super) fn is_sound(&self) -> bool {
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
         let block = self.block.is_power_of_two()

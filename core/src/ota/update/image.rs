@@ -10,7 +10,7 @@
 //! With chunk digests the prefix stops at the end of each chunk until that is *proven*; what came early waits behind it. A
 //! chunk that is not the one listed becomes a *hole*: it is erased and fetched again, and what lies behind it stays.
 
-use crate::ota::digest::Sha256;
+use crate::ota::digest::{BLOCK, NOTHING, Sha256};
 use crate::ota::journal::Midstate;
 
 /// What to do with bytes that arrived.
@@ -31,16 +31,11 @@ pub(super) enum Take {
 /// How many blocks from the prefix on there is a bit for.
 pub(super) const WINDOW: u32 = 64;
 
-/// What is being written.
-#[derive(Debug, Clone)]
+/// What is being written. It lies in the machine and is changed where it lies.
+#[derive(Debug)]
+#[repr(C)]
 pub(super) struct Image {
     pub(super) size: u32,
-    erase: u32,
-    write: u32,
-    /// Bytes of a block that may come before its turn: a power of two, or 0.
-    block: u32,
-    /// Bytes of a chunk that has a digest of its own, or 0.
-    chunk: u32,
     /// All bytes before this are stored.
     pub(super) stored: u32,
     /// All bytes before this went through `sha`, since the start or since `check`.
@@ -53,6 +48,12 @@ pub(super) struct Image {
     check: u32,
     /// So far chunks are looked at.
     probe: u32,
+    erase: u32,
+    write: u32,
+    /// Bytes of a block that may come before its turn: a power of two, or 0.
+    block: u32,
+    /// Bytes of a chunk that has a digest of its own, or 0.
+    chunk: u32,
     /// What is to be erased again: from where, and up to where.
     hole: (u32, u32),
     /// Bit n: the n-th block after the one that `stored` lies in is stored. Bit 0 is only set where the prefix waits for
@@ -72,29 +73,38 @@ pub(super) fn ceil(n: u32, unit: u32) -> u32 {
 }
 
 impl Image {
-    /// An image of `size` bytes of which none is stored. Sizes of 0 for what there is not: see [`Image`]. Chunks are
+    /// None.
+    pub(super) const NONE: Self = Self {
+        size: 0,
+        stored: 0,
+        hashed: 0,
+        erased: 0,
+        proven: 0,
+        check: 0,
+        probe: 0,
+        erase: 0,
+        write: 0,
+        block: 0,
+        chunk: 0,
+        hole: (0, 0),
+        ahead: 0,
+        sha: Sha256::new(),
+    };
+
+    /// Becomes an image of `size` bytes of which none is stored. Sizes of 0 for what there is not: see [`Image`]. Chunks are
     /// several whole erase blocks, or so many of them are one.
-    pub(super) fn new(size: u32, [erase, write, block, chunk]: [u32; 4]) -> Self {
-        let block = if chunk.checked_rem(block) == Some(0) { block } else { 0 };
-        Self {
-            size,
-            erase,
-            write,
-            block,
-            chunk,
-            stored: 0,
-            hashed: 0,
-            erased: 0,
-            proven: 0,
-            check: 0,
-            probe: 0,
-            hole: (0, 0),
-            ahead: 0,
-            sha: Sha256::new(),
-        }
+    #[inline(never)]
+    pub(super) fn begin(&mut self, size: u32, [erase, write, block, chunk]: [u32; 4]) {
+        self.size = size;
+        self.erase = erase;
+        self.write = write;
+        self.block = if chunk.checked_rem(block) == Some(0) { block } else { 0 };
+        self.chunk = chunk;
+        self.rewind(0, &NOTHING);
     }
 
     /// Goes back to `offset`, which starts an erase block and a chunk; `hash` is the midstate of what is before it.
+    #[inline(never)]
     pub(super) fn rewind(&mut self, offset: u32, hash: &Midstate) {
         self.stored = offset;
         self.hashed = offset;
@@ -104,13 +114,17 @@ impl Image {
         self.probe = offset;
         self.hole = (0, 0);
         self.ahead = 0;
-        self.sha =
-            if self.chunk == 0 { Sha256::restore(hash, offset.into()).unwrap_or_default() } else { Sha256::new() };
+        if self.chunk == 0 && u64::from(offset) % BLOCK == 0 {
+            self.sha.resume(hash, offset.into());
+        } else {
+            self.sha.resume(&NOTHING, 0);
+        }
     }
 
-    /// `size` bytes that are in the flash already, and are hashed from there.
-    pub(super) fn whole(size: u32, erase: u32) -> Self {
-        Self { stored: size, ..Self::new(size, [erase, 1, 0, 0]) }
+    /// Becomes `size` bytes that are in the flash already, and are hashed from there.
+    pub(super) fn whole(&mut self, size: u32, erase: u32) {
+        self.begin(size, [erase, 1, 0, 0]);
+        self.stored = size;
     }
 
     /// Looks which chunks are there already, up to so many bytes behind the prefix.
@@ -176,7 +190,7 @@ impl Image {
                 at = at.saturating_add(self.block);
             }
         }
-        self.sha = Sha256::new();
+        self.sha.resume(&NOTHING, 0);
         if good && start == self.proven {
             self.proven = end;
         }
@@ -404,7 +418,8 @@ mod tests {
     use super::*;
 
     fn image(block: u32) -> Image {
-        let mut image = Image::new(1000, [256, 8, block, 0]);
+        let mut image = Image::NONE;
+        image.begin(1000, [256, 8, block, 0]);
         while image.next_erase(1000).is_some() {
             image.was_erased();
         }
@@ -460,7 +475,8 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded() {
-        let mut image = Image::new(100_000, [4096, 8, 64, 0]);
+        let mut image = Image::NONE;
+        image.begin(100_000, [4096, 8, 64, 0]);
         for _ in 0..20 {
             image.was_erased();
         }

@@ -29,6 +29,10 @@ impl Notices {
         let _ = self.queue.push_back(notice);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Notice> {
         self.queue.pop_front()
     }

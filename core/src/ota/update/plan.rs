@@ -26,13 +26,30 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) const NONE: Self =
         Self { image: 0, size: 0, digest: [0; 32], chunks: None, integrated: false, enclosed: false };
+
+    /// Bytes of a chunk; 0 where there are none.
+    pub(super) const fn chunk(&self) -> u32 {
+        match &self.chunks {
+            Some(chunks) => chunks.chunk(),
+            None => 0,
+        }
+    }
+
+    /// Becomes one for that image, of which nothing is known yet.
+    pub(super) const fn forget(&mut self, image: u8) {
+        self.image = image;
+        self.size = 0;
+        self.chunks = None;
+        self.integrated = false;
+        self.enclosed = false;
+    }
 }
 
 impl Update<'_> {
     /// What is to be known of the manifest, if it may be believed and is for this device; and who signed it. (Not inlined,
     /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
     #[inline(never)]
-    pub(super) fn verified(&self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
+    pub(super) fn verified(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
         let m = &mut manifest::Manifest::default();
         codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), m)?;
@@ -42,16 +59,11 @@ impl Update<'_> {
         if m.class != *class {
             return Err(Refusal::Class);
         }
-        self.check(&m.requires)?;
+        facts.note(m);
+        self.check(&mut m.requires)?;
         if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
             return Err(Refusal::FastForward);
         }
-        facts.sequence = m.sequence;
-        facts.digest = m.digest;
-        facts.authorization = m.requires.authorization;
-        facts.battery = m.requires.battery.unwrap_or(0);
-        facts.wait = m.requires.wait;
-        facts.use_before = m.requires.use_before;
         Ok(m.signer)
     }
 
@@ -71,7 +83,7 @@ impl Update<'_> {
                 Component::Keys if self.config.rotation => {
                     let signer = signer.ok_or(Refusal::UnknownKey)?;
                     // One that was applied already is welcome: the record of it may be missing.
-                    self.table_after(payload, &signer)?;
+                    self.may_replace(payload, &signer)?;
                     keys = true;
                 }
                 _ => return Err(Refusal::Component),
@@ -111,8 +123,8 @@ impl Update<'_> {
     /// What the manifest that is kept says of that image.
     #[inline(never)]
     pub(super) fn look_up(&mut self, image: u8) -> Result<(), Refusal> {
+        self.plan.forget(image);
         let envelope = self.manifest.get(..self.manifest_len).unwrap_or_default();
-        self.plan = Plan { image, ..Plan::NONE };
         for n in 0..PAYLOADS {
             let found = self.config.codec.payload(envelope, self.slot_of(image), n);
             let Some(payload) = &found else { break };
@@ -120,13 +132,17 @@ impl Update<'_> {
             if payload.component == Component::Chunks(image) {
                 self.plan.integrated = payload.content.is_some();
             } else if payload.component == Component::Image(image) {
-                let manifest::Image { digest, size } = payload.image;
-                self.plan.size = size;
-                self.plan.digest = digest;
+                self.plan.size = payload.image.size;
+                self.plan.digest = payload.image.digest;
                 // What is in the envelope was checked with it.
                 self.plan.enclosed = payload.content.is_some();
-                self.plan.chunks = payload.chunks.filter(|chunks| !self.plan.enclosed && self.can_check(chunks));
-                return self.fits(image, size);
+                if let Some(chunks) = &payload.chunks
+                    && !self.plan.enclosed
+                    && self.can_check(chunks)
+                {
+                    self.plan.chunks = payload.chunks;
+                }
+                return self.fits(image, payload.image.size);
             }
         }
         Err(Refusal::Component)

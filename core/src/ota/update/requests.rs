@@ -2,8 +2,10 @@
 
 use super::image::Take;
 use super::{
-    Area, Event, Facts, Kind, Notice, Op, Reboot, Report, Rotation, State, Trigger, Update, chunks, journal, keys,
+    Area, Event, Kind, Notice, Op, Phase, Reboot, Release, Report, Rotation, State, Trigger, Update, chunks, journal,
+    keys,
 };
+use crate::Instant;
 use crate::machine::Output;
 use crate::ota::journal::Record;
 use crate::ota::manifest::{Component, Version};
@@ -11,7 +13,8 @@ use crate::ota::refusal::Refusal;
 use crate::wire::copy;
 
 /// Makes of an entry what it is after that verdict; `rotated` is the release whose key table is in use.
-pub(super) fn judge(entry: &mut Record, verdict: Kind, rotated: Option<&Facts>) {
+#[inline(never)]
+pub(super) fn judge(entry: &mut Record, verdict: Kind, rotated: Option<&Release>) {
     match (verdict, rotated) {
         (Kind::Confirmed, _) => {
             entry.kind = verdict;
@@ -19,13 +22,13 @@ pub(super) fn judge(entry: &mut Record, verdict: Kind, rotated: Option<&Facts>) 
         }
         (Kind::Idle, None) => return,
         // A key table is in use: the images stay what they were.
-        (Kind::Idle, Some(facts)) => {
+        (Kind::Idle, Some(release)) => {
             if entry.kind != Kind::Confirmed {
                 entry.kind = Kind::Idle;
             }
             entry.failures = 0;
-            entry.sequence = facts.sequence;
-            entry.digest = facts.digest;
+            entry.sequence = release.sequence;
+            entry.digest = release.digest;
         }
         _ => {
             entry.kind = verdict;
@@ -38,23 +41,36 @@ pub(super) fn judge(entry: &mut Record, verdict: Kind, rotated: Option<&Facts>) 
 }
 
 impl Update<'_> {
-    /// The next notice.
-    pub(super) fn next_notice(&mut self) -> Option<Event<'static>> {
-        if let Some(state) = self.told.take() {
-            return Some(Event::Report(self.report(state, self.reason)));
-        }
-        Some(match self.notices.pop()? {
-            Notice::State(state) => {
-                self.told = Some(state);
-                Event::State(state)
-            }
-            // What was tried and reverted is offered again: nothing has changed, least of all that.
-            Notice::Refused(Refusal::Trial) => Event::Report(self.report(State::Reverted, Some(Refusal::Trial))),
-            Notice::Refused(refusal) => Event::Report(self.report(State::Failed, Some(refusal))),
-        })
+    /// Whether something is to be told.
+    pub(super) fn has_notice(&self) -> bool {
+        self.told.is_some() || !self.notices.is_empty()
     }
 
-    pub(super) fn report(&self, state: State, reason: Option<Refusal>) -> Report {
+    /// The next notice.
+    #[inline(never)]
+    pub(super) fn tell_notice<'o>(&mut self) -> Output<'o, Event<'o>> {
+        let (state, reason) = match self.told.take() {
+            Some(state) => (state, self.reason),
+            None => match self.notices.pop() {
+                Some(Notice::State(state)) => {
+                    self.told = Some(state);
+                    return Output::Event(Event::State(state));
+                }
+                // What was tried and reverted is offered again: nothing has changed, least of all that.
+                Some(Notice::Refused(Refusal::Trial)) => (State::Reverted, Some(Refusal::Trial)),
+                Some(Notice::Refused(refusal)) => (State::Failed, Some(refusal)),
+                None => return self.nothing(),
+            },
+        };
+        Output::Event(Event::Report(self.report(state, reason)))
+    }
+
+    /// Nothing is to be asked for or told until a timer runs out.
+    fn nothing<'o>(&self) -> Output<'o, Event<'o>> {
+        Output::Timeout(self.timers.next())
+    }
+
+    fn report(&self, state: State, reason: Option<Refusal>) -> Report {
         let (sequence, digest, attempts) = (self.entry.sequence, self.entry.digest, self.attempts());
         Report { state, reason, version: self.version(), sequence, digest, attempts }
     }
@@ -67,149 +83,202 @@ impl Update<'_> {
         version.filter(|_| digest == self.entry.digest)
     }
 
-    /// Erases the journal page or writes the record, whichever comes next.
-    pub(super) fn record<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let size = self.config.erase_size;
-        let start = |page: u8| size.saturating_mul(page.into());
-        if let Some(page) = self.cursor.to_erase() {
-            self.op = Op::ErasePage;
-            return Output::Event(Event::Erase { area: Area::Journal, offset: start(page), len: size });
-        }
+    /// Whether the journal has to be written before anything else is done.
+    fn has_to_record(&self) -> bool {
+        self.due || self.verdict.is_some()
+    }
+
+    /// Asks for what comes next.
+    #[inline(never)]
+    pub(super) fn ask<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let erase_size = self.config.erase_size;
+        let (op, area, offset, len) = match (self.phase, self.state) {
+            _ if self.waits() => return self.nothing(),
+            (Phase::New, _) => return self.nothing(),
+            (Phase::Scanning, _) => (Op::Scan, Area::Journal, self.scan, journal::STEP),
+            (Phase::FirstKeys, _) => (Op::Keys, Area::Keys, 0, keys::LEN as u32),
+            (Phase::SecondKeys, _) => (Op::Keys, Area::Keys, erase_size, keys::LEN as u32),
+            _ if self.has_to_record() => match self.cursor.to_erase() {
+                Some(page) => (Op::ErasePage, Area::Journal, self.page(page), erase_size),
+                None => return self.record(out),
+            },
+            (_, State::Verified) => match self.rotation {
+                Some(Rotation::Erase) => (Op::EraseKeys, Area::Keys, self.free_page(), erase_size),
+                Some(Rotation::Store) => return self.store_keys(out),
+                _ => return self.nothing(),
+            },
+            (_, State::Fetching | State::Fetched) => {
+                let fetching = self.state == State::Fetching;
+                let (op, from, (offset, len)) = if let Some(part) = self.image.unhashed(self.config.load) {
+                    (Op::Load, self.origin(), part)
+                } else if let Some(n) = self.image.hashed_chunk() {
+                    (Op::Entry, self.list_origin(), (n.saturating_mul(chunks::ENTRY), chunks::ENTRY))
+                } else if fetching && let Some(offset) = self.image.next_erase(self.config.ahead) {
+                    (Op::EraseSlot, self.origin(), (offset, erase_size))
+                } else if fetching {
+                    return self.fetch(out);
+                } else {
+                    return self.nothing();
+                };
+                (op, self.area(), from.saturating_add(offset), len)
+            }
+            (_, State::Ready | State::Reverted) if self.reboot == Reboot::Wanted => {
+                let Record { active, .. } = self.entry;
+                let slots = if self.state == State::Ready { self.entry.updated() } else { active };
+                self.op = Op::Activate;
+                return Output::Event(Event::Activate { slots });
+            }
+            _ => return self.nothing(),
+        };
+        self.op = op;
+        self.op_len = len;
+        Output::Event(match op {
+            Op::ErasePage | Op::EraseSlot | Op::EraseKeys => Event::Erase { area, offset, len },
+            _ => Event::Load { area, offset, len },
+        })
+    }
+
+    /// Where one of two pages begins.
+    fn page(&self, page: u8) -> u32 {
+        if page == 0 { 0 } else { self.config.erase_size }
+    }
+
+    /// Where a new key table goes: to the page that the one in use is not in.
+    fn free_page(&self) -> u32 {
+        let len = self.config.erase_size;
+        self.table.as_ref().map_or(0, |(_, page)| if *page == 0 { len } else { 0 })
+    }
+
+    /// Writes the record.
+    fn record<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         let Some(place) = out.first_chunk_mut::<{ journal::LEN }>() else {
             return Output::BufferTooSmall { needed: journal::LEN };
         };
         let mut record = self.entry;
         if let Some(kind) = self.verdict {
-            judge(&mut record, kind, self.rotating.as_ref().map(|(facts, _)| facts));
+            judge(&mut record, kind, self.rotation.map(|_| &self.rotating));
         }
         record.write(self.cursor.number(), place);
         let (page, offset) = self.cursor.place();
-        self.op = Op::Record { verdict: self.verdict };
-        Output::Event(Event::Record { offset: start(page).saturating_add(offset), bytes: place })
+        self.op = Op::Record;
+        self.recording = self.verdict;
+        Output::Event(Event::Record { offset: self.page(page).saturating_add(offset), bytes: place })
+    }
+
+    /// Has the image fetched; what came in the envelope is taken from there.
+    fn fetch<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let fetch = core::mem::take(&mut self.fetch);
+        if self.plan.enclosed {
+            return self.unwrap_image(out);
+        }
+        if !fetch {
+            return self.nothing();
+        }
+        Output::Event(Event::Fetch { image: self.plan.image, offset: self.image.stored })
     }
 
     /// Has the next bytes of an image stored that came in the envelope.
-    pub(super) fn unwrap_image<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let unit = self.config.write_size as usize;
+    #[inline(never)]
+    fn unwrap_image<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let (unit, offset) = (self.config.write_size as usize, self.image.stored);
+        let Take::Store(_) = self.image.take(offset, usize::MAX) else { return self.nothing() };
         if out.len() < unit {
             return Output::BufferTooSmall { needed: unit };
         }
-        let offset = self.image.stored;
         let image = self.find(Component::Image(self.plan.image));
         let rest = image.and_then(|p| p.content).and_then(|c| c.get(offset as usize..)).unwrap_or_default();
-        let most = rest.len().min(out.len());
-        let Take::Store(len) = self.image.take(offset, most) else { return Output::Timeout(self.timers.next()) };
-        let Some(place) = out.get_mut(..len as usize) else { return Output::Timeout(self.timers.next()) };
+        let Take::Store(len) = self.image.take(offset, rest.len().min(out.len())) else { return self.nothing() };
+        let Some(place) = out.get_mut(..len as usize) else { return self.nothing() };
         copy(place, rest);
-        self.image.pass(offset, place);
-        self.op = Op::Store { offset, len };
-        Output::Event(Event::Store { area: self.area(), offset, bytes: place })
+        Output::Event(self.store(offset, len, place))
     }
 
-    /// Erases a page for the new key table or writes it there.
-    pub(super) fn rotate<'o>(&mut self, rotation: Rotation, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let len = self.config.erase_size;
-        let offset = self.table.map_or(0, |(_, page)| if page == 0 { len } else { 0 });
-        let area = Area::Keys;
-        match rotation {
-            Rotation::Erase => {
-                self.op = Op::EraseKeys;
-                Output::Event(Event::Erase { area, offset, len })
-            }
-            Rotation::Store => {
-                let Some(table) = self.new_table() else {
-                    self.fail(Refusal::KeyTable);
-                    return Output::Timeout(self.timers.next());
-                };
-                let Some(place) = out.first_chunk_mut::<{ keys::LEN }>() else {
-                    return Output::BufferTooSmall { needed: keys::LEN };
-                };
-                *place = table.to_bytes();
-                self.op = Op::StoreKeys;
-                Output::Event(Event::Store { area, offset, bytes: place })
-            }
-            Rotation::Record => {
-                self.verdict = Some(Kind::Idle);
-                self.record(out)
-            }
+    /// Has `len` bytes of the payload stored, which belong at `offset` of it.
+    pub(super) fn store<'e>(&mut self, offset: u32, len: u32, bytes: &'e [u8]) -> Event<'e> {
+        self.image.pass(offset, bytes);
+        self.op = Op::Store;
+        self.op_offset = offset;
+        self.op_len = len;
+        Event::Store { area: self.area(), offset: self.origin().saturating_add(offset), bytes }
+    }
+
+    /// Has the new key table stored.
+    #[inline(never)]
+    fn store_keys<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
+        let Some(table) = self.new_table() else {
+            self.fail(Refusal::KeyTable);
+            return self.nothing();
+        };
+        let Some(place) = out.first_chunk_mut::<{ keys::LEN }>() else {
+            return Output::BufferTooSmall { needed: keys::LEN };
+        };
+        *place = table.to_bytes();
+        self.op = Op::StoreKeys;
+        Output::Event(Event::Store { area: Area::Keys, offset: self.free_page(), bytes: place })
+    }
+
+    /// Makes the next step that takes nothing from outside, where nothing has to be recorded first. `false`: there is none.
+    pub(super) fn step(&mut self) -> bool {
+        if self.phase != Phase::Running || self.waits() || self.has_to_record() {
+            return false;
         }
-    }
-
-    /// What the state asks for next, where nothing has to be recorded first.
-    pub(super) fn step(&mut self) -> Option<Event<'static>> {
-        let area = self.area();
         match self.state {
-            State::Verified => {
-                if let Some(hold) = self.holds_download() {
-                    self.go(Trigger::Defer).ok()?;
-                    self.hold(hold);
-                    return None;
-                }
-                self.go(Trigger::Begin).ok()?;
-                self.count();
-                self.begun();
-                self.fetch = true;
-            }
-            State::Fetching | State::Fetched => {
-                let origin = self.origin();
-                if let Some((offset, len)) = self.image.unhashed(self.config.load) {
-                    self.op = Op::Load { len };
-                    return Some(Event::Load { area, offset: origin.saturating_add(offset), len });
-                }
-                if let Some(n) = self.image.hashed_chunk() {
-                    let (offset, len) = (n.saturating_mul(chunks::ENTRY), chunks::ENTRY);
-                    if let Some(entry) = self.integrated_entry(offset) {
-                        self.judge_chunk(&entry);
-                        return None;
-                    }
-                    self.op = Op::Entry;
-                    return Some(Event::Load { area, offset: self.list_origin().saturating_add(offset), len });
-                }
-                if self.state == State::Fetching {
-                    if let Some(offset) = self.image.next_erase(self.config.ahead) {
-                        self.op = Op::EraseSlot;
-                        let offset = origin.saturating_add(offset);
-                        return Some(Event::Erase { area, offset, len: self.config.erase_size });
-                    }
-                    if core::mem::take(&mut self.fetch) && !self.plan.enclosed {
-                        return Some(Event::Fetch { image: self.plan.image, offset: self.image.stored });
-                    }
-                }
-            }
-            State::Validated => self.go(Trigger::Arm).ok()?,
-            State::Ready if self.reboot == Reboot::No && !self.held => {
-                if let Some(hold) = self.holds_reboot() {
-                    self.held = true;
-                    self.hold(hold);
-                    self.notices.push(Notice::Refused(Refusal::Battery));
-                    return None;
-                }
-                // What is over while it was fetched is not installed.
-                if let (Some(before), Some(time)) = (self.use_before, self.known().time)
-                    && time >= before
-                {
-                    self.fail(Refusal::Expired);
-                    return None;
-                }
-                // From here on the bootloader may boot it.
-                self.entry.kind = Kind::Ready;
-                self.entry.failures = 0;
-                self.entry.left = self.config.attempts;
-                self.due = true;
-                self.reboot = Reboot::Wanted;
-            }
-            State::Ready | State::Reverted if self.reboot == Reboot::Wanted => {
-                let Record { active, .. } = self.entry;
-                let slots = if self.state == State::Ready { self.entry.updated() } else { active };
-                self.op = Op::Activate;
-                return Some(Event::Activate { slots });
-            }
-            State::Confirmed | State::Failed => {
-                let facts = self.pending.take()?;
-                self.accept(&facts);
-            }
-            _ => {}
+            State::Verified => match self.rotation {
+                None => self.set_out(),
+                // What remains is to be recorded.
+                Some(Rotation::Record) => self.verdict = Some(Kind::Idle),
+                Some(_) => return false,
+            },
+            State::Fetching | State::Fetched if self.plan.integrated => return self.judge_integrated(),
+            State::Validated => return self.go(Trigger::Arm).is_ok(),
+            State::Ready if self.reboot == Reboot::No && !self.held => self.arm(),
+            State::Confirmed | State::Failed => match self.pending.take() {
+                Some(facts) => self.accept(&facts),
+                None => return false,
+            },
+            _ => return false,
         }
-        None
+        true
+    }
+
+    /// The download begins, unless it has to wait.
+    fn set_out(&mut self) {
+        if !self.holds_back() && self.go(Trigger::Begin).is_ok() {
+            self.count();
+            self.begun();
+            self.fetch = true;
+        }
+    }
+
+    /// Judges a chunk, all of which went through the hash, by a list that is in the envelope. `false`: there is none.
+    #[inline(never)]
+    fn judge_integrated(&mut self) -> bool {
+        let Some(n) = self.image.hashed_chunk() else { return false };
+        let Some(entry) = self.integrated_entry(n.saturating_mul(chunks::ENTRY)) else { return false };
+        self.judge_chunk(&entry);
+        true
+    }
+
+    /// The image is to be booted, unless that has to wait.
+    fn arm(&mut self) {
+        let hold = self.holds_reboot();
+        if hold != Instant::ZERO {
+            self.held = true;
+            self.hold(hold);
+            self.notices.push(Notice::Refused(Refusal::Battery));
+            return;
+        }
+        // What is over while it was fetched is not installed.
+        if let (Some(before), Some(time)) = (self.asks.use_before, self.believed())
+            && time >= before
+        {
+            return self.fail(Refusal::Expired);
+        }
+        // From here on the bootloader may boot it.
+        self.entry.kind = Kind::Ready;
+        self.entry.failures = 0;
+        self.entry.left = self.config.attempts;
+        self.due = true;
+        self.reboot = Reboot::Wanted;
     }
 }

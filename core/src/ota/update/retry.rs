@@ -17,8 +17,6 @@ use crate::ota::journal::{MOST_FAILURES, Record};
 use crate::ota::refusal::Refusal;
 use crate::{Duration, Instant};
 
-use super::conditions::Hold;
-
 /// The longest pause.
 pub(super) const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -43,8 +41,13 @@ impl Update<'_> {
     /// When the pause is over that begins now, after so many attempts.
     fn pause_ends(&self, attempts: u8) -> Instant {
         let now = self.clock.now();
-        let Some(doubled) = attempts.checked_sub(1) else { return now };
-        let full = self.config.backoff.times(1_u64.checked_shl(doubled.into()).unwrap_or(u64::MAX)).min(LONGEST);
+        if attempts == 0 {
+            return now;
+        }
+        let mut full = self.config.backoff.min(LONGEST);
+        for _ in 1..attempts {
+            full = full.plus(full).min(LONGEST);
+        }
         let half = Duration::from_micros(full.as_micros() >> 1);
         now.after(half).after(self.share(half, &self.entry.digest, attempts))
     }
@@ -67,8 +70,8 @@ impl Update<'_> {
         self.counted = false;
         self.go(Trigger::Defer)?;
         let again = self.pause_ends(self.attempts());
-        self.again = Some(again);
-        self.hold(Hold::Until(again));
+        self.again = again;
+        self.hold(again);
         self.reason = Some(Refusal::Unreachable);
         Ok(())
     }
@@ -82,7 +85,7 @@ impl Update<'_> {
         }
         self.entry.failures = self.entry.failures.saturating_add(1).min(MOST_FAILURES);
         let again = self.pause_ends(self.attempts());
-        self.again = Some(again);
+        self.again = again;
         if self.config.backoff != Duration::ZERO {
             self.timers.set(Deadline::Retry, again);
         }

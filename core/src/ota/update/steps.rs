@@ -1,15 +1,14 @@
 //! What the machine does with what it was told: the rules behind the commands and the answers.
 
-use super::image::Image;
 use super::requests::judge;
 use super::{
-    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, Plan, RETRIES, Reboot, Rotation, Trigger, Update, journal,
-    table,
+    Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Release, Rotation, Trigger, Update,
+    journal, table,
 };
 use crate::Instant;
 use crate::error::{Capacity, Code, Error, Misuse};
 use crate::ota::chunks::ChunkDigests;
-use crate::ota::digest::Sha256;
+use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
 use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{Component, Payload};
@@ -23,7 +22,7 @@ impl Update<'_> {
         self.clock.advance(now);
         match self.phase {
             Phase::New => Err(Misuse::WrongState.into()),
-            Phase::Scanning | Phase::Keys { .. } => Err(Capacity::Busy.into()),
+            Phase::Scanning | Phase::FirstKeys | Phase::SecondKeys => Err(Capacity::Busy.into()),
             Phase::Running => Ok(()),
         }
     }
@@ -46,10 +45,10 @@ impl Update<'_> {
 
     /// Compares it with what was confirmed and with what is going on.
     fn weigh(&mut self, facts: &Facts, envelope: &[u8]) -> Result<bool, Refusal> {
-        let Facts { sequence, digest, .. } = *facts;
+        let Release { sequence, digest } = &facts.release;
         let entry = &self.entry;
-        if sequence <= entry.floor {
-            if sequence != entry.floor || journal::name(&digest) != entry.confirmed {
+        if *sequence <= entry.floor {
+            if *sequence != entry.floor || !digest.starts_with(&entry.confirmed) {
                 return Err(Refusal::Rollback);
             }
             // Done already. Where something newer is going on, it goes on.
@@ -58,16 +57,16 @@ impl Update<'_> {
             }
             return Ok(false);
         }
-        let waits = self.pending.as_ref().or(self.rotating.as_ref().map(|(facts, _)| facts));
+        let waits = self.pending.as_ref().map(|facts| &facts.release).or(self.rotation.map(|_| &self.rotating));
         let (going_on, with) = match (waits, self.state) {
-            (Some(_), _) if digest == entry.digest => return Ok(false),
-            (Some(pending), _) => (pending.sequence, pending.digest),
+            (Some(_), _) if *digest == entry.digest => return Ok(false),
+            (Some(pending), _) => (pending.sequence, &pending.digest),
             (None, State::Idle | State::Confirmed | State::Failed) => return Ok(true),
-            (None, State::Reverted) if digest == entry.digest => return Err(Refusal::Trial),
+            (None, State::Reverted) if *digest == entry.digest => return Err(Refusal::Trial),
             (None, State::Reverted) => return Ok(true),
-            (None, _) => (entry.sequence, entry.digest),
+            (None, _) => (entry.sequence, &entry.digest),
         };
-        if sequence > going_on {
+        if *sequence > going_on {
             return Ok(true);
         }
         if digest != with {
@@ -83,14 +82,14 @@ impl Update<'_> {
 
     // A key table
 
-    /// The table that such a payload puts in the place of the one in use.
+    /// Whether the table that such a payload brings may take the place of the one in use.
     #[inline(never)]
-    pub(super) fn table_after(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<KeyTable, Refusal> {
-        let table = match self.table {
-            Some((table, _)) => table,
-            None => KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?,
-        };
-        table.apply(payload.content.ok_or(Refusal::Payload)?, signer)
+    pub(super) fn may_replace(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<(), Refusal> {
+        let content = payload.content.ok_or(Refusal::Payload)?;
+        match &self.table {
+            Some((table, _)) => table.apply(content, signer).map(drop),
+            None => KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?.apply(content, signer).map(drop),
+        }
     }
 
     /// The table that the manifest brings.
@@ -106,26 +105,25 @@ impl Update<'_> {
         self.new_table().is_some_and(|new| self.table.as_ref().is_some_and(|(table, _)| *table == new))
     }
 
-    /// A step of the rotation is done.
-    pub(super) fn rotated(&mut self, next: Rotation) {
-        if let Some((_, rotation)) = &mut self.rotating {
-            *rotation = next;
-        }
-        if next == Rotation::Record
-            && let Some(table) = self.new_table()
-        {
-            self.table = Some((table, self.table.map_or(0, |(_, page)| page ^ 1)));
+    /// The new table is in the flash, and in use.
+    #[inline(never)]
+    pub(super) fn rotated(&mut self) {
+        self.rotation = Some(Rotation::Record);
+        if let Some(table) = self.new_table() {
+            self.table = Some((table, self.table.as_ref().map_or(0, |(_, page)| page ^ 1)));
         }
     }
 
     /// One of the two pages of key tables was read.
-    pub(super) fn look_keys(&mut self, page: u8, bytes: &[u8]) {
+    #[inline(never)]
+    pub(super) fn look_keys(&mut self, bytes: &[u8]) {
+        let page = u8::from(self.phase == Phase::SecondKeys);
         let found = bytes.first_chunk().and_then(KeyTable::from_bytes);
         if let Some(table) = found.filter(|table| table.epoch() > self.epoch()) {
             self.table = Some((table, page));
         }
         if page == 0 {
-            self.phase = Phase::Keys { page: 1 };
+            self.phase = Phase::SecondKeys;
         } else {
             self.started();
         }
@@ -158,16 +156,15 @@ impl Update<'_> {
         if facts.brings == 0 {
             // Where it is in use already, that is what remains to be recorded.
             let done = self.uses_new_table();
-            self.rotating = Some((*facts, if done { Rotation::Record } else { Rotation::Erase }));
+            self.rotating = facts.release;
+            self.rotation = Some(if done { Rotation::Record } else { Rotation::Erase });
             return;
         }
-        self.least = facts.battery;
-        self.wait = facts.wait;
-        self.use_before = facts.use_before;
-        self.turn = self.turn(facts);
+        self.asks = facts.asks;
+        self.turn = self.turn(&facts.release);
         // What is known of this release's earlier downloads.
         let entry = &mut self.entry;
-        let same = entry.digest == facts.digest;
+        let same = entry.digest == facts.release.digest;
         let known = same && matches!(entry.kind, Kind::Fetching | Kind::Fetched | Kind::Failed);
         if same && entry.kind == Kind::Fetched {
             // All of it was fetched before a reboot.
@@ -180,12 +177,16 @@ impl Update<'_> {
         if !resumes {
             entry.kind = Kind::Fetching;
             entry.failures = if known { entry.failures } else { 0 };
-            entry.sequence = facts.sequence;
-            entry.digest = facts.digest;
+            entry.sequence = facts.release.sequence;
+            entry.digest = facts.release.digest;
             entry.brings = facts.brings;
             self.begin_record(0);
         }
-        self.again = if known { self.again.or_else(|| Some(self.first_pause_ends())) } else { None };
+        if !known {
+            self.again = Instant::ZERO;
+        } else if self.again == Instant::ZERO {
+            self.again = self.first_pause_ends();
+        }
         self.begin(resumes);
         if facts.authorization {
             let _ = self.go(Trigger::Defer);
@@ -197,7 +198,7 @@ impl Update<'_> {
         let Some(image) = self.entry.next_image(from) else { return false };
         self.entry.image = image;
         self.entry.offset = 0;
-        self.entry.hash = Sha256::new().save().unwrap_or_default();
+        self.entry.hash = NOTHING;
         self.entry.left = 0;
         self.due = true;
         true
@@ -222,13 +223,17 @@ impl Update<'_> {
             self.begin_record(image);
         }
         let resumes = resumes && fits;
-        match self.plan.chunks.filter(|_| !self.plan.integrated) {
-            Some(chunks) => {
+        match &self.plan.chunks {
+            Some(chunks) if !self.plan.integrated => {
                 self.part = Part::List;
-                // What was fetched before a reboot may be there.
-                self.image = if resumes { Image::whole(chunks.list_size(), erase_size) } else { self.list(&chunks) };
+                if resumes {
+                    // What was fetched before a reboot may be there.
+                    self.image.whole(chunks.list_size(), erase_size);
+                } else {
+                    self.begin_list();
+                }
             }
-            None => self.begin_image(resumes),
+            _ => self.begin_image(resumes),
         }
     }
 
@@ -239,22 +244,23 @@ impl Update<'_> {
             self.fail(refusal);
         }
         self.part = Part::Image;
-        self.image = Image::whole(self.plan.size, self.config.erase_size);
+        self.image.whole(self.plan.size, self.config.erase_size);
         true
     }
 
-    /// A list of chunk digests of which nothing is stored.
-    fn list(&self, chunks: &ChunkDigests) -> Image {
+    /// Begins with the list of chunk digests, of which nothing is stored.
+    fn begin_list(&mut self) {
         let Config { erase_size, write_size, block, .. } = self.config;
-        Image::new(chunks.list_size(), [erase_size, write_size, block, 0])
+        let size = self.plan.chunks.as_ref().map_or(0, ChunkDigests::list_size);
+        self.image.begin(size, [erase_size, write_size, block, 0]);
     }
 
     /// Goes on with the image where the journal says.
     fn begin_image(&mut self, resumes: bool) {
         let Config { erase_size, write_size, block, ahead, .. } = self.config;
         self.part = Part::Image;
-        let chunk = self.plan.chunks.map_or(0, |chunks| chunks.chunk());
-        self.image = Image::new(self.plan.size, [erase_size, write_size, block, chunk]);
+        let chunk = self.plan.chunk();
+        self.image.begin(self.plan.size, [erase_size, write_size, block, chunk]);
         self.image.rewind(self.entry.offset, &self.entry.hash);
         if resumes && chunk != 0 {
             self.image.look_ahead(ahead);
@@ -263,9 +269,9 @@ impl Update<'_> {
 
     /// What was stored since the last record is fetched again.
     pub(super) fn fetch_again(&mut self) {
-        match self.plan.chunks.filter(|_| self.part == Part::List) {
-            Some(chunks) => self.image = self.list(&chunks),
-            None => self.image.rewind(self.entry.offset, &self.entry.hash),
+        match self.part {
+            Part::List => self.begin_list(),
+            Part::Image => self.image.rewind(self.entry.offset, &self.entry.hash),
         }
         self.fetch = true;
     }
@@ -274,7 +280,7 @@ impl Update<'_> {
     pub(super) fn abandon(&mut self) {
         self.stale = self.waits();
         self.timers.stop(Deadline::Defer);
-        self.rotating = None;
+        self.rotation = None;
         self.timers.stop(Deadline::Retry);
         self.held = false;
         self.waiting = false;
@@ -304,7 +310,7 @@ impl Update<'_> {
         match self.state {
             State::Deferred => {}
             // A key table is there in a moment.
-            _ if self.rotating.is_some() => return Err(Misuse::WrongState.into()),
+            _ if self.rotation.is_some() => return Err(Misuse::WrongState.into()),
             State::Fetched | State::Validated | State::Ready if self.reboot == Reboot::No => self.held = true,
             _ => self.go(Trigger::Defer)?,
         }
@@ -340,8 +346,8 @@ impl Update<'_> {
     }
 
     /// A record is in the journal.
-    pub(super) fn recorded(&mut self, verdict: Option<Kind>, stale: bool) {
-        if let Some(verdict) = verdict {
+    pub(super) fn recorded(&mut self, stale: bool) {
+        if let Some(verdict) = self.recording {
             self.conclude(verdict);
         }
         // Where the update was replaced meanwhile, what replaced it is still to be written.
@@ -353,10 +359,10 @@ impl Update<'_> {
     /// The trial is over.
     fn conclude(&mut self, verdict: Kind) {
         self.verdict = None;
-        judge(&mut self.entry, verdict, self.rotating.as_ref().map(|(facts, _)| facts));
+        judge(&mut self.entry, verdict, self.rotation.map(|_| &self.rotating));
         self.due = false;
         if verdict == Kind::Idle {
-            self.rotating = None;
+            self.rotation = None;
             self.reason = None;
             let _ = self.go(Trigger::Rotate);
         } else if verdict == Kind::Confirmed {
@@ -380,8 +386,8 @@ impl Update<'_> {
                     let _ = self.go(Trigger::Match);
                 }
             }
-        } else if let (Part::List, Some(chunks)) = (self.part, self.plan.chunks) {
-            self.hashed_list(&chunks);
+        } else if self.part == Part::List {
+            self.hashed_list();
         } else if self.plan.chunks.is_none() && self.image.hashed == self.image.size {
             if self.image.has(&self.plan.digest) {
                 self.complete();
@@ -401,10 +407,8 @@ impl Update<'_> {
     }
 
     /// More of the list of chunk digests went through the hash.
-    fn hashed_list(&mut self, chunks: &ChunkDigests) {
-        if self.image.hashed < self.image.size {
-            return;
-        }
+    fn hashed_list(&mut self) {
+        let Some(chunks) = self.plan.chunks.as_ref().filter(|_| self.image.hashed >= self.image.size) else { return };
         // Nothing was erased where it was only looked whether it is there.
         let fetched = self.image.erased != 0;
         if self.image.has(chunks.digest()) {
@@ -412,7 +416,7 @@ impl Update<'_> {
         } else if fetched {
             return self.spoiled(Refusal::ChunkList);
         } else {
-            self.image = self.list(chunks);
+            self.begin_list();
         }
         self.fetch = true;
     }
@@ -473,14 +477,14 @@ impl Update<'_> {
     pub(super) fn give_up(&mut self, op: Op) {
         self.tries = 0;
         match (op, self.state) {
-            (Op::Scan | Op::Keys { .. }, _) => {
+            (Op::Scan | Op::Keys, _) => {
                 // What the journal says must not be guessed: there is no floor without it.
                 self.phase = Phase::New;
                 let _ = self.go(Trigger::Fail);
                 self.reason = Some(Refusal::Storage);
             }
             // The boot goes on uncounted; a verdict that came meanwhile is still to be written.
-            (Op::Record { verdict: None }, State::Trial) => self.due = false,
+            (Op::Record, State::Trial) if self.recording.is_none() => self.due = false,
             (_, State::Trial) => match self.verdict.take() {
                 // Unwritten is unconfirmed. The host may try again.
                 Some(Kind::Confirmed) => {
@@ -492,7 +496,7 @@ impl Update<'_> {
             },
             (op, State::Reverted) => {
                 self.due = false;
-                if matches!(op, Op::Activate) {
+                if op == Op::Activate {
                     self.reboot = Reboot::No;
                 }
                 self.notices.push(Notice::Refused(Refusal::Storage));
@@ -500,7 +504,7 @@ impl Update<'_> {
             (op, _) => {
                 self.verdict = None;
                 self.fail(Refusal::Storage);
-                if matches!(op, Op::ErasePage | Op::Record { .. }) {
+                if matches!(op, Op::ErasePage | Op::Record) {
                     self.due = false;
                 }
             }
@@ -522,7 +526,7 @@ impl Update<'_> {
             self.cursor.settle(size);
             self.tries = 0;
             if self.config.rotation {
-                self.phase = Phase::Keys { page: 0 };
+                self.phase = Phase::FirstKeys;
             } else {
                 self.started();
             }
@@ -586,10 +590,11 @@ impl Update<'_> {
             }
             // Of several images the record has not all digests: their manifest has to come again.
             (Kind::Fetched, _) if entry.next_image(entry.image.saturating_add(1)).is_none() => {
-                let Record { image, offset, hash, .. } = *entry;
-                let size = offset.min(self.config.slot(image));
-                self.plan = Plan { image, size, digest: hash, ..Plan::NONE };
-                self.image = Image::whole(size, self.config.erase_size);
+                let size = entry.offset.min(self.config.slot(entry.image));
+                self.plan.forget(entry.image);
+                self.plan.size = size;
+                self.plan.digest = entry.hash;
+                self.image.whole(size, self.config.erase_size);
                 let _ = self.go(Trigger::ReplayFetched);
             }
             (Kind::Confirmed, _) => {
