@@ -12,8 +12,8 @@ KEYS = "src/ota/keys.rs"
 MUTATIONS = [
     # CRCs, and what reading the journal depends on.
     ("a record's CRC is not looked at", JOURNAL, "Reader::new(crc).u32()? != crc32(body)", "crc.is_empty()"),
-    ("the record that is read first counts, not the newest", JOURNAL, "record.number <= self.number", "self.number != 0"),
-    ("the record that is read last counts, not the newest", JOURNAL, "record.number <= self.number", "false"),
+    ("the record that is read first counts, not the newest", JOURNAL, "number <= known", "known != 0"),
+    ("the record that is read last counts, not the newest", JOURNAL, "number <= known", "false"),
     ("records are not numbered", JOURNAL, "self.number.saturating_add(1)", "1"),
     ("a key table's CRC is not looked at, nor what is before it", KEYS,
      "(Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0))", "!crc.is_empty()"),
@@ -32,7 +32,7 @@ MUTATIONS = [
     ("the table that is read last is in use, not the newest", STEPS, "table.epoch() > self.epoch()", "table.epoch() > 0"),
     # The bootloader.
     ("the bootloader boots the new image without a record", BOOT, "(Kind::Ready | Kind::Trial, left) =>",
-     "(Kind::Ready, _) if MUTATED => None,\n        (Kind::Ready | Kind::Trial, left) =>"),
+     "(Kind::Ready, _) if MUTATED => false,\n        (Kind::Ready | Kind::Trial, left) =>"),
     ("the bootloader boots an image that is not on trial yet", BOOT, "kind == Kind::Trial", "matches!(kind, Kind::Trial | Kind::Fetched)"),
     ("the bootloader boots the new image while it is fetched", BOOT, "kind == Kind::Trial", "matches!(kind, Kind::Trial | Kind::Fetching)"),
     ("the bootloader goes on with what was reverted", BOOT, "kind == Kind::Trial", "matches!(kind, Kind::Trial | Kind::Reverted)"),

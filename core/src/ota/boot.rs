@@ -94,23 +94,29 @@ pub fn decide(pages: [&[u8]; 2], factory: u8) -> Decision {
     for (page, bytes) in [(0, first), (1, second)] {
         let mut offset = 0;
         for place in bytes.chunks_exact(LEN) {
-            if let Some(record) = cursor.look(page, offset, place) {
-                newest = record;
-            }
+            cursor.look_for(&mut newest, page, offset, place);
             offset = offset.saturating_add(STEP);
         }
     }
     cursor.settle(size);
-    let next = match (newest.kind, newest.left) {
-        (Kind::Ready | Kind::Trial, 0) => Some(Record { kind: Kind::Reverted, ..newest }),
-        (Kind::Ready | Kind::Trial, left) => Some(Record { kind: Kind::Trial, left: left.saturating_sub(1), ..newest }),
-        _ => None,
+    // Whether this boot is one of those that are counted.
+    let counts = match (newest.kind, newest.left) {
+        (Kind::Ready | Kind::Trial, 0) => {
+            newest.kind = Kind::Reverted;
+            true
+        }
+        (Kind::Ready | Kind::Trial, left) => {
+            newest.kind = Kind::Trial;
+            newest.left = left.saturating_sub(1);
+            true
+        }
+        _ => false,
     };
-    let kind = next.map_or(newest.kind, |record| record.kind);
+    let kind = newest.kind;
     let trial = kind == Kind::Trial;
-    let note = next.map(|record| {
+    let note = counts.then(|| {
         let erase = cursor.to_erase();
-        let bytes = record.encode(cursor.number());
+        let bytes = newest.encode(cursor.number());
         let (page, offset) = cursor.place();
         Note { erase, page, offset, bytes }
     });

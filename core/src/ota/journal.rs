@@ -85,7 +85,7 @@ impl Kind {
     ];
 
     fn from_u8(value: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == value)
+        Self::ALL.get(usize::from(value).wrapping_sub(1)).copied()
     }
 }
 
@@ -201,35 +201,44 @@ impl Record {
     /// Reads a record. `None` for anything that is not one, whole and undamaged.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut record = Self::blank(0);
+        record.read(bytes, None)?;
+        Some(record)
+    }
+
+    /// Becomes the record that is read. `None`, and nothing has changed, for anything that is not one, whole and undamaged, and
+    /// for one whose number is not above that.
+    fn read(&mut self, bytes: &[u8], above: Option<u32>) -> Option<()> {
         let (body, crc) = bytes.split_first_chunk::<BODY>()?;
         let mut r = Reader::new(body);
         // The format first: most places are erased, and that is seen at once.
         if r.u8()? != FORMAT || Reader::new(crc).u32()? != crc32(body) {
             return None;
         }
-        let kind = Kind::from_u8(r.u8()?)?;
-        let slots = r.u8()?;
-        let (active, brings) = (slots & IMAGES, slots >> 4);
-        let (image, left, failures) = (r.u8()?, r.u8()?, r.u8()?);
+        let [kind, slots, image, left, failures] = r.array()?;
+        let kind = Kind::from_u8(kind)?;
         if failures != 0 && !matches!(kind, Kind::Fetching | Kind::Fetched | Kind::Failed) {
             return None;
         }
-        Some(Self {
-            kind,
-            active,
-            brings,
-            image,
-            left,
-            failures,
-            number: r.u32()?,
-            sequence: u64::from_be_bytes(array(&mut r)?),
-            floor: u64::from_be_bytes(array(&mut r)?),
-            offset: r.u32()?,
-            digest: array(&mut r)?,
-            hash: array(&mut r)?,
-            confirmed: array(&mut r)?,
-            time: r.u32()?,
-        })
+        let number = r.u32()?;
+        if above.is_some_and(|known| number <= known) {
+            return None;
+        }
+        self.kind = kind;
+        self.active = slots & IMAGES;
+        self.brings = slots >> 4;
+        self.image = image;
+        self.left = left;
+        self.failures = failures;
+        self.number = number;
+        self.sequence = u64::from_be_bytes(r.array()?);
+        self.floor = u64::from_be_bytes(r.array()?);
+        self.offset = r.u32()?;
+        self.digest = r.array()?;
+        self.hash = r.array()?;
+        self.confirmed = r.array()?;
+        self.time = r.u32()?;
+        Some(())
     }
 }
 
@@ -237,10 +246,6 @@ impl Record {
 #[must_use]
 pub(crate) fn name(digest: &[u8; 32]) -> [u8; NAME] {
     digest.first_chunk().copied().unwrap_or_default()
-}
-
-fn array<const N: usize>(r: &mut Reader<'_>) -> Option<[u8; N]> {
-    r.take(N)?.try_into().ok()
 }
 
 /// Where the next record goes, found by looking at every place of both pages once, in any order within a page.
@@ -266,19 +271,25 @@ impl Cursor {
 
     /// Looks at the place at `offset` of `page`. Gives the record there where it is the newest so far.
     pub fn look(&mut self, page: u8, offset: u32, bytes: &[u8]) -> Option<Record> {
+        let mut record = Record::blank(0);
+        self.look_for(&mut record, page, offset, bytes).then_some(record)
+    }
+
+    /// The same; where the record there is the newest so far, it takes the place of `newest`.
+    #[inline(never)]
+    pub(crate) fn look_for(&mut self, newest: &mut Record, page: u8, offset: u32, bytes: &[u8]) -> bool {
         if bytes.iter().any(|byte| *byte != 0xFF) {
-            let used = self.used.get_mut(usize::from(page & 1))?;
+            let Some(used) = self.used.get_mut(usize::from(page & 1)) else { return false };
             *used = (*used).max(offset.saturating_add(STEP));
         }
-        let record = Record::decode(bytes)?;
-        if record.number <= self.number {
-            return None;
+        if newest.read(bytes, Some(self.number)).is_none() {
+            return false;
         }
-        self.number = record.number;
+        self.number = newest.number;
         self.home = page & 1;
         self.page = self.home;
         self.dirty = false;
-        Some(record)
+        true
     }
 
     /// All places have been looked at; a page has `size` bytes.

@@ -168,16 +168,26 @@ impl Release {
     const NONE: Self = Self { sequence: 0, digest: [0; 32] };
 }
 
-/// What a manifest asks of the battery, mWh, and of the time.
+/// What a manifest asks of the battery and the time. (What it asks for of the power supply and the network is refused.)
 #[derive(Debug, Clone, Copy)]
 struct Asks {
-    battery: u32,
     use_before: Option<u64>,
-    wait: Option<manifest::Wait>,
+    /// Not to be fetched before this time, seconds since 1970, on a day before this second of it, nor on another day of the week.
+    since: u64,
+    second: u32,
+    day: Option<u8>,
+    /// mWh.
+    battery: u32,
 }
 
 impl Asks {
-    const NOTHING: Self = Self { battery: 0, use_before: None, wait: None };
+    const NOTHING: Self = Self { use_before: None, since: 0, second: 0, day: None, battery: 0 };
+
+    /// Whether its times have come: `time` in seconds since 1970.
+    fn have_come(&self, time: u64) -> bool {
+        let (time_of_day, day_of_week) = (Some(self.second), self.day);
+        manifest::Wait { time: Some(self.since), time_of_day, day_of_week, power: None, network: None }.time_has_come(time)
+    }
 }
 
 /// What the machine has to know of a manifest once it was verified.
@@ -195,10 +205,16 @@ impl Facts {
 
     /// Notes what that manifest says.
     fn note(&mut self, manifest: &Manifest<'_>) {
-        let manifest::Requires { battery, use_before, wait, authorization, .. } = manifest.requires;
+        let manifest::Requires { battery, use_before, wait, authorization, .. } = &manifest.requires;
         self.release = Release { sequence: manifest.sequence, digest: manifest.digest };
-        self.asks = Asks { battery: battery.unwrap_or(0), use_before, wait };
-        self.authorization = authorization;
+        self.authorization = *authorization;
+        self.asks.battery = battery.unwrap_or(0);
+        self.asks.use_before = *use_before;
+        if let Some(wait) = wait {
+            self.asks.since = wait.time.unwrap_or(0);
+            self.asks.second = wait.time_of_day.unwrap_or(0);
+            self.asks.day = wait.day_of_week;
+        }
     }
 }
 

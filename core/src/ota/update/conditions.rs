@@ -159,7 +159,7 @@ impl Update<'_> {
             if opens != 0 {
                 return self.in_seconds(opens);
             }
-            if self.asks.wait.as_ref().is_some_and(|wait| !wait.time_has_come(time)) {
+            if !self.asks.have_come(time) {
                 return self.in_seconds(LOOK);
             }
         }

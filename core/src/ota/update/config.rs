@@ -112,6 +112,8 @@ impl<'a> Config<'a> {
         (self.device != [0; 16]).then_some(self.device)
     }
 
+    /// Whether it is one that a device can have. (Not inlined, for the sake of the stack.)
+    #[inline(never)]
     pub(super) fn is_sound(&self) -> bool {
         let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
         let block = self.block.is_power_of_two()

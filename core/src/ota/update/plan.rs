@@ -120,6 +120,12 @@ impl Update<'_> {
         None
     }
 
+    /// The table of keys that the manifest brings, encoded. (Not inlined, for the sake of the stack.)
+    #[inline(never)]
+    pub(super) fn key_payload(&self) -> Option<&[u8]> {
+        self.find(Component::Keys)?.content
+    }
+
     /// What the manifest that is kept says of that image.
     #[inline(never)]
     pub(super) fn look_up(&mut self, image: u8) -> Result<(), Refusal> {

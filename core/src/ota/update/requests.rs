@@ -8,6 +8,7 @@ use super::{
 use crate::Instant;
 use crate::machine::Output;
 use crate::ota::journal::Record;
+use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{Component, Version};
 use crate::ota::refusal::Refusal;
 use crate::wire::copy;
@@ -150,6 +151,7 @@ impl Update<'_> {
     }
 
     /// Writes the record.
+    #[inline(never)]
     fn record<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         let Some(place) = out.first_chunk_mut::<{ journal::LEN }>() else {
             return Output::BufferTooSmall { needed: journal::LEN };
@@ -205,7 +207,8 @@ impl Update<'_> {
     /// Has the new key table stored.
     #[inline(never)]
     fn store_keys<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
-        let Some(table) = self.new_table() else {
+        // It was checked against the signature when it was announced.
+        let Some(table) = self.key_payload().and_then(|payload| KeyTable::decode(payload).ok()) else {
             self.fail(Refusal::KeyTable);
             return self.nothing();
         };
@@ -232,10 +235,7 @@ impl Update<'_> {
             State::Fetching | State::Fetched if self.plan.integrated => return self.judge_integrated(),
             State::Validated => return self.go(Trigger::Arm).is_ok(),
             State::Ready if self.reboot == Reboot::No && !self.held => self.arm(),
-            State::Confirmed | State::Failed => match self.pending.take() {
-                Some(facts) => self.accept(&facts),
-                None => return false,
-            },
+            State::Confirmed | State::Failed if self.pending.is_some() => self.accept_pending(),
             _ => return false,
         }
         true
@@ -247,6 +247,14 @@ impl Update<'_> {
             self.count();
             self.begun();
             self.fetch = true;
+        }
+    }
+
+    /// Takes up the release that waited. (Not inlined, for the sake of the stack.)
+    #[inline(never)]
+    fn accept_pending(&mut self) {
+        if let Some(facts) = self.pending.take() {
+            self.accept(&facts);
         }
     }
 

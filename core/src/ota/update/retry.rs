@@ -91,7 +91,8 @@ impl Update<'_> {
         }
     }
 
-    /// Announces to itself what has failed, as long as its manifest is at hand.
+    /// Announces to itself what has failed, as long as its manifest is at hand. (Not inlined, for the sake of the stack.)
+    #[inline(never)]
     pub(super) fn try_again(&mut self) {
         if self.state != State::Failed {
             return;

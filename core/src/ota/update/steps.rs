@@ -11,7 +11,7 @@ use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
 use crate::ota::keys::KeyTable;
-use crate::ota::manifest::{Component, Payload};
+use crate::ota::manifest::Payload;
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
@@ -86,31 +86,30 @@ impl Update<'_> {
     #[inline(never)]
     pub(super) fn may_replace(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<(), Refusal> {
         let content = payload.content.ok_or(Refusal::Payload)?;
-        match &self.table {
-            Some((table, _)) => table.apply(content, signer).map(drop),
-            None => KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?.apply(content, signer).map(drop),
-        }
+        let factory;
+        let table = match &self.table {
+            Some((table, _)) => table,
+            None => {
+                factory = KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?;
+                &factory
+            }
+        };
+        table.apply(content, signer).map(drop)
     }
 
-    /// The table that the manifest brings.
-    pub(super) fn new_table(&self) -> Option<KeyTable> {
-        let payload = self.find(Component::Keys)?;
-        // It was checked against the signature when it was announced.
-        KeyTable::decode(payload.content?).ok()
-    }
-
-    /// Whether that is the one in use.
+    /// Whether that table is the one in use.
     #[inline(never)]
-    fn uses_new_table(&self) -> bool {
-        self.new_table().is_some_and(|new| self.table.as_ref().is_some_and(|(table, _)| *table == new))
+    fn uses(&self, payload: &[u8]) -> bool {
+        matches!((&self.table, KeyTable::decode(payload)), (Some((table, _)), Ok(new)) if *table == new)
     }
 
     /// The new table is in the flash, and in use.
     #[inline(never)]
     pub(super) fn rotated(&mut self) {
         self.rotation = Some(Rotation::Record);
-        if let Some(table) = self.new_table() {
-            self.table = Some((table, self.table.as_ref().map_or(0, |(_, page)| page ^ 1)));
+        let page = self.table.as_ref().map_or(0, |(_, page)| page ^ 1);
+        if let Some(Ok(table)) = self.key_payload().map(KeyTable::decode) {
+            self.table = Some((table, page));
         }
     }
 
@@ -119,8 +118,10 @@ impl Update<'_> {
     pub(super) fn look_keys(&mut self, bytes: &[u8]) {
         let page = u8::from(self.phase == Phase::SecondKeys);
         let found = bytes.first_chunk().and_then(KeyTable::from_bytes);
-        if let Some(table) = found.filter(|table| table.epoch() > self.epoch()) {
-            self.table = Some((table, page));
+        if let Some(table) = &found
+            && table.epoch() > self.epoch()
+        {
+            self.table = Some((*table, page));
         }
         if page == 0 {
             self.phase = Phase::SecondKeys;
@@ -155,7 +156,7 @@ impl Update<'_> {
         self.reason = None;
         if facts.brings == 0 {
             // Where it is in use already, that is what remains to be recorded.
-            let done = self.uses_new_table();
+            let done = self.key_payload().is_some_and(|payload| self.uses(payload));
             self.rotating = facts.release;
             self.rotation = Some(if done { Rotation::Record } else { Rotation::Erase });
             return;
@@ -514,13 +515,12 @@ impl Update<'_> {
     // The journal at start
 
     /// A record of the journal was read.
+    #[inline(never)]
     pub(super) fn look(&mut self, bytes: &[u8]) {
         let size = self.config.erase_size;
         let page = u8::from(self.scan >= size);
         let offset = self.scan.saturating_sub(if page == 0 { 0 } else { size });
-        if let Some(record) = self.cursor.look(page, offset, bytes) {
-            self.entry = record;
-        }
+        self.cursor.look_for(&mut self.entry, page, offset, bytes);
         self.scan = self.scan.saturating_add(journal::STEP);
         if self.scan >= size.saturating_mul(2) {
             self.cursor.settle(size);
