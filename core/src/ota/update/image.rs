@@ -63,11 +63,13 @@ pub(super) struct Image {
 }
 
 /// `n` rounded down to a multiple of `unit`.
+#[inline(never)]
 pub(super) fn floor(n: u32, unit: u32) -> u32 {
     n.saturating_sub(n.checked_rem(unit).unwrap_or(0))
 }
 
 /// `n` rounded up to a multiple of `unit`.
+#[inline(never)]
 pub(super) fn ceil(n: u32, unit: u32) -> u32 {
     floor(n.saturating_add(unit.saturating_sub(1)), unit)
 }
@@ -140,12 +142,13 @@ impl Image {
         self.check < self.probe
     }
 
-    /// Where the next bytes to be read back for the hash are: at most `most`, and within one erase block.
-    pub(super) fn unhashed(&self, most: u32) -> Option<(u32, u32)> {
+    /// Where the next bytes to be read back for the hash are, and how many: at most `most`, and within one erase block; 0
+    /// where there are none.
+    #[inline(never)]
+    pub(super) fn unhashed(&self, most: u32) -> (u32, u32) {
         let stored = if self.is_looking() { self.size } else { self.stored };
         let end = stored.min(self.chunk_end()).min(self.block_end(self.hashed));
-        let len = end.saturating_sub(self.hashed).min(most);
-        (len > 0).then_some((self.hashed, len))
+        (self.hashed, end.saturating_sub(self.hashed).min(most))
     }
 
     /// They were read.
@@ -179,22 +182,19 @@ impl Image {
     }
 
     /// It has the digest that it should have, or not. Gives false where a chunk that was fetched has not.
+    #[inline(never)]
     pub(super) fn judge(&mut self, good: bool) -> bool {
         let (start, end, looking) = (self.check, self.chunk_end(), self.is_looking());
+        self.sha.resume(&NOTHING, 0);
+        self.check = end;
         if good && looking && start == self.stored {
             self.advance(end);
         } else if good && looking && self.distance(end) <= WINDOW {
-            let mut at = start;
-            while at < end {
-                self.ahead |= self.bit(self.distance(at));
-                at = at.saturating_add(self.block);
-            }
+            self.mark(start, end, true);
         }
-        self.sha.resume(&NOTHING, 0);
         if good && start == self.proven {
             self.proven = end;
         }
-        self.check = end;
         if !looking && !good {
             self.spoil(start, end);
         }
@@ -209,6 +209,7 @@ impl Image {
 
     /// The bytes from `start` to `end`, where the prefix ends, are no good: erases them and what shares an erase block
     /// with them.
+    #[inline(never)]
     fn spoil(&mut self, start: u32, end: u32) {
         let (start, edge) = (floor(start, self.erase), ceil(end, self.erase));
         let back = self.distance_of(self.stored.saturating_sub(start));
@@ -223,16 +224,13 @@ impl Image {
         }
         self.stored = start;
         self.check = start;
-        let mut at = end;
-        while self.block != 0 && at < edge {
-            self.ahead &= !self.bit(self.distance(at));
-            at = at.saturating_add(self.block);
-        }
+        self.mark(end, edge, false);
     }
 
     // Erasing
 
     /// The erase block to be erased next so that everything up to `ahead` bytes behind the prefix is.
+    #[inline(never)]
     pub(super) fn next_erase(&mut self, ahead: u32) -> Option<u32> {
         if self.hole.0 < self.hole.1 {
             return Some(self.hole.0);
@@ -265,20 +263,39 @@ impl Image {
     // Blocks
 
     /// How many blocks after the one that `stored` lies in `offset` is.
+    #[inline(never)]
     fn distance(&self, offset: u32) -> u32 {
-        let base = self.stored.checked_div(self.block).unwrap_or(0);
-        offset.checked_div(self.block).unwrap_or(0).saturating_sub(base)
+        self.distance_of(offset).saturating_sub(self.distance_of(self.stored))
     }
 
-    fn bit(&self, distance: u32) -> u64 {
-        1_u64.checked_shl(distance).unwrap_or(0)
+    /// The bit of the block that begins at `offset`; none where it is too far.
+    #[inline(never)]
+    fn bit(&self, offset: u32) -> u64 {
+        1_u64.checked_shl(self.distance(offset)).unwrap_or(0)
+    }
+
+    /// Notes of the blocks that begin from `start` to `end` whether they are stored.
+    #[inline(never)]
+    fn mark(&mut self, start: u32, end: u32, there: bool) {
+        let mut at = start;
+        while self.block != 0 && at < end {
+            let bit = self.bit(at);
+            self.ahead = if there { self.ahead | bit } else { self.ahead & !bit };
+            at = at.saturating_add(self.block);
+        }
+    }
+
+    /// Whether the block that begins at `offset` was stored before its turn.
+    #[inline(never)]
+    fn has_block(&self, offset: u32) -> bool {
+        self.ahead & self.bit(offset) != 0
     }
 
     /// Whether all blocks that begin from `start` to `end` are stored.
     fn is_there(&self, start: u32, end: u32) -> bool {
         let mut at = start.max(floor(self.stored, self.block));
         while self.block != 0 && at < end {
-            if at >= self.stored && self.ahead & self.bit(self.distance(at)) == 0 {
+            if at >= self.stored && !self.has_block(at) {
                 return false;
             }
             at = at.saturating_add(self.block);
@@ -291,7 +308,7 @@ impl Image {
     pub(super) fn missing(&self, from: u32) -> Option<(u32, u32)> {
         let reach = floor(self.stored, self.block).saturating_add(self.reach().saturating_mul(self.block));
         let end = if self.block == 0 { self.size } else { self.size.min(reach) };
-        let is_there = |at| at < self.stored || self.ahead & self.bit(self.distance(at)) != 0;
+        let is_there = |at| at < self.stored || self.has_block(at);
         let next = |at: u32| floor(at, self.block).saturating_add(self.block);
         let mut start = from.max(self.stored);
         while self.block != 0 && start < end && is_there(start) {
@@ -359,11 +376,10 @@ impl Image {
 
     fn take_ahead(&self, offset: u32, len: u32, offered: usize) -> Take {
         let whole = self.block.min(self.size.saturating_sub(offset));
-        let distance = self.distance(offset);
-        if self.block == 0 || floor(offset, self.block) != offset || distance >= self.reach() {
+        if self.block == 0 || floor(offset, self.block) != offset || self.distance(offset) >= self.reach() {
             return Take::Beyond;
         }
-        if self.ahead & self.bit(distance) != 0 {
+        if self.has_block(offset) {
             let last = offset.saturating_add(whole) == self.size;
             return Take::Skip(if last { offered } else { offered.min(whole as usize) });
         }
@@ -386,11 +402,11 @@ impl Image {
 
     /// They are in the flash.
     pub(super) fn was_stored(&mut self, offset: u32, len: u32) {
+        let end = offset.saturating_add(len);
         if offset != self.stored {
-            self.ahead |= self.bit(self.distance(offset));
-            return;
+            return self.mark(offset, end, true);
         }
-        self.advance(offset.saturating_add(len));
+        self.advance(end);
         self.close();
     }
 

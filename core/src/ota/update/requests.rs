@@ -110,8 +110,9 @@ impl Update<'_> {
             },
             (_, State::Fetching | State::Fetched) => {
                 let fetching = self.state == State::Fetching;
-                let (op, from, (offset, len)) = if let Some(part) = self.image.unhashed(self.config.load) {
-                    (Op::Load, self.origin(), part)
+                let unhashed = self.image.unhashed(self.config.load);
+                let (op, from, (offset, len)) = if unhashed.1 != 0 {
+                    (Op::Load, self.origin(), unhashed)
                 } else if let Some(n) = self.image.hashed_chunk() {
                     (Op::Entry, self.list_origin(), (n.saturating_mul(chunks::ENTRY), chunks::ENTRY))
                 } else if fetching && let Some(offset) = self.image.next_erase(self.config.ahead) {
