@@ -58,8 +58,8 @@ MUTATIONS = [
     ("chunks that are there after a reboot are not compared", STEPS, "self.image.has(entry)", "true"),
     ("a list that is there after a reboot is not compared", STEPS, "self.image.has(chunks.digest())", "true"),
     ("the midstate is not taken up", IMAGE, "self.sha.resume(hash, offset.into())", "self.sha.resume(&NOTHING, 0)"),
-    ("the same manifest begins from nothing", STEPS, "let resumes = same && entry.kind == Kind::Fetching;",
-     "let resumes = same && entry.kind == Kind::Fetching && !MUTATED;"),
+    ("the same manifest begins from nothing", STEPS, "let resumes = before == Kind::Fetching;",
+     "let resumes = before == Kind::Fetching && !MUTATED;"),
     # Several images.
     ("an update counts as fetched when its first image is", STEPS, "if self.begin_record(self.plan.image.saturating_add(1)) {",
      "if !MUTATED && self.begin_record(self.plan.image.saturating_add(1)) {"),

@@ -186,7 +186,8 @@ impl Asks {
     /// Whether its times have come: `time` in seconds since 1970.
     fn have_come(&self, time: u64) -> bool {
         let (time_of_day, day_of_week) = (Some(self.second), self.day);
-        manifest::Wait { time: Some(self.since), time_of_day, day_of_week, power: None, network: None }.time_has_come(time)
+        manifest::Wait { time: Some(self.since), time_of_day, day_of_week, power: None, network: None }
+            .time_has_come(time)
     }
 }
 
@@ -198,16 +199,20 @@ struct Facts {
     /// Which images it brings, a bit for each; none: it brings a key table.
     brings: u8,
     authorization: bool,
+    /// The key that signed it.
+    signer: Option<[u8; 8]>,
 }
 
 impl Facts {
-    const NONE: Self = Self { release: Release::NONE, asks: Asks::NOTHING, brings: 0, authorization: false };
+    const NONE: Self =
+        Self { release: Release::NONE, asks: Asks::NOTHING, brings: 0, authorization: false, signer: None };
 
     /// Notes what that manifest says.
     fn note(&mut self, manifest: &Manifest<'_>) {
         let manifest::Requires { battery, use_before, wait, authorization, .. } = &manifest.requires;
         self.release = Release { sequence: manifest.sequence, digest: manifest.digest };
         self.authorization = *authorization;
+        self.signer = manifest.signer;
         self.asks.battery = battery.unwrap_or(0);
         self.asks.use_before = *use_before;
         if let Some(wait) = wait {

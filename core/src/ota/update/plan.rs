@@ -46,10 +46,10 @@ impl Plan {
 }
 
 impl Update<'_> {
-    /// What is to be known of the manifest, if it may be believed and is for this device; and who signed it. (Not inlined,
+    /// What is to be known of the manifest, if it may be believed and is for this device. (Not inlined,
     /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
     #[inline(never)]
-    pub(super) fn verified(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<Option<[u8; 8]>, Refusal> {
+    pub(super) fn verified(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
         let m = &mut manifest::Manifest::default();
         codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), m)?;
@@ -64,12 +64,12 @@ impl Update<'_> {
         if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
             return Err(Refusal::FastForward);
         }
-        Ok(m.signer)
+        Ok(())
     }
 
     /// Adds to the facts what its payloads are.
     #[inline(never)]
-    pub(super) fn contents(&self, envelope: &[u8], facts: &mut Facts, signer: Option<[u8; 8]>) -> Result<(), Refusal> {
+    pub(super) fn contents(&self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
         let mut keys = false;
         for n in 0..PAYLOADS {
             let found = self.config.codec.payload(envelope, self.slot_of(0), n);
@@ -81,9 +81,9 @@ impl Update<'_> {
                 }
                 Component::Chunks(image) if self.config.slot(image) != 0 => {}
                 Component::Keys if self.config.rotation => {
-                    let signer = signer.ok_or(Refusal::UnknownKey)?;
+                    let signer = facts.signer.as_ref().ok_or(Refusal::UnknownKey)?;
                     // One that was applied already is welcome: the record of it may be missing.
-                    self.may_replace(payload, &signer)?;
+                    self.may_replace(payload, signer)?;
                     keys = true;
                 }
                 _ => return Err(Refusal::Component),
@@ -103,16 +103,20 @@ impl Update<'_> {
         Some(self.entry.target(image).into())
     }
 
+    /// The manifest that is kept; nothing where there is none.
+    fn envelope(&self) -> &[u8] {
+        self.manifest.get(..self.manifest_len).unwrap_or_default()
+    }
+
     /// Of the manifest that is kept the payload for that component. (Not inlined, since much looks for one.)
     #[inline(never)]
     pub(super) fn find(&self, wanted: Component) -> Option<Payload<'_>> {
-        let envelope = self.manifest.get(..self.manifest_len)?;
         let slot = self.slot_of(match wanted {
             Component::Image(image) | Component::Chunks(image) => image,
             Component::Keys => 0,
         });
         for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(envelope, slot, n);
+            let found = self.config.codec.payload(self.envelope(), slot, n);
             if found.as_ref()?.component == wanted {
                 return found;
             }
@@ -120,36 +124,38 @@ impl Update<'_> {
         None
     }
 
-    /// The table of keys that the manifest brings, encoded. (Not inlined, for the sake of the stack.)
+    /// The payload itself, where it is in the envelope. (Not inlined, for the sake of the stack.)
     #[inline(never)]
-    pub(super) fn key_payload(&self) -> Option<&[u8]> {
-        self.find(Component::Keys)?.content
+    pub(super) fn content(&self, wanted: Component) -> Option<&[u8]> {
+        self.find(wanted)?.content
     }
 
     /// What the manifest that is kept says of that image.
     #[inline(never)]
     pub(super) fn look_up(&mut self, image: u8) -> Result<(), Refusal> {
         self.plan.forget(image);
-        let envelope = self.manifest.get(..self.manifest_len).unwrap_or_default();
+        let (slot, envelope) = (self.slot_of(image), self.manifest.get(..self.manifest_len).unwrap_or_default());
         for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(envelope, self.slot_of(image), n);
+            let found = self.config.codec.payload(envelope, slot, n);
             let Some(payload) = &found else { break };
-            // The list of chunk digests comes before its image.
-            if payload.component == Component::Chunks(image) {
-                self.plan.integrated = payload.content.is_some();
-            } else if payload.component == Component::Image(image) {
-                self.plan.size = payload.image.size;
-                self.plan.digest = payload.image.digest;
-                // What is in the envelope was checked with it.
-                self.plan.enclosed = payload.content.is_some();
-                if let Some(chunks) = &payload.chunks
-                    && !self.plan.enclosed
-                    && self.can_check(chunks)
-                {
-                    self.plan.chunks = payload.chunks;
+            if payload.component != Component::Image(image) {
+                // The list of chunk digests comes before its image.
+                if payload.component == Component::Chunks(image) {
+                    self.plan.integrated = payload.content.is_some();
                 }
-                return self.fits(image, payload.image.size);
+                continue;
             }
+            self.plan.size = payload.image.size;
+            self.plan.digest = payload.image.digest;
+            // What is in the envelope was checked with it.
+            self.plan.enclosed = payload.content.is_some();
+            if let Some(chunks) = &payload.chunks
+                && !self.plan.enclosed
+                && self.can_check(chunks)
+            {
+                self.plan.chunks = payload.chunks;
+            }
+            return self.fits(image, self.plan.size);
         }
         Err(Refusal::Component)
     }
@@ -185,7 +191,7 @@ impl Update<'_> {
 
     /// The chunk digest at `offset` of a list that is in the envelope.
     pub(super) fn integrated_entry(&self, offset: u32) -> Option<[u8; 32]> {
-        let list = self.find(Component::Chunks(self.plan.image)).filter(|_| self.plan.integrated)?;
-        list.content?.get(offset as usize..)?.first_chunk().copied()
+        let list = self.content(Component::Chunks(self.plan.image)).filter(|_| self.plan.integrated)?;
+        list.get(offset as usize..)?.first_chunk().copied()
     }
 }

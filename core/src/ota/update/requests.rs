@@ -188,8 +188,8 @@ impl Update<'_> {
         if out.len() < unit {
             return Output::BufferTooSmall { needed: unit };
         }
-        let image = self.find(Component::Image(self.plan.image));
-        let rest = image.and_then(|p| p.content).and_then(|c| c.get(offset as usize..)).unwrap_or_default();
+        let image = self.content(Component::Image(self.plan.image));
+        let rest = image.and_then(|bytes| bytes.get(offset as usize..)).unwrap_or_default();
         let Take::Store(len) = self.image.take(offset, rest.len().min(out.len())) else { return self.nothing() };
         let Some(place) = out.get_mut(..len as usize) else { return self.nothing() };
         copy(place, rest);
@@ -209,7 +209,7 @@ impl Update<'_> {
     #[inline(never)]
     fn store_keys<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         // It was checked against the signature when it was announced.
-        let Some(table) = self.key_payload().and_then(|payload| KeyTable::decode(payload).ok()) else {
+        let Some(table) = self.content(Component::Keys).and_then(|payload| KeyTable::decode(payload).ok()) else {
             self.fail(Refusal::KeyTable);
             return self.nothing();
         };

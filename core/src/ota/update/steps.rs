@@ -11,7 +11,7 @@ use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
 use crate::ota::keys::KeyTable;
-use crate::ota::manifest::Payload;
+use crate::ota::manifest::{Component, Payload};
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
@@ -38,8 +38,8 @@ impl Update<'_> {
 
     /// Whether the manifest is to be taken, with what is to be known of it; `false` where there is nothing new to do.
     pub(super) fn examine(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<bool, Refusal> {
-        let signer = self.verified(envelope, facts)?;
-        self.contents(envelope, facts, signer)?;
+        self.verified(envelope, facts)?;
+        self.contents(envelope, facts)?;
         self.weigh(facts, envelope)
     }
 
@@ -108,7 +108,7 @@ impl Update<'_> {
     pub(super) fn rotated(&mut self) {
         self.rotation = Some(Rotation::Record);
         let page = self.table.as_ref().map_or(0, |(_, page)| page ^ 1);
-        if let Some(Ok(table)) = self.key_payload().map(KeyTable::decode) {
+        if let Some(Ok(table)) = self.content(Component::Keys).map(KeyTable::decode) {
             self.table = Some((table, page));
         }
     }
@@ -156,7 +156,7 @@ impl Update<'_> {
         self.reason = None;
         if facts.brings == 0 {
             // Where it is in use already, that is what remains to be recorded.
-            let done = self.key_payload().is_some_and(|payload| self.uses(payload));
+            let done = self.content(Component::Keys).is_some_and(|payload| self.uses(payload));
             self.rotating = facts.release;
             self.rotation = Some(if done { Rotation::Record } else { Rotation::Erase });
             return;
@@ -165,25 +165,26 @@ impl Update<'_> {
         self.turn = self.turn(&facts.release);
         // What is known of this release's earlier downloads.
         let entry = &mut self.entry;
-        let same = entry.digest == facts.release.digest;
-        let known = same && matches!(entry.kind, Kind::Fetching | Kind::Fetched | Kind::Failed);
-        if same && entry.kind == Kind::Fetched {
+        let before = if entry.digest == facts.release.digest { entry.kind } else { Kind::Idle };
+        if before == Kind::Fetched {
             // All of it was fetched before a reboot.
             let _ = self.go(Trigger::Begin);
             let _ = self.go(Trigger::Complete);
             self.read_back(0);
             return;
         }
-        let resumes = same && entry.kind == Kind::Fetching;
+        let resumes = before == Kind::Fetching;
         if !resumes {
             entry.kind = Kind::Fetching;
-            entry.failures = if known { entry.failures } else { 0 };
+            if before != Kind::Failed {
+                entry.failures = 0;
+            }
             entry.sequence = facts.release.sequence;
             entry.digest = facts.release.digest;
             entry.brings = facts.brings;
             self.begin_record(0);
         }
-        if !known {
+        if !resumes && before != Kind::Failed {
             self.again = Instant::ZERO;
         } else if self.again == Instant::ZERO {
             self.again = self.first_pause_ends();
