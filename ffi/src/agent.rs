@@ -168,7 +168,8 @@ impl waft_agent_event_t {
             }
             Some(Event::Refused(code)) => Self { kind: WAFT_AGENT_EVENT_REFUSED, reason: code as u8, ..Self::NONE },
             Some(Event::Update(event)) => {
-                let update = waft_update_event_t::of(Some(event));
+                let mut update = waft_update_event_t::NONE;
+                update.tell(&event);
                 Self { kind: update.kind, update, ..Self::NONE }
             }
         }

@@ -45,6 +45,22 @@ pub struct waft_boot_t {
     pub image_digest: [u8; 32],
 }
 
+impl waft_boot_t {
+    const ZEROS: Self = Self {
+        slots: 0,
+        active: 0,
+        trial: 0,
+        note: 0,
+        note_erase: 0,
+        note_page: 0,
+        note_offset: 0,
+        note_bytes: [0; 128],
+        image: 0,
+        image_size: 0,
+        image_digest: [0; 32],
+    };
+}
+
 /// Decides from the two pages of the journal which slots to boot from. `factory` are those of a device that never took an update.
 /// No cryptography, no state, no memory.
 #[unsafe(no_mangle)]
@@ -59,20 +75,22 @@ pub unsafe extern "C" fn waft_boot_decide(
         unsafe {
             let out = Out::new(decision)?;
             let d = boot::decide([page0.lent()?, page1.lent()?], factory);
-            let (note, image) = (d.note.as_ref(), d.image.as_ref());
-            out.set(waft_boot_t {
-                slots: d.slots,
-                active: d.active,
-                trial: u8::from(d.trial),
-                note: u8::from(note.is_some()),
-                note_erase: note.and_then(|n| n.erase).unwrap_or(WAFT_NO_PAGE),
-                note_page: note.map_or(0, |n| n.page),
-                note_offset: note.map_or(0, |n| n.offset),
-                note_bytes: note.map_or([0; 128], |n| n.bytes),
-                image: image.map_or(0, |i| i.image),
-                image_size: image.map_or(0, |i| i.size),
-                image_digest: image.map_or([0; 32], |i| i.digest),
-            });
+            let boot = out.begin(waft_boot_t::ZEROS);
+            boot.slots = d.slots;
+            boot.active = d.active;
+            boot.trial = d.trial.into();
+            boot.note_erase = d.note.as_ref().and_then(|note| note.erase).unwrap_or(WAFT_NO_PAGE);
+            if let Some(note) = &d.note {
+                boot.note = 1;
+                boot.note_page = note.page;
+                boot.note_offset = note.offset;
+                boot.note_bytes = note.bytes;
+            }
+            if let Some(image) = &d.image {
+                boot.image = image.image;
+                boot.image_size = image.size;
+                boot.image_digest = image.digest;
+            }
         }
         Ok(())
     })())

@@ -140,16 +140,20 @@ pub struct waft_output_t {
 impl waft_output_t {
     /// The output, and its event where it is one.
     pub(crate) fn of<E>(output: Output<'_, E>) -> (Self, Option<E>) {
-        let blank = Self { kind: 0, peer: 0, len: 0, deadline: WAFT_NEVER };
+        let what = Self::said(&output);
+        (what, if let Output::Event(event) = output { Some(event) } else { None })
+    }
+
+    /// The output without its event.
+    pub(crate) fn said<E>(output: &Output<'_, E>) -> Self {
+        let blank = Self { kind: WAFT_OUTPUT_EVENT, peer: 0, len: 0, deadline: WAFT_NEVER };
         match output {
             Output::Transmit { peer, bytes } => {
-                (Self { kind: WAFT_OUTPUT_TRANSMIT, peer: peer.0, len: bytes.len(), ..blank }, None)
+                Self { kind: WAFT_OUTPUT_TRANSMIT, peer: peer.0, len: bytes.len(), ..blank }
             }
-            Output::Event(event) => (Self { kind: WAFT_OUTPUT_EVENT, ..blank }, Some(event)),
-            Output::BufferTooSmall { needed } => {
-                (Self { kind: WAFT_OUTPUT_BUFFER_TOO_SMALL, len: needed, ..blank }, None)
-            }
-            Output::Timeout(at) => (Self { kind: WAFT_OUTPUT_TIMEOUT, deadline: deadline(at), ..blank }, None),
+            Output::Event(_) => blank,
+            Output::BufferTooSmall { needed } => Self { kind: WAFT_OUTPUT_BUFFER_TOO_SMALL, len: *needed, ..blank },
+            Output::Timeout(at) => Self { kind: WAFT_OUTPUT_TIMEOUT, deadline: deadline(*at), ..blank },
         }
     }
 }

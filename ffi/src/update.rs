@@ -3,14 +3,14 @@
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
+    handle::{Memory, Opaque, Out, fits, init_with, lent, lent_mut, machine, machine_ref, place},
     manifest::{keys, waft_key_t, waft_manifest_t},
     types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t},
 };
 use waft::{
-    Code, Instant, Misuse,
+    Code, Instant, Misuse, Output,
     ota::{
-        manifest::{Facts, Version},
+        manifest::{Facts, Key, Version},
         refusal::Refusal,
         update::{Area, Config, Event, Update, Window},
     },
@@ -122,30 +122,37 @@ impl waft_update_config_t {
 
     /// # Safety
     /// `keys` is as its description says.
-    pub(crate) unsafe fn to_core(self, memory: &mut Memory) -> Result<Config<'static>, Fail> {
+    pub(crate) unsafe fn to_core(&self, memory: &mut Memory) -> Result<Config<'static>, Fail> {
         // SAFETY: the caller's.
-        let keys = keys(memory, unsafe { lent(self.keys, self.key_count) }?)?;
+        Ok(self.with(unsafe { self.trusted(memory) }?))
+    }
+
+    /// # Safety
+    /// As for [`to_core`](Self::to_core).
+    unsafe fn trusted(&self, memory: &mut Memory) -> Result<&'static [Key], Fail> {
+        // SAFETY: the caller's.
+        keys(memory, unsafe { lent(self.keys, self.key_count) }?)
+    }
+
+    fn with(&self, keys: &'static [Key]) -> Config<'static> {
         let sizes = [self.slot_size, self.erase_size, self.write_size];
-        let config = Config::new(self.vendor, self.class_id, keys, self.running, sizes);
-        let ahead = if self.ahead == 0 { config.ahead } else { self.ahead };
-        let trial = millis(self.trial);
-        let rotation = self.rotation != 0;
-        Ok(Config {
-            more_slots: self.more_slots,
-            load: self.load,
-            ahead,
-            block: self.block,
-            attempts: self.attempts,
-            rotation,
-            device: self.device_id,
-            jitter: millis(self.jitter),
-            backoff: millis(self.backoff),
-            window: (self.window_len != 0).then_some(Window { start: self.window_start, len: self.window_len }),
-            battery: self.battery,
-            step: self.step,
-            trial,
-            ..config
-        })
+        let mut config = Config::new(self.vendor, self.class_id, keys, self.running, sizes);
+        config.more_slots = self.more_slots;
+        config.load = self.load;
+        if self.ahead != 0 {
+            config.ahead = self.ahead;
+        }
+        config.block = self.block;
+        config.attempts = self.attempts;
+        config.rotation = self.rotation != 0;
+        config.device = self.device_id;
+        config.jitter = millis(self.jitter);
+        config.backoff = millis(self.backoff);
+        config.window = (self.window_len != 0).then_some(Window { start: self.window_start, len: self.window_len });
+        config.battery = self.battery;
+        config.step = self.step;
+        config.trial = millis(self.trial);
+        config
     }
 }
 
@@ -247,42 +254,59 @@ impl waft_update_event_t {
         bytes: waft_bytes_t::EMPTY,
     };
 
-    const fn at(area: Area) -> Self {
-        let (area, image) = match area {
+    /// Bytes of an area.
+    fn place(&mut self, area: Area, offset: u32, len: u32) {
+        (self.area, self.image) = match area {
             Area::Journal => (WAFT_AREA_JOURNAL, 0),
             Area::Keys => (WAFT_AREA_KEYS, 0),
             Area::Slot { image, slot } => (slot, image),
         };
-        Self { area, image, ..Self::NONE }
+        self.offset = offset;
+        self.len = len;
     }
 
-    pub(crate) fn of(event: Option<Event<'_>>) -> Self {
-        let Some(event) = event else { return Self::NONE };
-        match event {
-            Event::Load { area, offset, len } => Self { kind: WAFT_UPDATE_EVENT_LOAD, offset, len, ..Self::at(area) },
-            Event::Erase { area, offset, len } => Self { kind: WAFT_UPDATE_EVENT_ERASE, offset, len, ..Self::at(area) },
-            Event::Store { area, offset, bytes } => {
-                Self { kind: WAFT_UPDATE_EVENT_STORE, offset, bytes: waft_bytes_t::of(bytes), ..Self::at(area) }
+    /// Becomes that event; it was none.
+    #[inline(never)]
+    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        self.kind = match *event {
+            Event::Load { area, offset, len } => {
+                self.place(area, offset, len);
+                WAFT_UPDATE_EVENT_LOAD
             }
-            Event::Record { offset, bytes } => Self {
-                kind: WAFT_UPDATE_EVENT_RECORD,
-                area: WAFT_AREA_JOURNAL,
-                offset,
-                bytes: waft_bytes_t::of(bytes),
-                ..Self::NONE
-            },
-            Event::Activate { slots } => Self { kind: WAFT_UPDATE_EVENT_ACTIVATE, slots, ..Self::NONE },
-            Event::Fetch { image, offset } => Self { kind: WAFT_UPDATE_EVENT_FETCH, image, offset, ..Self::NONE },
-            Event::State(state) => Self { kind: WAFT_UPDATE_EVENT_STATE, state: state as u8, ..Self::NONE },
-            Event::Report(report) => Self {
-                kind: WAFT_UPDATE_EVENT_REPORT,
-                state: report.state as u8,
-                reason: reason(report.reason),
-                sequence: report.sequence,
-                attempts: report.attempts,
-                ..Self::NONE
-            },
-        }
+            Event::Erase { area, offset, len } => {
+                self.place(area, offset, len);
+                WAFT_UPDATE_EVENT_ERASE
+            }
+            Event::Store { area, offset, bytes } => {
+                self.place(area, offset, 0);
+                self.bytes = waft_bytes_t::of(bytes);
+                WAFT_UPDATE_EVENT_STORE
+            }
+            Event::Record { offset, bytes } => {
+                self.place(Area::Journal, offset, 0);
+                self.bytes = waft_bytes_t::of(bytes);
+                WAFT_UPDATE_EVENT_RECORD
+            }
+            Event::Activate { slots } => {
+                self.slots = slots;
+                WAFT_UPDATE_EVENT_ACTIVATE
+            }
+            Event::Fetch { image, offset } => {
+                (self.image, self.offset) = (image, offset);
+                WAFT_UPDATE_EVENT_FETCH
+            }
+            Event::State(state) => {
+                self.state = state as u8;
+                WAFT_UPDATE_EVENT_STATE
+            }
+            Event::Report(ref report) => {
+                self.state = report.state as u8;
+                self.reason = reason(report.reason);
+                self.sequence = report.sequence;
+                self.attempts = report.attempts;
+                WAFT_UPDATE_EVENT_REPORT
+            }
+        };
     }
 }
 
@@ -329,20 +353,22 @@ pub struct waft_update_status_t {
 impl waft_update_status_t {
     pub(crate) fn of(update: &Update<'_>) -> Self {
         let (have, size) = update.progress();
+        let (missing, missing_len) = update.missing(0).unwrap_or((0, 0));
+        let wanted = update.wanted();
         Self {
             floor: update.floor(),
             sequence: update.sequence(),
             have,
             size,
-            end: update.wanted().map_or(0, |wanted| wanted.end),
+            end: wanted.map_or(0, |wanted| wanted.end),
             reason: reason(update.reason()),
             state: update.state() as u8,
             active_slots: update.active_slots(),
             image: update.image(),
             epoch: update.epoch(),
-            missing: update.missing(0).map_or(0, |(offset, _)| offset),
-            missing_len: update.missing(0).map_or(0, |(_, len)| len),
-            payload_size: update.wanted().map_or(0, |wanted| wanted.size),
+            missing,
+            missing_len,
+            payload_size: wanted.map_or(0, |wanted| wanted.size),
             attempts: update.attempts(),
         }
     }
@@ -374,8 +400,8 @@ pub unsafe extern "C" fn waft_update_init(
         unsafe {
             let config = lent(config, 1)?.first().ok_or(Misuse::NullPointer)?;
             let mut memory = Memory::new(memory, memory_len)?;
-            let config = config.to_core(&mut memory)?;
-            init(handle, size, Update::new(config, memory.rest()))
+            let keys = config.trusted(&mut memory)?;
+            init_with(handle, size, || Update::new(config.with(keys), memory.rest()))
         }
     })())
 }
@@ -431,7 +457,10 @@ pub unsafe extern "C" fn waft_update_data(
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
             let done = update.data(instant(now), offset, bytes.lent()?)?;
             handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
-            out.set(waft_update_event_t::of(done.event));
+            let told = out.begin(waft_update_event_t::NONE);
+            if let Some(event) = &done.event {
+                told.tell(event);
+            }
         }
         Ok(())
     })())
@@ -649,9 +678,12 @@ pub unsafe extern "C" fn waft_update_poll_output(
         unsafe {
             let update = machine(handle)?;
             let (output, out) = (Out::new(output)?, Out::new(event)?);
-            let (what, told) = waft_output_t::of(update.poll_output(instant(now), lent_mut(buffer, buffer_len)?));
-            output.set(what);
-            out.set(waft_update_event_t::of(told));
+            let said = update.poll_output(instant(now), lent_mut(buffer, buffer_len)?);
+            output.set(waft_output_t::said(&said));
+            let told = out.begin(waft_update_event_t::NONE);
+            if let Output::Event(event) = &said {
+                told.tell(event);
+            }
         }
         Ok(())
     })())

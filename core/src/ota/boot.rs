@@ -91,7 +91,8 @@ pub fn decide(pages: [&[u8]; 2], factory: u8) -> Decision {
     let size = u32::try_from(first.len().min(second.len())).unwrap_or(u32::MAX);
     let mut cursor = Cursor::NEW;
     let mut newest = Record::blank(factory);
-    for (page, bytes) in [(0, first), (1, second)] {
+    for page in 0..2 {
+        let bytes = if page == 0 { first } else { second };
         let mut offset = 0;
         for place in bytes.chunks_exact(LEN) {
             cursor.look_for(&mut newest, page, offset, place);

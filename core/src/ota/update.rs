@@ -323,7 +323,7 @@ impl<'a> Update<'a> {
             manifest: manifest.into(),
             manifest_len: 0,
             notices: Notices::NEW,
-            known: manifest::Facts { time: None, battery: None, version: None, device: config.device() },
+            known: manifest::Facts { time: None, battery: None, version: None, device: None },
             told_at: Instant::ZERO,
             turn: Instant::ZERO,
             again: Instant::ZERO,
@@ -351,6 +351,7 @@ impl<'a> Update<'a> {
         if !self.config.is_sound() {
             return Err(Misuse::OutOfRange.into());
         }
+        self.known.device = self.known.device.or_else(|| self.config.device());
         self.phase = Phase::Scanning;
         self.state = State::Idle;
         self.cursor = Cursor::NEW;

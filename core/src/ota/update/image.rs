@@ -75,7 +75,7 @@ pub(super) fn ceil(n: u32, unit: u32) -> u32 {
 }
 
 impl Image {
-    /// None.
+    /// None, until one is [begun](Self::begin).
     pub(super) const NONE: Self = Self {
         size: 0,
         stored: 0,
@@ -90,7 +90,7 @@ impl Image {
         chunk: 0,
         hole: (0, 0),
         ahead: 0,
-        sha: Sha256::new(),
+        sha: Sha256::UNUSED,
     };
 
     /// Becomes an image of `size` bytes of which none is stored. Sizes of 0 for what there is not: see [`Image`]. Chunks are
