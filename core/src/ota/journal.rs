@@ -91,6 +91,7 @@ impl Kind {
 
 /// The whole state of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Record {
     /// What is going on.
     pub kind: Kind,
@@ -106,12 +107,12 @@ pub struct Record {
     pub failures: u8,
     /// Its number: one more than the record before it.
     pub number: u32,
+    /// Bytes stored, or the image's size: see [`Kind`].
+    pub offset: u32,
     /// Sequence number of the manifest of the update.
     pub sequence: u64,
     /// The highest sequence number ever confirmed. It rises at [`Kind::Confirmed`] and never sinks.
     pub floor: u64,
-    /// Bytes stored, or the image's size: see [`Kind`].
-    pub offset: u32,
     /// SHA-256 of the manifest of the update.
     pub digest: [u8; 32],
     /// SHA-256 midstate, or the image's digest: see [`Kind`].

@@ -254,13 +254,13 @@ pub struct Update<'a> {
     /// The state that was told last and is still to be reported.
     told: Option<State>,
     reason: Option<Refusal>,
+    /// What the journal says, or will say once `due` is served.
+    entry: Record,
     /// What `op` is about, where it stores.
     op_offset: u32,
     /// How many bytes it stores or loads.
     op_len: u32,
     image: Image,
-    /// What the journal says, or will say once `due` is served.
-    entry: Record,
     /// The image that is fetched or read back.
     plan: Plan,
     clock: Clock,
@@ -351,7 +351,7 @@ impl<'a> Update<'a> {
         if !self.config.is_sound() {
             return Err(Misuse::OutOfRange.into());
         }
-        self.known.device = self.known.device.or_else(|| self.config.device());
+        self.name_device();
         self.phase = Phase::Scanning;
         self.state = State::Idle;
         self.cursor = Cursor::NEW;

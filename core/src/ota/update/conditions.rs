@@ -73,7 +73,7 @@ impl Update<'_> {
             return Err(Misuse::WrongState.into());
         }
         self.known = *known;
-        self.known.device = known.device.or_else(|| self.config.device());
+        self.name_device();
         self.told_at = self.clock.now();
         // While the journal is being read, that waits for its end.
         if self.phase == Phase::Running {
@@ -81,6 +81,14 @@ impl Update<'_> {
             self.look_again();
         }
         Ok(())
+    }
+
+    /// Where no name was told, the device has that of its configuration.
+    #[inline(never)]
+    pub(super) fn name_device(&mut self) {
+        if self.known.device.is_none() && self.config.device != [0; 16] {
+            self.known.device = Some(self.config.device);
+        }
     }
 
     /// Believes the time that was told last.

@@ -100,16 +100,12 @@ impl<'a> Config<'a> {
     }
 
     /// Bytes of a slot of that image; 0: there is none.
+    #[inline(never)]
     pub(super) fn slot(&self, image: u8) -> u32 {
         match image.checked_sub(1) {
             Some(n) => self.more_slots.get(usize::from(n)).copied().unwrap_or(0),
             None => self.slot_size,
         }
-    }
-
-    /// Its UUID, where it has one.
-    pub(super) fn device(&self) -> Option<[u8; 16]> {
-        (self.device != [0; 16]).then_some(self.device)
     }
 
     /// Whether it is one that a device can have. (Not inlined, for the sake of the stack.)

@@ -3,7 +3,7 @@
 use super::image::ceil;
 use super::{Area, Config, Facts, PAYLOADS, Part, Update};
 use crate::ota::chunks::ChunkDigests;
-use crate::ota::manifest::{self, Component, Payload};
+use crate::ota::manifest::{Component, Manifest, Payload};
 use crate::ota::refusal::Refusal;
 
 /// What an image is to be, and how it comes.
@@ -45,13 +45,19 @@ impl Plan {
     }
 }
 
+/// A manifest to be written to. (Not inlined, since it is made in two places.)
+#[inline(never)]
+pub(super) fn blank<'m>() -> Manifest<'m> {
+    Manifest::default()
+}
+
 impl Update<'_> {
     /// What is to be known of the manifest, if it may be believed and is for this device. (Not inlined,
     /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
     #[inline(never)]
     pub(super) fn verified(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
-        let m = &mut manifest::Manifest::default();
+        let m = &mut blank();
         codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), m)?;
         if m.vendor != *vendor {
             return Err(Refusal::Vendor);

@@ -1,5 +1,6 @@
 //! What can be asked of the machine at any time: where it stands, what is missing, what it trusts.
 
+use super::plan::blank;
 use super::{Component, Image, Instant, Key, Manifest, Part, Payload, Phase, Refusal, State, Update, Wanted};
 
 impl Update<'_> {
@@ -62,7 +63,7 @@ impl Update<'_> {
     #[must_use]
     pub fn manifest(&self) -> Option<Manifest<'_>> {
         let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        let mut manifest = Manifest::default();
+        let mut manifest = blank();
         self.config.codec.read(envelope, self.slot_of(0), &mut manifest).ok()?;
         Some(manifest)
     }
