@@ -455,7 +455,8 @@ pub unsafe extern "C" fn waft_update_data(
         unsafe {
             let update = machine(handle)?;
             let (handled, out) = (Out::new(handled)?, Out::new(event)?);
-            let done = update.data(instant(now), offset, bytes.lent()?)?;
+            let done = update.data(instant(now), offset, bytes.lent()?);
+            let done = done.as_ref().map_err(|error| *error)?;
             handled.set(waft_handled_t { consumed: done.consumed, needed: done.needed });
             let told = out.begin(waft_update_event_t::NONE);
             if let Some(event) = &done.event {

@@ -90,6 +90,7 @@ impl Kind {
 }
 
 /// The whole state of an update.
+// In this order, since the machine that has it looks at the single bytes most: see `Update`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Record {

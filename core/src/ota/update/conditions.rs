@@ -92,6 +92,7 @@ impl Update<'_> {
     }
 
     /// Believes the time that was told last.
+    #[inline(never)]
     pub(super) fn believe(&mut self) {
         let time = self.known.time.map_or(0, |time| u32::try_from(time).unwrap_or(u32::MAX));
         self.entry.time = self.entry.time.max(time);
