@@ -267,7 +267,7 @@ unsafe fn core_config(c: &waft_agent_config_t, memory: &mut Memory) -> Result<Co
             stall: millis(c.stall),
             retry: millis(c.retry),
             seed: c.seed,
-            update: c.update.to_core(memory)?,
+            update: c.update.core(memory)?,
         })
     }
 }

@@ -122,13 +122,13 @@ impl waft_update_config_t {
 
     /// # Safety
     /// `keys` is as its description says.
-    pub(crate) unsafe fn to_core(&self, memory: &mut Memory) -> Result<Config<'static>, Fail> {
+    pub(crate) unsafe fn core(&self, memory: &mut Memory) -> Result<Config<'static>, Fail> {
         // SAFETY: the caller's.
         Ok(self.with(unsafe { self.trusted(memory) }?))
     }
 
     /// # Safety
-    /// As for [`to_core`](Self::to_core).
+    /// As for [`core`](Self::core).
     unsafe fn trusted(&self, memory: &mut Memory) -> Result<&'static [Key], Fail> {
         // SAFETY: the caller's.
         keys(memory, unsafe { lent(self.keys, self.key_count) }?)
