@@ -1302,14 +1302,14 @@
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 176
+#define WAFT_UPDATE_WORDS 152
 #endif
 
 #if !defined(WAFT_32BIT)
 /**
  * Words of a handle; `sizeof(waft_update_t)` is what to write.
  */
-#define WAFT_UPDATE_WORDS 176
+#define WAFT_UPDATE_WORDS 160
 #endif
 
 /**

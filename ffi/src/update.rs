@@ -18,10 +18,10 @@ use waft::{
 
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_UPDATE_WORDS: usize = 176;
+pub const WAFT_UPDATE_WORDS: usize = 152;
 /// Words of a handle; `sizeof(waft_update_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
-pub const WAFT_UPDATE_WORDS: usize = 176;
+pub const WAFT_UPDATE_WORDS: usize = 160;
 
 /// A signed update: from the manifest to the confirmed image. It fetches nothing itself: give it manifests by
 /// waft_update_announce() and the image by waft_update_data(), whichever way they come. waft_agent_t does both.

@@ -179,12 +179,9 @@ impl Record {
     /// Writes them there.
     pub(crate) fn write(&self, number: u32, bytes: &mut [u8; LEN]) {
         let mut w = Writer::new(bytes);
-        w.u8(FORMAT);
-        w.u8(self.kind as u8);
-        w.u8((self.active & IMAGES) | (self.brings << 4));
-        w.u8(self.image);
-        w.u8(self.left);
-        w.u8(self.failures.min(MOST_FAILURES));
+        let slots = (self.active & IMAGES) | (self.brings << 4);
+        let failures = self.failures.min(MOST_FAILURES);
+        w.bytes(&[FORMAT, self.kind as u8, slots, self.image, self.left, failures]);
         w.u32(number);
         w.bytes(&self.sequence.to_be_bytes());
         w.bytes(&self.floor.to_be_bytes());
