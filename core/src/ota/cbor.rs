@@ -19,13 +19,6 @@ const TAG: u8 = 6;
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
-/// The first thing that is wrong with what is being read.
-///
-/// It sticks: readers go on, with zeros and nothing, so that their callers need not ask after each item, and whoever
-/// began asks at the end. No reader gives more items than it has bytes, whatever is wrong.
-#[derive(Debug)]
-pub(crate) struct Fault(Cell<Why>);
-
 /// A refusal by its place among them, counted from 1; 0: none. (A byte is half as much code to pass as a number of its own
 /// is, and refusals are named in a hundred places.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +33,45 @@ impl Why {
     }
 }
 
-impl Fault {
+/// Reads items one by one.
+///
+/// Whatever is nested is read in the order in which it stands, so that one cursor does: it is shared, and
+/// [entered](Self::enter) into byte strings and left again.
+///
+/// The first thing that is wrong sticks: it is read on, with zeros and nothing, so that callers need not ask after each item,
+/// and whoever began [asks](Self::check) at the end. There are never more items than bytes, whatever is wrong.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    cursor: Cell<Cursor>,
+    fault: Cell<Why>,
+}
+
+/// Where the next item is, and where the bytes end that are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    at: usize,
+    end: usize,
+}
+
+/// Where what is around a byte string ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outer(usize);
+
+/// Where an item is. It takes half of what a slice does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At(NonZeroUsize);
+
+impl At {
+    pub(crate) const START: Self = Self(NonZeroUsize::MIN);
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, cursor: Cell::new(Cursor { at: 0, end: bytes.len() }), fault: Cell::new(Why::NONE) }
+    }
+
+    /// That is wrong.
     #[inline(always)]
     pub(crate) fn set(&self, refusal: Refusal) {
         self.put(Why::of(refusal));
@@ -49,7 +80,7 @@ impl Fault {
     #[inline(never)]
     fn put(&self, why: Why) {
         if !self.is_set() {
-            self.0.set(why);
+            self.fault.set(why);
         }
     }
 
@@ -65,114 +96,94 @@ impl Fault {
         }
     }
 
+    /// Whether anything was wrong so far.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.get() != Why::NONE
+        self.fault.get() != Why::NONE
     }
 
     /// Whether nothing was wrong so far.
     #[inline(never)]
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         // 0 has no place before it.
-        let place = usize::from(self.0.get().0).wrapping_sub(1);
+        let place = usize::from(self.fault.get().0).wrapping_sub(1);
         Refusal::ALL.get(place).map_or(Ok(()), |refusal| Err(*refusal))
     }
-}
 
-/// What is read, and what is wrong with it.
-#[derive(Debug)]
-pub(crate) struct Input<'a> {
-    bytes: &'a [u8],
-    fault: Fault,
-}
-
-/// Where an item is in its input; never at its very start. It takes half of what a slice does.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At(NonZeroUsize);
-
-impl<'a> Input<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, fault: Fault(Cell::new(Why::NONE)) }
+    /// The cursor, to be [put back](Self::go_back) when something else has been read.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.cursor.get()
     }
 
-    pub(crate) const fn fault(&self) -> &Fault {
-        &self.fault
+    pub(crate) fn go_back(&self, cursor: Cursor) {
+        self.cursor.set(cursor);
     }
 
-    /// Reads it from its start.
-    pub(crate) const fn reader(&self) -> Reader<'a, '_> {
-        Reader { input: self, at: 0, end: self.bytes.len() }
-    }
-
-    /// Reads it from there.
-    pub(crate) const fn at(&self, at: At) -> Reader<'a, '_> {
-        Reader { input: self, at: at.0.get(), end: self.bytes.len() }
-    }
-
-    /// The number or string that is there, encoded.
-    pub(crate) fn item(&self, at: At) -> &'a [u8] {
-        let start = self.at(at);
-        let mut reader = start;
-        let major = reader.rest().first().map_or(UINT, |first| first >> 5);
-        let argument = reader.head(major);
-        if matches!(major, BYTES | TEXT) {
-            reader.skip(usize::try_from(argument).unwrap_or(0));
-        }
-        reader.since(&start)
-    }
-}
-
-/// Reads items one by one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a, 'i> {
-    input: &'i Input<'a>,
-    at: usize,
-    end: usize,
-}
-
-impl<'a, 'i> Reader<'a, 'i> {
-    /// What has not been read.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.input.bytes.get(self.at..self.end).unwrap_or_default()
-    }
-
-    pub(crate) const fn input(&self) -> &'i Input<'a> {
-        self.input
-    }
-
-    pub(crate) const fn fault(&self) -> &'i Fault {
-        &self.input.fault
+    /// How many bytes come before the next item.
+    pub(crate) fn place(&self) -> usize {
+        self.cursor.get().at
     }
 
     /// Where the next item is.
-    pub(crate) const fn here(&self) -> Option<At> {
-        match NonZeroUsize::new(self.at) {
-            Some(at) => Some(At(at)),
-            None => None,
-        }
+    pub(crate) fn here(&self) -> At {
+        At(NonZeroUsize::MIN.saturating_add(self.place()))
     }
 
-    /// What was read since `self` was `start`.
-    pub(crate) fn since(&self, start: &Self) -> &'a [u8] {
-        self.input.bytes.get(start.at..self.at).unwrap_or_default()
+    /// Reads what is there next, and what follows that.
+    #[inline(never)]
+    pub(crate) fn seek(&self, at: At) {
+        self.cursor.set(Cursor { at: at.0.get().wrapping_sub(1), end: self.bytes.len() });
+    }
+
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        let Cursor { at, end } = self.cursor.get();
+        self.bytes.get(at..end).unwrap_or_default()
+    }
+
+    /// What was read since the place was `start`.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.place()).unwrap_or_default()
+    }
+
+    /// What is between the place `start` and the end of what is read.
+    pub(crate) fn from(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.cursor.get().end).unwrap_or_default()
     }
 
     /// Goes on by so many bytes, which are there.
-    fn skip(&mut self, bytes: usize) {
-        self.at = self.at.saturating_add(bytes);
-    }
-
-    fn set(&self, refusal: Refusal) {
-        self.fault().set(refusal);
+    fn skip(&self, bytes: usize) {
+        let Cursor { at, end } = self.cursor.get();
+        self.cursor.set(Cursor { at: at.saturating_add(bytes), end });
     }
 
     /// Nothing may follow.
     pub(crate) fn end(&self) {
-        self.fault().unless(self.at == self.end, Refusal::TrailingBytes);
+        let Cursor { at, end } = self.cursor.get();
+        self.unless(at == end, Refusal::TrailingBytes);
+    }
+
+    /// Enters a byte string, in which items are.
+    pub(crate) fn enter(&self) -> Outer {
+        let len = self.count(BYTES);
+        let Cursor { at, end } = self.cursor.get();
+        self.cursor.set(Cursor { at, end: at.saturating_add(len) });
+        Outer(end)
+    }
+
+    /// Leaves it; nothing may follow in it.
+    pub(crate) fn leave(&self, Outer(end): Outer) {
+        self.end();
+        self.cursor.set(Cursor { at: self.place(), end });
+    }
+
+    /// The first byte of the next item; one that is none, where there is none.
+    fn peek(&self) -> u8 {
+        self.rest().first().copied().unwrap_or(u8::MAX)
     }
 
     /// Whether the next item is of that major type.
     fn is(&self, major: u8) -> bool {
-        self.rest().first().is_some_and(|first| first >> 5 == major)
+        self.peek() >> 5 == major
     }
 
     pub(crate) fn is_bytes(&self) -> bool {
@@ -188,10 +199,10 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// The argument of the next item, which has to be of that major type and in its shortest form.
-    fn head(&mut self, major: u8) -> u64 {
+    fn head(&self, major: u8) -> u64 {
         match Self::split(self.rest(), major) {
-            Ok((value, rest)) => {
-                self.at = self.end.saturating_sub(rest.len());
+            Ok((value, len)) => {
+                self.skip(len);
                 value
             }
             Err(refusal) => {
@@ -201,18 +212,18 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
     }
 
-    fn split(bytes: &[u8], major: u8) -> Result<(u64, &[u8]), Refusal> {
+    fn split(bytes: &[u8], major: u8) -> Result<(u64, usize), Refusal> {
         let (&first, rest) =
             bytes.split_first().filter(|(first, _)| **first >> 5 == major).ok_or(Refusal::Malformed)?;
         let info = first & 0x1f;
         if info < 24 {
-            return Ok((info.into(), rest));
+            return Ok((info.into(), 1));
         }
         if info == 31 {
             return Err(Refusal::NotCanonical);
         }
         let width = 1usize << (info & 3);
-        let (bytes, rest) = rest.split_at_checked(width).filter(|_| info < 28).ok_or(Refusal::Malformed)?;
+        let bytes = rest.get(..width).filter(|_| info < 28).ok_or(Refusal::Malformed)?;
         let value = bytes.iter().fold(0, |value: u64, byte| (value << 8) | u64::from(*byte));
         // The smallest value that the next shorter form does not hold.
         let least = match width {
@@ -221,13 +232,13 @@ impl<'a, 'i> Reader<'a, 'i> {
             4 => 1 << 16,
             _ => 1 << 32,
         };
-        if value < least { Err(Refusal::NotCanonical) } else { Ok((value, rest)) }
+        if value < least { Err(Refusal::NotCanonical) } else { Ok((value, width.wrapping_add(1))) }
     }
 
     /// A count of items. Each takes a byte at least, so that there are never more than bytes are left.
-    fn count(&mut self, major: u8) -> usize {
+    fn count(&self, major: u8) -> usize {
         match usize::try_from(self.head(major)) {
-            Ok(count) if count <= self.end.saturating_sub(self.at) => count,
+            Ok(count) if count <= self.rest().len() => count,
             _ => {
                 self.set(Refusal::Malformed);
                 0
@@ -235,19 +246,31 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
     }
 
-    fn string(&mut self, major: u8) -> &'a [u8] {
+    fn string(&self, major: u8) -> &'a [u8] {
         let len = self.count(major);
-        let start = *self;
+        let start = self.place();
         self.skip(len);
-        self.since(&start)
+        self.since(start)
     }
 
-    pub(crate) fn uint(&mut self) -> u64 {
+    /// The number or string that is there, encoded.
+    pub(crate) fn item(&self, at: At) -> &'a [u8] {
+        self.seek(at);
+        let start = self.place();
+        let major = self.peek() >> 5;
+        let argument = self.head(major);
+        if matches!(major, BYTES | TEXT) {
+            self.skip(usize::try_from(argument).unwrap_or(0));
+        }
+        self.since(start)
+    }
+
+    pub(crate) fn uint(&self) -> u64 {
         self.head(UINT)
     }
 
     /// A number up to `most`.
-    pub(crate) fn up_to(&mut self, most: u32) -> u32 {
+    pub(crate) fn up_to(&self, most: u32) -> u32 {
         match u32::try_from(self.uint()) {
             Ok(value) if value <= most => value,
             _ => {
@@ -257,11 +280,11 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
     }
 
-    pub(crate) fn u32(&mut self) -> u32 {
+    pub(crate) fn u32(&self) -> u32 {
         self.up_to(u32::MAX)
     }
 
-    pub(crate) fn int(&mut self) -> i64 {
+    pub(crate) fn int(&self) -> i64 {
         let negative = self.is(NINT);
         match i64::try_from(self.head(if negative { NINT } else { UINT })) {
             Ok(value) if negative => !value,
@@ -273,7 +296,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
     }
 
-    pub(crate) fn i32(&mut self) -> i32 {
+    pub(crate) fn i32(&self) -> i32 {
         i32::try_from(self.int()).unwrap_or_else(|_| {
             self.set(Refusal::Argument);
             0
@@ -281,36 +304,28 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// A number that is a label: one beyond 32 bits is none that anybody knows.
-    pub(crate) fn label(&mut self) -> i32 {
+    pub(crate) fn label(&self) -> i32 {
         i32::try_from(self.int()).unwrap_or(i32::MIN)
     }
 
-    pub(crate) fn bytes(&mut self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.string(BYTES)
     }
 
     /// A byte string of exactly `N` bytes; else `refusal`.
     #[inline(always)]
-    pub(crate) fn array_of<const N: usize>(&mut self, refusal: Refusal) -> &'a [u8; N] {
+    pub(crate) fn array_of<const N: usize>(&self, refusal: Refusal) -> &'a [u8; N] {
         self.array_else(Why::of(refusal))
     }
 
-    fn array_else<const N: usize>(&mut self, why: Why) -> &'a [u8; N] {
+    fn array_else<const N: usize>(&self, why: Why) -> &'a [u8; N] {
         self.bytes().try_into().unwrap_or_else(|_| {
-            self.fault().put(why);
+            self.put(why);
             const { &[0; N] }
         })
     }
 
-    /// The items in a byte string.
-    pub(crate) fn nested(&mut self) -> Self {
-        let len = self.count(BYTES);
-        let inner = Self { end: self.at.saturating_add(len), ..*self };
-        self.at = inner.end;
-        inner
-    }
-
-    pub(crate) fn text(&mut self) -> &'a str {
+    pub(crate) fn text(&self) -> &'a str {
         core::str::from_utf8(self.string(TEXT)).unwrap_or_else(|_| {
             self.set(Refusal::Malformed);
             ""
@@ -318,44 +333,44 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// An array's head: how many items follow.
-    pub(crate) fn array(&mut self) -> usize {
+    pub(crate) fn array(&self) -> usize {
         self.count(ARRAY)
     }
 
     /// The head of an array of so many items; else `refusal`.
     #[inline(always)]
-    pub(crate) fn array_with(&mut self, items: usize, refusal: Refusal) {
+    pub(crate) fn array_with(&self, items: usize, refusal: Refusal) {
         self.array_with_else(items, Why::of(refusal));
     }
 
-    fn array_with_else(&mut self, items: usize, why: Why) {
+    fn array_with_else(&self, items: usize, why: Why) {
         let found = self.array();
-        self.fault().must(found == items, why);
+        self.must(found == items, why);
     }
 
     /// A map's head: how many pairs follow.
-    pub(crate) fn map(&mut self) -> Map<'a> {
+    pub(crate) fn map(&self) -> Map<'a> {
         Map { left: self.count(MAP), last: &[] }
     }
 
     /// Exactly this tag.
-    pub(crate) fn tag(&mut self, tag: u64) {
+    pub(crate) fn tag(&self, tag: u64) {
         let found = self.head(TAG);
-        self.fault().unless(found == tag, Refusal::Malformed);
+        self.unless(found == tag, Refusal::Malformed);
     }
 
     /// Whether `true` was next; then it is read.
-    pub(crate) fn skip_true(&mut self) -> bool {
+    pub(crate) fn skip_true(&self) -> bool {
         self.skip_byte(TRUE)
     }
 
     /// Whether `null` was next; then it is read.
-    pub(crate) fn skip_null(&mut self) -> bool {
+    pub(crate) fn skip_null(&self) -> bool {
         self.skip_byte(NULL)
     }
 
-    fn skip_byte(&mut self, byte: u8) -> bool {
-        let found = self.rest().first() == Some(&byte);
+    fn skip_byte(&self, byte: u8) -> bool {
+        let found = self.peek() == byte;
         if found {
             self.skip(1);
         }
@@ -384,39 +399,39 @@ impl<'a> Map<'a> {
         left.is_some()
     }
 
-    /// A key was read; `reader` was `start` before.
-    pub(crate) fn ordered(&mut self, start: &Reader<'a, '_>, reader: &Reader<'a, '_>) {
+    /// A key was read; the place was `start` before.
+    pub(crate) fn ordered(&mut self, start: usize, reader: &Reader<'a>) {
         let encoded = reader.since(start);
         // An empty `last` is below any key.
-        reader.fault().unless(self.last < encoded, Refusal::KeyOrder);
+        reader.unless(self.last < encoded, Refusal::KeyOrder);
         self.last = encoded;
     }
 
     /// The next key, where keys are numbers; its value follows in `reader`.
-    pub(crate) fn key(&mut self, reader: &mut Reader<'a, '_>) -> Option<i32> {
+    pub(crate) fn key(&mut self, reader: &Reader<'a>) -> Option<i32> {
         if !self.more() {
             return None;
         }
-        let start = *reader;
+        let start = reader.place();
         let key = reader.label();
-        self.ordered(&start, reader);
+        self.ordered(start, reader);
         Some(key)
     }
 
     /// The next key, which has to be this one; else `refusal`.
     #[inline(always)]
-    pub(crate) fn required(&mut self, reader: &mut Reader<'a, '_>, key: i32, refusal: Refusal) {
+    pub(crate) fn required(&mut self, reader: &Reader<'a>, key: i32, refusal: Refusal) {
         self.required_else(reader, key, Why::of(refusal));
     }
 
-    fn required_else(&mut self, reader: &mut Reader<'a, '_>, key: i32, why: Why) {
+    fn required_else(&mut self, reader: &Reader<'a>, key: i32, why: Why) {
         let found = self.key(reader);
-        reader.fault().must(found == Some(key), why);
+        reader.must(found == Some(key), why);
     }
 
     /// There may be no further pair; else `refusal`.
-    pub(crate) fn end(&self, reader: &Reader<'a, '_>, refusal: Refusal) {
-        reader.fault().unless(self.left == 0, refusal);
+    pub(crate) fn end(&self, reader: &Reader<'a>, refusal: Refusal) {
+        reader.unless(self.left == 0, refusal);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signatures: COSE_Sign1 with Ed25519 over a detached payload (RFC 9052 §4, draft-ietf-suit-manifest-37 §8.3).
 
-use super::cbor::{Encoder, Input, Map, Reader};
+use super::cbor::{Encoder, Map, Reader};
 use super::digest::Sha256;
 use super::keys::Scope;
 use super::refusal::Refusal;
@@ -107,56 +107,55 @@ pub(crate) struct Authentication<'a> {
 }
 
 /// Reads a SUIT_Digest that has to be SHA-256.
-pub(crate) fn read_digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
+pub(crate) fn read_digest<'a>(reader: &Reader<'a>) -> &'a [u8; 32] {
     reader.array_with(2, Refusal::Malformed);
     let algorithm = reader.label();
-    reader.fault().unless(algorithm == ALG_SHA256, Refusal::Algorithm);
+    reader.unless(algorithm == ALG_SHA256, Refusal::Algorithm);
     reader.array_of(Refusal::Malformed)
 }
 
 /// Reads an envelope up to and with its authentication block: how many members it has, and that block.
-pub(crate) fn read_authentication<'a>(reader: &mut Reader<'a, '_>) -> (Map<'a>, Authentication<'a>) {
-    let fault = reader.fault();
+pub(crate) fn read_authentication<'a>(reader: &Reader<'a>) -> (Map<'a>, Authentication<'a>) {
     reader.tag(TAG_ENVELOPE);
     let mut members = reader.map();
     members.required(reader, 2, Refusal::MissingMember);
-    let mut block = reader.nested();
+    let envelope = reader.enter();
     // The digest, and one signature: what is signed twice has two authors, what is not signed none.
-    block.array_with(2, Refusal::Authentication);
-    let mut inner = block.nested();
-    let payload = inner.rest();
-    let digest = read_digest(&mut inner);
-    inner.end();
+    reader.array_with(2, Refusal::Authentication);
+    let block = reader.enter();
+    let payload = reader.rest();
+    let digest = read_digest(reader);
+    reader.leave(block);
 
-    let mut sign1 = block.nested();
-    block.end();
-    sign1.tag(TAG_SIGN1);
-    sign1.array_with(4, Refusal::Authentication);
-    let header = sign1.nested();
-    let protected = header.rest();
-    let kid = read_protected(header);
+    let block = reader.enter();
+    reader.tag(TAG_SIGN1);
+    reader.array_with(4, Refusal::Authentication);
+    let (protected, kid) = read_protected(reader);
     // Nothing unprotected, nothing attached.
-    let bare = sign1.map().left() == 0 && sign1.skip_null();
-    fault.unless(bare, Refusal::Authentication);
-    let signature = sign1.array_of(Refusal::Authentication);
-    sign1.end();
+    let bare = reader.map().left() == 0 && reader.skip_null();
+    reader.unless(bare, Refusal::Authentication);
+    let signature = reader.array_of(Refusal::Authentication);
+    reader.leave(block);
+    reader.leave(envelope);
     (members, Authentication { payload, digest, protected, kid, signature })
 }
 
-/// The protected header: exactly the algorithm, and perhaps the key identifier (RFC 9052 §3.1).
-fn read_protected<'a>(mut reader: Reader<'a, '_>) -> Option<&'a [u8; 8]> {
+/// The protected header: exactly the algorithm, and perhaps the key identifier (RFC 9052 §3.1), which is given beside it.
+fn read_protected<'a>(reader: &Reader<'a>) -> (&'a [u8], Option<&'a [u8; 8]>) {
+    let outer = reader.enter();
+    let protected = reader.rest();
     let mut header = reader.map();
-    header.required(&mut reader, 1, Refusal::Authentication);
+    header.required(reader, 1, Refusal::Authentication);
     let algorithm = reader.label();
-    reader.fault().unless(algorithm == ALG_ED25519, Refusal::Algorithm);
+    reader.unless(algorithm == ALG_ED25519, Refusal::Algorithm);
     let mut kid = None;
     if header.left() != 0 {
-        header.required(&mut reader, 4, Refusal::Authentication);
+        header.required(reader, 4, Refusal::Authentication);
         kid = Some(reader.array_of(Refusal::UnknownKey));
     }
-    header.end(&reader, Refusal::Authentication);
-    reader.end();
-    kid
+    header.end(reader, Refusal::Authentication);
+    reader.leave(outer);
+    (protected, kid)
 }
 
 /// The longest Sig_structure: its array's head, context, the header with a key identifier, no external data, a digest.
@@ -182,9 +181,9 @@ pub(crate) fn authenticate<'k>(
     keys: &'k [Key],
     verifier: &(impl Verifier + ?Sized),
 ) -> Result<&'k Key, Refusal> {
-    let input = Input::new(envelope);
-    let (_, block) = read_authentication(&mut input.reader());
-    input.fault().check()?;
+    let reader = Reader::new(envelope);
+    let (_, block) = read_authentication(&reader);
+    reader.check()?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);
     let mut refusal = Refusal::UnknownKey;
@@ -248,19 +247,16 @@ pub fn open1<'a, 'k>(
     verifier: &(impl Verifier + ?Sized),
     scratch: &mut [u8],
 ) -> Result<(&'a [u8], &'k Key), Refusal> {
-    let input = Input::new(signed);
-    let mut reader = input.reader();
+    let reader = Reader::new(signed);
     reader.tag(TAG_SIGN1);
     reader.array_with(4, Refusal::Authentication);
-    let header = reader.nested();
-    let protected = header.rest();
-    let kid = read_protected(header);
+    let (protected, kid) = read_protected(&reader);
     let unprotected = reader.map();
     unprotected.end(&reader, Refusal::Authentication);
     let payload = reader.bytes();
     let signature = reader.array_of(Refusal::Authentication);
     reader.end();
-    input.fault().check()?;
+    reader.check()?;
     let message = sig_structure_of(protected, payload, scratch).ok_or(Refusal::Size)?;
     let mut refusal = Refusal::UnknownKey;
     for key in keys.iter().filter(|key| kid.is_none_or(|kid| *kid == key.id)) {

@@ -38,7 +38,7 @@ mod sequence;
 mod survey;
 mod version;
 
-use super::cbor::Input;
+use super::cbor::Reader;
 use super::chunks::ChunkDigests;
 pub use super::cose::{Ed25519, Key, Verifier};
 use super::policy::{Severity, UpdateType};
@@ -158,10 +158,10 @@ impl Codec for Suit {
     }
 
     fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
-        let input = Input::new(envelope);
-        let mut layout = Layout::new(&input);
+        let reader = Reader::new(envelope);
+        let mut layout = Layout::new(&reader);
         layout.read(&mut ());
-        input.fault().check().ok()?;
+        reader.check().ok()?;
         Some((*layout.digest, layout.version()))
     }
 

@@ -14,7 +14,7 @@
 //!
 //! A report is signed, where that is asked for, by a [`Reporter`](super::reporter::Reporter): a COSE_Sign1 around it.
 
-use super::cbor::{Encoder, Input, Reader};
+use super::cbor::{Encoder, Reader};
 use super::manifest::{COMPONENT, Comparison, PRIVATE, Version, VersionMatch};
 use super::refusal::Refusal;
 use crate::wire::Writer;
@@ -223,14 +223,13 @@ impl Report {
 
     /// The same, and the suit-report-nonce, where it has one.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, &str, Option<u64>), Refusal> {
-        let input = Input::new(bytes);
-        let read = Self::members(&mut input.reader());
-        input.fault().check()?;
+        let reader = Reader::new(bytes);
+        let read = Self::members(&reader);
+        reader.check()?;
         Ok(read)
     }
 
-    fn members<'a>(r: &mut Reader<'a, '_>) -> (Self, &'a str, Option<u64>) {
-        let fault = r.fault();
+    fn members<'a>(r: &Reader<'a>) -> (Self, &'a str, Option<u64>) {
         let mut report = r.map();
         let mut nonce = None;
         let mut next = report.key(r);
@@ -238,34 +237,34 @@ impl Report {
             nonce = Some(u64::from_be_bytes(*r.array_of(Refusal::Argument)));
             next = report.key(r);
         }
-        fault.unless(next == Some(3), Refusal::MissingMember);
+        r.unless(next == Some(3), Refusal::MissingMember);
         r.array_with(1, Refusal::Malformed);
         let mut claims = r.map();
         claims.required(r, 0, Refusal::MissingMember);
-        let start = *r;
+        let start = r.place();
         for _ in 0..r.array() {
             r.bytes();
         }
-        fault.unless(r.since(&start) == COMPONENT, Refusal::Component);
+        r.unless(r.since(start) == COMPONENT, Refusal::Component);
         let mut version = None;
         let mut next = claims.key(r);
         if next == Some(28) {
-            let mut inner = r.nested();
-            version = Some(VersionMatch::read(&mut inner).version);
-            inner.end();
+            let claim = r.enter();
+            version = Some(VersionMatch::read(r).version);
+            r.leave(claim);
             next = claims.key(r);
         }
-        fault.unless(next == Some(PRIVATE), Refusal::MissingMember);
-        let mut inner = r.nested();
-        let members = inner.array();
-        fault.unless(matches!(members, 2 | 3), Refusal::Malformed);
-        let state = u8::try_from(inner.uint()).ok().and_then(State::from_u8);
-        fault.unless(state.is_some(), Refusal::Argument);
-        let sequence = inner.uint();
-        let attempts = if members == 3 { u8::try_from(inner.uint()).unwrap_or(0) } else { 0 };
+        r.unless(next == Some(PRIVATE), Refusal::MissingMember);
+        let claim = r.enter();
+        let members = r.array();
+        r.unless(matches!(members, 2 | 3), Refusal::Malformed);
+        let state = u8::try_from(r.uint()).ok().and_then(State::from_u8);
+        r.unless(state.is_some(), Refusal::Argument);
+        let sequence = r.uint();
+        let attempts = if members == 3 { u8::try_from(r.uint()).unwrap_or(0) } else { 0 };
         // One form for each report.
-        fault.unless((attempts != 0) == (members == 3), Refusal::Argument);
-        inner.end();
+        r.unless((attempts != 0) == (members == 3), Refusal::Argument);
+        r.leave(claim);
         claims.end(r, Refusal::Malformed);
         report.required(r, 4, Refusal::MissingMember);
         let mut reason = None;
@@ -274,7 +273,7 @@ impl Report {
             result.required(r, 5, Refusal::MissingMember);
             let code = r.label();
             reason = Refusal::from_code(code);
-            fault.unless(code == 0 || reason.is_some(), Refusal::Argument);
+            r.unless(code == 0 || reason.is_some(), Refusal::Argument);
             result.required(r, 6, Refusal::MissingMember);
             r.array_with(5, Refusal::Malformed);
             r.array_with(0, Refusal::Malformed);

@@ -3,7 +3,7 @@
 
 use super::sequence::Section;
 use super::{Version, Visit};
-use crate::ota::cbor::{At, Fault, Input, Reader};
+use crate::ota::cbor::{At, Reader};
 use crate::ota::cose::{read_authentication, read_digest};
 use crate::ota::digest::Sha256;
 use crate::ota::refusal::Refusal;
@@ -30,7 +30,8 @@ const SEVERABLE: [i32; 3] = [16, 20, 23];
 
 /// Where the parts of an envelope lie.
 #[derive(Debug)]
-pub(super) struct Layout<'a, 'i> {
+pub(super) struct Layout<'a, 'r> {
+    reader: &'r Reader<'a>,
     pub(super) digest: &'a [u8; 32],
     pub(super) key_id: Option<&'a [u8; 8]>,
     pub(super) sequence: u64,
@@ -38,7 +39,7 @@ pub(super) struct Layout<'a, 'i> {
     /// suit-set-version.
     version: Option<At>,
     /// The component identifiers, one after another.
-    ids: Reader<'a, 'i>,
+    ids: At,
     /// How many components there are.
     pub(super) components: usize,
     /// The command sequences, by [`Section::index`].
@@ -46,26 +47,27 @@ pub(super) struct Layout<'a, 'i> {
     /// A sequence was severed and is not in the envelope.
     pub(super) severed: bool,
     /// The integrated payloads: the members of the envelope whose keys are texts.
-    payloads: Reader<'a, 'i>,
+    payloads: At,
     /// How many there are.
     pub(super) payload_count: usize,
 }
 
-impl<'a, 'i> Layout<'a, 'i> {
+impl<'a, 'r> Layout<'a, 'r> {
     /// That of an envelope that has not been read.
     #[inline(never)]
-    pub(super) const fn new(input: &'i Input<'a>) -> Self {
+    pub(super) const fn new(reader: &'r Reader<'a>) -> Self {
         Self {
+            reader,
             digest: &[0; 32],
             key_id: None,
             sequence: 0,
             reference_uri: None,
             version: None,
-            ids: input.reader(),
+            ids: At::START,
             components: 0,
             sections: [None; Section::ALL.len()],
             severed: false,
-            payloads: input.reader(),
+            payloads: At::START,
             payload_count: 0,
         }
     }
@@ -84,46 +86,50 @@ impl<'a, 'i> Layout<'a, 'i> {
 
     /// suit-set-version.
     pub(super) fn version(&self) -> Option<Version> {
-        self.version.map(|at| Version::read(&mut self.input().at(at)))
+        self.version.map(|at| {
+            self.reader.seek(at);
+            Version::read(self.reader)
+        })
     }
 
     /// Reads an envelope to its end, but for what is in the sequences. (Not inlined: its part of the stack is free again when
     /// the sequences are gone through.)
     #[inline(never)]
     pub(super) fn read(&mut self, visit: &mut impl Visit<'a>) {
-        let fault = self.fault();
-        let mut reader = self.input().reader();
-        let (mut members, block) = read_authentication(&mut reader);
-        members.required(&mut reader, 3, Refusal::MissingMember);
+        let reader = self.reader;
+        let (mut members, block) = read_authentication(reader);
+        members.required(reader, 3, Refusal::MissingMember);
         // A digest covers a member with its head.
-        let start = reader;
-        let manifest = reader.nested();
-        if fault.is_set() || Sha256::of(reader.since(&start)) != *block.digest {
-            return fault.set(Refusal::ManifestDigest);
+        let start = reader.place();
+        let outer = reader.enter();
+        if reader.is_set() || Sha256::of(reader.from(start)) != *block.digest {
+            return reader.set(Refusal::ManifestDigest);
         }
         self.digest = block.digest;
         self.key_id = block.kid;
 
         let mut severed = [None; SEVERABLE.len()];
-        self.read_manifest(manifest, &mut severed, visit);
+        self.read_manifest(&mut severed, visit);
+        reader.leave(outer);
         while members.left() != 0 && !reader.is_text() {
-            let key = members.key(&mut reader).unwrap_or_default();
+            let key = members.key(reader).unwrap_or_default();
             let place = SEVERABLE.iter().position(|severable| *severable == key);
             let Some(digest) = place.and_then(|place| severed.get_mut(place)).and_then(Option::take) else {
-                fault.set(Refusal::UnknownMember);
+                reader.set(Refusal::UnknownMember);
                 break;
             };
-            let mut member = reader;
+            let (at, start) = (reader.here(), reader.place());
             reader.bytes();
-            fault.unless(Sha256::of(reader.since(&member)) == *digest, Refusal::MemberDigest);
-            self.member(key, &mut member, visit);
+            reader.unless(Sha256::of(reader.since(start)) == *digest, Refusal::MemberDigest);
+            reader.seek(at);
+            self.member(key, visit);
         }
         self.payload_count = members.left();
-        self.payloads = reader;
+        self.payloads = reader.here();
         while members.more() {
-            let start = reader;
+            let start = reader.place();
             reader.text();
-            members.ordered(&start, &reader);
+            members.ordered(start, reader);
             reader.bytes();
         }
         reader.end();
@@ -131,88 +137,81 @@ impl<'a, 'i> Layout<'a, 'i> {
         self.severed = matches!(severed, [Some(_), ..] | [_, Some(_), _]);
     }
 
-    fn read_manifest(
-        &mut self,
-        mut reader: Reader<'a, 'i>,
-        severed: &mut [Option<&'a [u8; 32]>; SEVERABLE.len()],
-        visit: &mut impl Visit<'a>,
-    ) {
-        let fault = reader.fault();
+    fn read_manifest(&mut self, severed: &mut [Option<&'a [u8; 32]>; SEVERABLE.len()], visit: &mut impl Visit<'a>) {
+        let reader = self.reader;
         let mut members = reader.map();
-        members.required(&mut reader, 1, Refusal::MissingMember);
+        members.required(reader, 1, Refusal::MissingMember);
         let version = reader.uint();
-        fault.unless(version == 1, Refusal::ManifestVersion);
-        members.required(&mut reader, 2, Refusal::MissingMember);
+        reader.unless(version == 1, Refusal::ManifestVersion);
+        members.required(reader, 2, Refusal::MissingMember);
         self.sequence = reader.uint();
-        members.required(&mut reader, 3, Refusal::MissingMember);
-        self.read_common(reader.nested());
-        while let Some(key) = members.key(&mut reader) {
+        members.required(reader, 3, Refusal::MissingMember);
+        self.read_common();
+        while let Some(key) = members.key(reader) {
             match key {
                 4 => self.reference_uri = Some(reader.text()),
                 6 => {
-                    let mut version = reader.nested();
-                    self.version = version.here();
-                    Version::read(&mut version);
-                    version.end();
+                    let outer = reader.enter();
+                    self.version = Some(reader.here());
+                    Version::read(reader);
+                    reader.leave(outer);
                 }
-                _ if reader.is_bytes() => self.member(key, &mut reader, visit),
+                _ if reader.is_bytes() => self.member(key, visit),
                 _ => {
                     let place = SEVERABLE.iter().position(|severable| *severable == key);
                     match place.and_then(|place| severed.get_mut(place)) {
-                        Some(place) => *place = Some(read_digest(&mut reader)),
-                        None => return fault.set(Refusal::UnknownMember),
+                        Some(place) => *place = Some(read_digest(reader)),
+                        None => return reader.set(Refusal::UnknownMember),
                     }
                 }
             }
         }
-        reader.end();
     }
 
     /// Reads suit-common (§8.4.5).
-    fn read_common(&mut self, mut reader: Reader<'a, 'i>) {
+    fn read_common(&mut self) {
+        let reader = self.reader;
+        let outer = reader.enter();
         let mut members = reader.map();
-        members.required(&mut reader, 2, Refusal::MissingMember);
+        members.required(reader, 2, Refusal::MissingMember);
         self.components = reader.array();
-        self.ids = reader;
+        self.ids = reader.here();
         for _ in 0..self.components {
-            read_component(&mut reader);
+            read_component(reader);
         }
         if members.left() != 0 {
-            members.required(&mut reader, 4, Refusal::UnknownMember);
-            self.put(Section::Shared.index(), &mut reader);
+            members.required(reader, 4, Refusal::UnknownMember);
+            self.put(Section::Shared.index());
         }
-        members.end(&reader, Refusal::UnknownMember);
-        reader.end();
-        reader.fault().unless(self.components != 0, Refusal::Component);
+        members.end(reader, Refusal::UnknownMember);
+        reader.leave(outer);
+        reader.unless(self.components != 0, Refusal::Component);
     }
 
     /// Reads a member that is a byte string, wherever it stands.
-    fn member(&mut self, key: i32, reader: &mut Reader<'a, 'i>, visit: &mut impl Visit<'a>) {
+    fn member(&mut self, key: i32, visit: &mut impl Visit<'a>) {
         match Section::ALL.iter().position(|section| *section as i32 == key) {
-            Some(place) if place != Section::Shared.index() => self.put(place, reader),
-            _ if key == 23 => read_text(reader.nested(), visit),
+            Some(place) if place != Section::Shared.index() => self.put(place),
+            _ if key == 23 => read_text(self.reader, visit),
             _ => {
-                reader.bytes();
-                reader.fault().set(Refusal::UnknownMember);
+                self.reader.bytes();
+                self.reader.set(Refusal::UnknownMember);
             }
         }
     }
 
     /// Reads the sequence of the section with that index.
-    fn put(&mut self, section: usize, reader: &mut Reader<'a, 'i>) {
+    fn put(&mut self, section: usize) {
+        let reader = self.reader;
         if let Some(place) = self.sections.get_mut(section) {
-            *place = reader.here();
+            *place = Some(reader.here());
         }
         // An empty one would read as one that is not there.
-        reader.fault().unless(!reader.bytes().is_empty(), Refusal::Malformed);
+        reader.unless(!reader.bytes().is_empty(), Refusal::Malformed);
     }
 
-    pub(super) const fn input(&self) -> &'i Input<'a> {
-        self.payloads.input()
-    }
-
-    pub(super) const fn fault(&self) -> &'i Fault {
-        self.payloads.fault()
+    pub(super) const fn reader(&self) -> &'r Reader<'a> {
+        self.reader
     }
 
     /// The sequence of that section.
@@ -222,29 +221,33 @@ impl<'a, 'i> Layout<'a, 'i> {
 
     /// The encoded identifiers of the components, one after another.
     fn identifiers(&self) -> &'a [u8] {
-        let mut reader = self.ids;
+        let reader = self.reader;
+        reader.seek(self.ids);
+        let start = reader.place();
         for _ in 0..self.components {
-            read_component(&mut reader);
+            read_component(reader);
         }
-        reader.since(&self.ids)
+        reader.since(start)
     }
 
     /// The encoded identifier of component `n`; empty where there is none of that number.
     pub(super) fn component(&self, n: usize) -> &'a [u8] {
-        let mut reader = self.ids;
+        let reader = self.reader;
+        reader.seek(self.ids);
         for _ in 0..n.min(self.components) {
-            read_component(&mut reader);
+            read_component(reader);
         }
-        let start = reader;
+        let start = reader.place();
         if n < self.components {
-            read_component(&mut reader);
+            read_component(reader);
         }
-        reader.since(&start)
+        reader.since(start)
     }
 
     /// The integrated payload under that key (§5.5), and its place among them.
     pub(super) fn payload(&self, key: &str) -> Option<(usize, &'a [u8])> {
-        let mut reader = self.payloads;
+        let reader = self.reader;
+        reader.seek(self.payloads);
         (0..self.payload_count).find_map(|n| {
             let found = reader.text() == key;
             let bytes = reader.bytes();
@@ -254,43 +257,45 @@ impl<'a, 'i> Layout<'a, 'i> {
 
     /// The key and the bytes of the integrated payload at that place.
     pub(super) fn payload_at(&self, n: usize) -> Option<(&'a str, &'a [u8])> {
-        let mut reader = self.payloads;
+        let reader = self.reader;
+        reader.seek(self.payloads);
         (0..self.payload_count).map(|_| (reader.text(), reader.bytes())).nth(n)
     }
 }
 
 /// Reads a component identifier.
-pub(super) fn read_component(reader: &mut Reader<'_, '_>) {
+pub(super) fn read_component(reader: &Reader<'_>) {
     for _ in 0..reader.array() {
         reader.bytes();
     }
 }
 
 /// Reads suit-text (§8.4.4): by language, texts on the manifest and on each component.
-fn read_text<'a>(mut reader: Reader<'a, '_>, visit: &mut impl Visit<'a>) {
+fn read_text<'a>(reader: &Reader<'a>, visit: &mut impl Visit<'a>) {
+    let outer = reader.enter();
     let mut languages = reader.map();
     while languages.more() {
-        let start = reader;
+        let start = reader.place();
         let language = reader.text();
-        languages.ordered(&start, &reader);
+        languages.ordered(start, reader);
         let mut texts = reader.map();
         while texts.more() {
             // A number: a text on the manifest. A component identifier: texts on that.
-            let start = reader;
+            let start = reader.place();
             if reader.is_array() {
-                read_component(&mut reader);
-                let component = reader.since(&start);
-                texts.ordered(&start, &reader);
+                read_component(reader);
+                let component = reader.since(start);
+                texts.ordered(start, reader);
                 let mut texts = reader.map();
-                while let Some(key) = texts.key(&mut reader) {
+                while let Some(key) = texts.key(reader) {
                     visit.text(language, Some(component), key, reader.text());
                 }
             } else {
                 let key = reader.label();
-                texts.ordered(&start, &reader);
+                texts.ordered(start, reader);
                 visit.text(language, None, key, reader.text());
             }
         }
     }
-    reader.end();
+    reader.leave(outer);
 }

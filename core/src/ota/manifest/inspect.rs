@@ -3,7 +3,7 @@
 use super::envelope::{Envelope, Layout};
 use super::sequence::{Processor, Section};
 use super::{COMPONENTS, Key, Verifier};
-use crate::ota::cbor::Input;
+use crate::ota::cbor::Reader;
 use crate::ota::cose::{authenticate, read_digest};
 use crate::ota::digest::Sha256;
 use crate::ota::refusal::Refusal;
@@ -28,17 +28,16 @@ pub fn verify_envelope<'a>(
 /// # Errors
 /// The rule that it breaks; `visit` has then seen what comes before.
 pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Envelope<'a>, Refusal> {
-    let input = Input::new(envelope);
-    let fault = input.fault();
-    let mut layout = Layout::new(&input);
+    let reader = Reader::new(envelope);
+    let mut layout = Layout::new(&reader);
     layout.read(visit);
-    fault.check()?;
+    reader.check()?;
     let mut referred = Referred { layout: &layout, named: 0, described: 0, visit };
-    Processor::new(&input, false, None, layout.components).pass(&layout, 0, &mut referred);
+    Processor::new(&reader, false, None, layout.components).pass(&layout, 0, &mut referred);
     // Nothing else says that an integrated payload is what was signed for.
     let all = (1_u32 << COMPONENTS).wrapping_sub(1).checked_shr(unused(layout.payload_count)).unwrap_or(0);
-    fault.unless(layout.payload_count <= COMPONENTS && referred.named & referred.described == all, Refusal::Payload);
-    fault.check()?;
+    reader.unless(layout.payload_count <= COMPONENTS && referred.named & referred.described == all, Refusal::Payload);
+    reader.check()?;
     Ok(layout.envelope())
 }
 
@@ -48,8 +47,8 @@ fn unused(payloads: usize) -> u32 {
 }
 
 /// Looks for what refers to the integrated payloads, and hands on what it sees.
-struct Referred<'l, 'a, 'i, 'v, V> {
-    layout: &'l Layout<'a, 'i>,
+struct Referred<'l, 'a, 'r, 'v, V> {
+    layout: &'l Layout<'a, 'r>,
     /// One bit for each payload whose key is the URI of something.
     named: u32,
     /// One bit for each that has the digest of something.
@@ -67,12 +66,16 @@ impl<'a, V: Visit<'a>> Visit<'a> for Referred<'_, 'a, '_, '_, V> {
     }
 
     fn parameter(&mut self, depth: usize, key: i32, value: &'a [u8]) {
-        let input = Input::new(value);
-        let mut reader = input.reader();
+        let reader = Reader::new(value);
         let uri = if key == 21 { reader.text() } else { "" };
-        let digest = (key == 3).then(|| read_digest(&mut reader.nested()));
+        let digest = (key == 3).then(|| {
+            reader.enter();
+            read_digest(&reader)
+        });
+        // It is in the middle of a sequence.
+        let cursor = self.layout.reader().cursor();
         for n in 0..self.layout.payload_count.min(COMPONENTS) {
-            let Some((key, bytes)) = self.layout.payload_at(n) else { return };
+            let Some((key, bytes)) = self.layout.payload_at(n) else { break };
             let bit = 1_u32.wrapping_shl(u32::try_from(n).unwrap_or(0));
             if !uri.is_empty() && key == uri {
                 self.named |= bit;
@@ -81,6 +84,7 @@ impl<'a, V: Visit<'a>> Visit<'a> for Referred<'_, 'a, '_, '_, V> {
                 self.described |= bit;
             }
         }
+        self.layout.reader().go_back(cursor);
         self.visit.parameter(depth, key, value);
     }
 

@@ -2,7 +2,7 @@
 //! encoded, and read again where they are asked for.
 
 use super::{PRIVATE, VersionMatch, Visit, Wait};
-use crate::ota::cbor::{At, Input, Reader};
+use crate::ota::cbor::{At, Reader};
 use crate::ota::cose::read_digest;
 use crate::ota::policy::UpdateType;
 use crate::ota::refusal::Refusal;
@@ -46,8 +46,11 @@ pub(super) struct Private<'a> {
 
 impl<'a> Private<'a> {
     /// What it says, where it was set; it was read before.
-    pub(super) fn of(value: Option<At>, input: &Input<'a>) -> Self {
-        value.map_or(Self::default(), |at| private(&mut input.at(at)))
+    pub(super) fn of(value: Option<At>, reader: &Reader<'a>) -> Self {
+        value.map_or(Self::default(), |at| {
+            reader.seek(at);
+            private(reader)
+        })
     }
 }
 
@@ -70,22 +73,21 @@ impl Parameters {
     /// Reads the argument of override-parameters (§8.4.10.3); what is in it is set where it is `live`.
     pub(super) fn read<'a>(
         &mut self,
-        reader: &mut Reader<'a, '_>,
+        reader: &Reader<'a>,
         components: usize,
         live: bool,
         depth: usize,
         visit: &mut impl Visit<'a>,
     ) {
-        let fault = reader.fault();
         let mut map = reader.map();
-        fault.unless(map.left() != 0, Refusal::Argument);
+        reader.unless(map.left() != 0, Refusal::Argument);
         while let Some(key) = map.key(reader) {
-            let Some(place) = self.place(key) else { return fault.set(Refusal::Parameter) };
-            let start = *reader;
+            let Some(place) = self.place(key) else { return reader.set(Refusal::Parameter) };
+            let (at, start) = (reader.here(), reader.place());
             check(key, reader, components);
-            visit.parameter(depth, key, reader.since(&start));
+            visit.parameter(depth, key, reader.since(start));
             if live {
-                *place = start.here();
+                *place = Some(at);
             }
         }
     }
@@ -93,7 +95,7 @@ impl Parameters {
 
 /// Checks the value of the parameter with that key. (Not inlined, for the sake of the stack.)
 #[inline(never)]
-fn check(key: i32, reader: &mut Reader<'_, '_>, components: usize) {
+fn check(key: i32, reader: &Reader<'_>, components: usize) {
     match key {
         VENDOR | CLASS | DEVICE => drop(uuid(reader)),
         DIGEST => drop(digest(reader)),
@@ -108,58 +110,57 @@ fn check(key: i32, reader: &mut Reader<'_, '_>, components: usize) {
     }
 }
 
-pub(super) fn uuid<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 16] {
+pub(super) fn uuid<'a>(reader: &Reader<'a>) -> &'a [u8; 16] {
     reader.array_of(Refusal::Argument)
 }
 
-pub(super) fn digest<'a>(reader: &mut Reader<'a, '_>) -> &'a [u8; 32] {
-    let mut inner = reader.nested();
-    let digest = read_digest(&mut inner);
-    inner.end();
+pub(super) fn digest<'a>(reader: &Reader<'a>) -> &'a [u8; 32] {
+    let outer = reader.enter();
+    let digest = read_digest(reader);
+    reader.leave(outer);
     digest
 }
 
 /// RFC 3986: what is not visible ASCII is percent-encoded.
-pub(super) fn uri<'a>(reader: &mut Reader<'a, '_>) -> &'a str {
+pub(super) fn uri<'a>(reader: &Reader<'a>) -> &'a str {
     let uri = reader.text();
     let visible = !uri.is_empty() && uri.bytes().all(|byte| byte.is_ascii_graphic());
-    reader.fault().unless(visible, Refusal::Argument);
+    reader.unless(visible, Refusal::Argument);
     uri
 }
 
 /// Reads suit-parameter-version.
-pub(super) fn version(reader: &mut Reader<'_, '_>) -> VersionMatch {
-    let mut inner = reader.nested();
-    let version = VersionMatch::read(&mut inner);
-    inner.end();
+pub(super) fn version(reader: &Reader<'_>) -> VersionMatch {
+    let outer = reader.enter();
+    let version = VersionMatch::read(reader);
+    reader.leave(outer);
     version
 }
 
-fn private<'a>(reader: &mut Reader<'a, '_>) -> Private<'a> {
-    let fault = reader.fault();
-    let mut inner = reader.nested();
-    let items = inner.array();
-    let kind = u8::try_from(inner.uint()).ok().and_then(UpdateType::from_u8);
-    fault.unless(kind.is_some() && items <= 3, Refusal::Argument);
+fn private<'a>(reader: &Reader<'a>) -> Private<'a> {
+    let outer = reader.enter();
+    let items = reader.array();
+    let kind = u8::try_from(reader.uint()).ok().and_then(UpdateType::from_u8);
+    reader.unless(kind.is_some() && items <= 3, Refusal::Argument);
     let mut private = Private { kind, ..Private::default() };
     if items >= 2 {
-        let chunk = inner.u32();
-        fault.unless(chunk != 0, Refusal::Argument);
+        let chunk = reader.u32();
+        reader.unless(chunk != 0, Refusal::Argument);
         private.chunk = Some(chunk);
     }
     if items >= 3 {
-        private.list = Some(inner.array_of(Refusal::Argument));
+        private.list = Some(reader.array_of(Refusal::Argument));
     }
-    inner.end();
+    reader.leave(outer);
     private
 }
 
 /// The index of one of so many components.
-pub(super) fn component_index(reader: &mut Reader<'_, '_>, components: usize) -> usize {
+pub(super) fn component_index(reader: &Reader<'_>, components: usize) -> usize {
     match usize::try_from(reader.uint()) {
         Ok(index) if index < components => index,
         _ => {
-            reader.fault().set(Refusal::Component);
+            reader.set(Refusal::Component);
             0
         }
     }

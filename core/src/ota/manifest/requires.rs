@@ -96,26 +96,26 @@ const WEEK: u32 = 6;
 
 impl Wait {
     /// Reads suit-parameter-wait-info to `wait`: whether the application is to authorise the update.
-    pub(super) fn read(reader: &mut Reader<'_, '_>, wait: &mut Self) -> bool {
+    pub(super) fn read(reader: &Reader<'_>, wait: &mut Self) -> bool {
         let mut authorization = false;
-        let mut inner = reader.nested();
-        let mut events = inner.map();
-        inner.fault().unless(events.left() != 0, Refusal::Argument);
-        while let Some(event) = events.key(&mut inner) {
+        let outer = reader.enter();
+        let mut events = reader.map();
+        reader.unless(events.left() != 0, Refusal::Argument);
+        while let Some(event) = events.key(reader) {
             match event {
                 1 => {
-                    inner.int();
+                    reader.int();
                     authorization = true;
                 }
-                2 => wait.power = Some(inner.i32()),
-                3 => wait.network = Some(inner.i32()),
-                5 => wait.time = Some(inner.uint()),
-                8 => wait.time_of_day = Some(inner.up_to(DAY)),
-                9 => wait.day_of_week = u8::try_from(inner.up_to(WEEK)).ok(),
-                _ => inner.fault().set(Refusal::Argument),
+                2 => wait.power = Some(reader.i32()),
+                3 => wait.network = Some(reader.i32()),
+                5 => wait.time = Some(reader.uint()),
+                8 => wait.time_of_day = Some(reader.up_to(DAY)),
+                9 => wait.day_of_week = u8::try_from(reader.up_to(WEEK)).ok(),
+                _ => reader.set(Refusal::Argument),
             }
         }
-        inner.end();
+        reader.leave(outer);
         authorization
     }
 

@@ -15,7 +15,7 @@ use super::parameters::{
     component_index, uuid, version,
 };
 use super::{COMPONENT, DEPTH, Requires, Visit, Wait};
-use crate::ota::cbor::{At, Fault, Input, Reader};
+use crate::ota::cbor::{At, Outer, Reader};
 use crate::ota::refusal::Refusal;
 
 /// Commands that have no parameter of their number (§8.4.9, §8.4.10).
@@ -115,8 +115,9 @@ impl Found {
 
 /// A sequence under way.
 #[derive(Debug, Clone, Copy)]
-struct Frame<'a, 'i> {
-    reader: Reader<'a, 'i>,
+struct Frame {
+    /// What it is in.
+    outer: Outer,
     /// Commands still to be read.
     commands: usize,
     /// Alternatives of a try-each still to be read.
@@ -135,12 +136,12 @@ const SELECTED: u8 = 8;
 const ALTERNATIVE: u8 = 16;
 const CONDITIONAL: u8 = 32;
 
-impl<'a, 'i> Frame<'a, 'i> {
-    /// A sequence that begins.
-    fn open(mut reader: Reader<'a, 'i>, flags: u8) -> Self {
+impl Frame {
+    /// A sequence that begins, and was entered.
+    fn open(reader: &Reader<'_>, outer: Outer, flags: u8) -> Self {
         let items = reader.array();
-        reader.fault().unless(items != 0 && items & 1 == 0, Refusal::Malformed);
-        Self { reader, commands: items >> 1, alternatives: 0, flags }
+        reader.unless(items != 0 && items & 1 == 0, Refusal::Malformed);
+        Self { outer, commands: items >> 1, alternatives: 0, flags }
     }
 
     /// Whether it has all of these flags.
@@ -156,8 +157,8 @@ impl<'a, 'i> Frame<'a, 'i> {
 
 /// The abstract machine: goes through sequences and keeps what they come to.
 #[derive(Debug)]
-pub(super) struct Processor<'a, 'i> {
-    input: &'i Input<'a>,
+pub(super) struct Processor<'a, 'r> {
+    reader: &'r Reader<'a>,
     /// Whether sequences have their effect; else they are only checked.
     live: bool,
     slot: Option<u32>,
@@ -178,11 +179,11 @@ pub(super) struct Processor<'a, 'i> {
     other_version: Option<At>,
 }
 
-impl<'a, 'i> Processor<'a, 'i> {
+impl<'a, 'r> Processor<'a, 'r> {
     /// One that carries sequences out, where it is `live`, for a device that installs into that slot.
-    pub(super) fn new(input: &'i Input<'a>, live: bool, slot: Option<u32>, components: usize) -> Self {
+    pub(super) fn new(reader: &'r Reader<'a>, live: bool, slot: Option<u32>, components: usize) -> Self {
         Self {
-            input,
+            reader,
             live,
             slot,
             components,
@@ -199,7 +200,7 @@ impl<'a, 'i> Processor<'a, 'i> {
 
     /// The vendor, or the class, whose devices the manifest is for.
     pub(super) fn identity(&self, key: i32) -> Option<&'a [u8; 16]> {
-        self.noted.get(key).map(|at| uuid(&mut self.input.at(at)))
+        self.noted.get(key).map(|at| uuid(self.at(at)))
     }
 
     /// Writes down what the device has to decide, where nothing is yet.
@@ -208,30 +209,32 @@ impl<'a, 'i> Processor<'a, 'i> {
         requires.battery = self.number(BATTERY).and_then(|charge| u32::try_from(charge).ok());
         requires.authorization = self.noted.get(PRIORITY).is_some();
         for (place, at) in requires.version.iter_mut().zip([self.noted.get(VERSION), self.other_version]) {
-            *place = at.map(|at| version(&mut self.input.at(at)));
+            *place = at.map(|at| version(self.at(at)));
         }
         requires.device = self.identity(DEVICE).copied();
         if let Some(at) = self.noted.get(WAIT) {
-            requires.authorization |= Wait::read(&mut self.input.at(at), requires.wait.insert(Wait::default()));
+            requires.authorization |= Wait::read(self.at(at), requires.wait.insert(Wait::default()));
         }
     }
 
     /// A number that was noted.
     fn number(&self, key: i32) -> Option<u64> {
-        self.noted.get(key).map(|at| self.input.at(at).uint())
+        self.noted.get(key).map(|at| self.at(at).uint())
     }
 
     /// Whether the same number or string is at both places.
     pub(super) fn same(&self, a: Option<At>, b: Option<At>) -> bool {
-        a.map(|at| self.input.item(at)) == b.map(|at| self.input.item(at))
+        a.map(|at| self.reader.item(at)) == b.map(|at| self.reader.item(at))
     }
 
-    fn fault(&self) -> &'i Fault {
-        self.input.fault()
+    /// Reads on there.
+    fn at(&self, at: At) -> &'r Reader<'a> {
+        self.reader.seek(at);
+        self.reader
     }
 
     /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
-    pub(super) fn pass(&mut self, layout: &Layout<'a, 'i>, component: usize, visit: &mut impl Visit<'a>) {
+    pub(super) fn pass(&mut self, layout: &Layout<'a, 'r>, component: usize, visit: &mut impl Visit<'a>) {
         self.current = component;
         self.firmware = layout.component(component) == COMPONENT;
         self.step = 0;
@@ -249,20 +252,20 @@ impl<'a, 'i> Processor<'a, 'i> {
                 self.run(Section::Shared, shared, visit);
             }
             self.run(section, sequence, visit);
-            self.fault().unless(self.found.is_none() || self.found.matched, Refusal::ImageMatch);
+            self.reader.unless(self.found.is_none() || self.found.matched, Refusal::ImageMatch);
         }
     }
 
     /// Reads, and where it is live carries out, one of the manifest's sequences.
     fn run(&mut self, section: Section, sequence: At, visit: &mut impl Visit<'a>) {
-        let fault = self.fault();
+        let reader = self.at(sequence);
         let several = self.components > 1;
         let mut first = several;
         let flags = if self.live { LIVE } else { 0 } | if several { 0 } else { SELECTED };
-        let mut stack = [Frame::open(self.input.at(sequence).nested(), flags); DEPTH];
+        let mut stack = [Frame::open(reader, reader.enter(), flags); DEPTH];
         let mut depth = 0usize;
         visit.sequence(section, 0, false);
-        while !fault.is_set() {
+        while !reader.is_set() {
             let Some(frame) = stack.get_mut(depth) else { return };
             // The flags of a sequence that begins inside of this one.
             let mut inner = None;
@@ -270,7 +273,7 @@ impl<'a, 'i> Processor<'a, 'i> {
                 // The next alternative. It is only carried out where none before it has succeeded.
                 frame.alternatives = left;
                 let live = if frame.is(CHOSEN) { 0 } else { frame.flags & LIVE };
-                if left == 0 && frame.reader.skip_null() {
+                if left == 0 && reader.skip_null() {
                     if live != 0 {
                         frame.flags |= CHOSEN;
                     }
@@ -283,28 +286,28 @@ impl<'a, 'i> Processor<'a, 'i> {
             } else if let Some(left) = frame.commands.checked_sub(1) {
                 frame.commands = left;
                 self.step = self.step.saturating_add(1);
-                let code = frame.reader.label();
+                let code = reader.label();
                 // §6.2: with several components, each sequence begins by naming those it is about.
-                fault.unless(!core::mem::take(&mut first) || code == SET_COMPONENT_INDEX, Refusal::Component);
-                let start = frame.reader;
+                reader.unless(!core::mem::take(&mut first) || code == SET_COMPONENT_INDEX, Refusal::Component);
+                let start = reader.place();
                 match code {
                     SET_COMPONENT_INDEX => {
                         // In a sequence that is run for several components it could not be said for which it counts.
-                        fault.unless(depth == 0 || !self.live, Refusal::Command);
-                        let selected = self.index(&mut frame.reader);
+                        reader.unless(depth == 0 || !self.live, Refusal::Command);
+                        let selected = self.index();
                         frame.put(SELECTED, selected);
-                        visit.command(depth, code, frame.reader.since(&start));
+                        visit.command(depth, code, reader.since(start));
                     }
                     TRY_EACH => {
                         visit.command(depth, code, &[]);
-                        frame.alternatives = frame.reader.array();
+                        frame.alternatives = reader.array();
                         frame.flags = frame.flags & !CHOSEN | TRYING;
-                        fault.unless(frame.alternatives >= 2, Refusal::Argument);
+                        reader.unless(frame.alternatives >= 2, Refusal::Argument);
                     }
                     OVERRIDE_PARAMETERS => {
                         visit.command(depth, code, &[]);
                         let acts = frame.is(LIVE | SELECTED);
-                        self.parameters.read(&mut frame.reader, self.components, acts, depth, visit);
+                        self.parameters.read(reader, self.components, acts, depth, visit);
                     }
                     RUN_SEQUENCE => {
                         visit.command(depth, code, &[]);
@@ -312,21 +315,23 @@ impl<'a, 'i> Processor<'a, 'i> {
                     }
                     _ => {
                         let allowed = if section == Section::Shared { CONDITIONS } else { CONDITIONS | DIRECTIVES };
-                        fault.unless(set(&[code]) & allowed != 0, Refusal::Command);
-                        frame.reader.up_to(15);
-                        visit.command(depth, code, frame.reader.since(&start));
-                        if frame.is(LIVE | SELECTED) && !fault.is_set() {
+                        reader.unless(set(&[code]) & allowed != 0, Refusal::Command);
+                        reader.up_to(15);
+                        visit.command(depth, code, reader.since(start));
+                        if frame.is(LIVE | SELECTED) && !reader.is_set() {
+                            let cursor = reader.cursor();
                             let live = self.carry_out(code, section, frame.is(CONDITIONAL));
+                            reader.go_back(cursor);
                             frame.put(LIVE, live);
                         }
                     }
                 }
             } else {
                 // The end of a sequence.
-                frame.reader.end();
+                reader.leave(frame.outer);
                 let (live, alternative) = (frame.is(LIVE), frame.is(ALTERNATIVE));
                 let Some(outer) = depth.checked_sub(1) else {
-                    return fault.unless(live || !self.live, Refusal::Condition);
+                    return reader.unless(live || !self.live, Refusal::Condition);
                 };
                 depth = outer;
                 if let Some(outer) = stack.get_mut(depth) {
@@ -339,11 +344,11 @@ impl<'a, 'i> Processor<'a, 'i> {
                 continue;
             }
             if let Some(flags) = inner {
-                let reader = frame.reader.nested();
+                let outer = reader.enter();
                 depth = depth.saturating_add(1);
                 match stack.get_mut(depth) {
-                    Some(place) => *place = Frame::open(reader, flags),
-                    None => return fault.set(Refusal::TooDeep),
+                    Some(place) => *place = Frame::open(reader, outer, flags),
+                    None => return reader.set(Refusal::TooDeep),
                 }
                 visit.sequence(section, depth, flags & ALTERNATIVE != 0);
             }
@@ -351,12 +356,13 @@ impl<'a, 'i> Processor<'a, 'i> {
     }
 
     /// Reads the argument of set-component-index (§8.4.10.1): whether it has the component of this pass in it.
-    fn index(&self, reader: &mut Reader<'a, 'i>) -> bool {
+    fn index(&self) -> bool {
+        let reader = self.reader;
         if reader.skip_true() {
             return true;
         }
         let count = if reader.is_array() { reader.array() } else { 1 };
-        self.fault().unless(count != 0, Refusal::Argument);
+        reader.unless(count != 0, Refusal::Argument);
         let mut selected = false;
         for _ in 0..count {
             selected |= component_index(reader, self.components) == self.current;
@@ -367,44 +373,44 @@ impl<'a, 'i> Processor<'a, 'i> {
     /// Carries out a command that has no argument: whether it is a directive or a condition that holds. Conditions that
     /// the device has to decide are noted and taken to. One whose parameter is not set does not hold.
     fn carry_out(&mut self, code: i32, section: Section, conditional: bool) -> bool {
-        let fault = self.fault();
+        let reader = self.reader;
         match code {
             ABORT => return false,
             FETCH | COPY | INVOKE | SWAP => {
                 self.directive(code, section);
                 return true;
             }
-            SLOT => fault.unless(self.slot.is_some(), Refusal::Condition),
+            SLOT => reader.unless(self.slot.is_some(), Refusal::Condition),
             VENDOR | CLASS => {}
             // What is only noted cannot decide between alternatives.
-            _ => fault.unless(!conditional, Refusal::Condition),
+            _ => reader.unless(!conditional, Refusal::Condition),
         }
         let Some(value) = self.parameters.get(code) else { return false };
         match code {
             DIGEST => self.image_match(value, section),
-            SLOT => return self.slot == Some(self.input.at(value).u32()),
+            SLOT => return self.slot == Some(self.at(value).u32()),
             VERSION => self.version_match(value),
             _ => {
                 let Some(noted) = self.noted.place(code) else { return false };
                 let first = noted.is_none();
-                let before = self.input.item(*noted.get_or_insert(value));
+                let before = reader.item(*noted.get_or_insert(value));
                 // Numbers are in the order of their encodings (RFC 8949 §4.2.1).
-                let order = self.input.item(value).cmp(before);
+                let order = reader.item(value).cmp(before);
                 let same = order.is_eq();
                 match code {
                     USE_BEFORE if order.is_lt() => *noted = Some(value),
                     BATTERY if order.is_gt() => *noted = Some(value),
                     // draft-ietf-suit-update-management §5.6: before the first fetch.
                     WAIT => {
-                        fault.unless(section.installs(), Refusal::Command);
-                        fault.unless(same, Refusal::Condition);
+                        reader.unless(section.installs(), Refusal::Command);
+                        reader.unless(same, Refusal::Condition);
                     }
                     USE_BEFORE | BATTERY | PRIORITY => {}
                     // §8.4.9.1. The first vendor and the first class, in the shared sequence and whatever happens there, say whom the
                     // manifest is for; by that, others are decided.
                     _ => {
                         let shared = section == Section::Shared && !conditional;
-                        fault.unless(!first || shared || code == DEVICE, Refusal::IdentityCheck);
+                        reader.unless(!first || shared || code == DEVICE, Refusal::IdentityCheck);
                         return same;
                     }
                 }
@@ -426,37 +432,37 @@ impl<'a, 'i> Processor<'a, 'i> {
             _ => None,
         };
         let fits = self.same(Some(digest), other);
-        self.fault().unless(fits, Refusal::ImageMatch);
+        self.reader.unless(fits, Refusal::ImageMatch);
     }
 
     /// Notes what version has to be installed: of the firmware, and twice at most.
     fn version_match(&mut self, wanted: At) {
-        let input = self.input;
+        let reader = self.reader;
         // Once for each sequence that comes after the shared one.
         let mut places = self.noted.place(VERSION).into_iter().chain([&mut self.other_version]);
-        match places.find(|place| place.is_none_or(|known| input.item(known) == input.item(wanted))) {
+        match places.find(|place| place.is_none_or(|known| reader.item(known) == reader.item(wanted))) {
             Some(place) if place.is_some() || self.firmware => *place = Some(wanted),
-            _ => input.fault().set(Refusal::Condition),
+            _ => reader.set(Refusal::Condition),
         }
     }
 
     /// Carries out a directive that is about the component (§8.4.10).
     fn directive(&mut self, code: i32, section: Section) {
-        let fault = self.fault();
+        let reader = self.reader;
         if code == INVOKE {
-            return fault.unless(section == Section::Invoke, Refusal::Command);
+            return reader.unless(section == Section::Invoke, Refusal::Command);
         }
-        fault.unless(section.installs(), Refusal::Command);
+        reader.unless(section.installs(), Refusal::Command);
         let parameters = &self.parameters;
         let mut from = None;
         let described = if code == FETCH {
             parameters.get(URI).is_some()
         } else {
-            from = parameters.get(SOURCE).map(|at| component_index(&mut self.input.at(at), self.components));
+            from = parameters.get(SOURCE).map(|at| component_index(self.at(at), self.components));
             from.is_some_and(|from| from != self.current)
         };
         if !described || parameters.get(DIGEST).is_none() || !self.found.is_none() {
-            return fault.set(Refusal::Image);
+            return reader.set(Refusal::Image);
         }
         self.sources |= from.map_or(0, bit);
         (self.found.parameters, self.found.from, self.found.at) = (*parameters, from, self.step);

@@ -4,7 +4,7 @@ use super::envelope::Layout;
 use super::parameters::{CLASS, DIGEST, PRIORITY, Private, SIZE, URI, VENDOR, digest as read_digest, uri as read_uri};
 use super::sequence::{Found, Processor, Section, bit};
 use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload};
-use crate::ota::cbor::{At, Input};
+use crate::ota::cbor::{At, Reader};
 use crate::ota::digest::Sha256;
 use crate::ota::policy::{Severity, UpdateType};
 use crate::ota::refusal::Refusal;
@@ -16,28 +16,29 @@ pub(super) fn parse<'a>(
     key: Option<&Key>,
     manifest: &mut Manifest<'a>,
 ) -> Result<(), Refusal> {
-    let input = Input::new(envelope);
-    let mut survey = Survey::new(&input, slot);
+    let reader = Reader::new(envelope);
+    let mut survey = Survey::new(&reader, slot);
     let firmware = survey.go(key, None);
     survey.tell(key, firmware, manifest);
-    input.fault().check()
+    reader.check()
 }
 
 /// Reads an envelope that was verified before: its payload of that number, where it has one.
 pub(super) fn payload(envelope: &[u8], slot: Option<u32>, number: usize) -> Option<Payload<'_>> {
-    let input = Input::new(envelope);
-    let mut survey = Survey::new(&input, slot);
+    let reader = Reader::new(envelope);
+    let mut survey = Survey::new(&reader, slot);
     let found = survey.go(None, Some(number));
     let Item { component, uri, content, private, .. } = survey.item;
     let chunks = private.list.and_then(|list| survey.item.chunks(list));
     let payload = Payload { component, image: survey.item.image(), uri, content, chunks };
-    (found && !input.fault().is_set()).then_some(payload)
+    (found && !reader.is_set()).then_some(payload)
 }
 
 /// A manifest while its components are gone through.
-struct Survey<'a, 'i> {
-    layout: Layout<'a, 'i>,
-    processor: Processor<'a, 'i>,
+struct Survey<'a, 'r> {
+    reader: &'r Reader<'a>,
+    layout: Layout<'a, 'r>,
+    processor: Processor<'a, 'r>,
     /// One bit for each integrated payload that is referred to.
     used: u32,
     payloads: usize,
@@ -71,12 +72,13 @@ impl Item<'_> {
     }
 }
 
-impl<'a, 'i> Survey<'a, 'i> {
+impl<'a, 'r> Survey<'a, 'r> {
     #[inline(never)]
-    fn new(input: &'i Input<'a>, slot: Option<u32>) -> Self {
+    fn new(reader: &'r Reader<'a>, slot: Option<u32>) -> Self {
         Self {
-            layout: Layout::new(input),
-            processor: Processor::new(input, true, slot, 0),
+            reader,
+            layout: Layout::new(reader),
+            processor: Processor::new(reader, true, slot, 0),
             used: 0,
             payloads: 0,
             looked: 0,
@@ -100,15 +102,15 @@ impl<'a, 'i> Survey<'a, 'i> {
     fn go(&mut self, key: Option<&Key>, number: Option<usize>) -> bool {
         self.layout.read(&mut ());
         let layout = &self.layout;
-        let fault = layout.fault();
+        let reader = self.reader;
         let count = layout.components;
         self.processor.components = count;
-        fault.unless(!layout.severed, Refusal::Severed);
+        reader.unless(!layout.severed, Refusal::Severed);
         // A device of the profile runs its image from where it is installed.
-        fault.unless(layout.section(Section::Load).is_none(), Refusal::UnknownMember);
-        fault.unless(layout.section(Section::Shared).is_some(), Refusal::IdentityCheck);
-        fault.unless(count <= COMPONENTS, Refusal::Component);
-        if fault.is_set() {
+        reader.unless(layout.section(Section::Load).is_none(), Refusal::UnknownMember);
+        reader.unless(layout.section(Section::Shared).is_some(), Refusal::IdentityCheck);
+        reader.unless(count <= COMPONENTS, Refusal::Component);
+        if reader.is_set() {
             return false;
         }
         let (mut first, mut lists, mut unchecked, mut wanted) = (true, 0_usize, 0_u32, None);
@@ -117,7 +119,7 @@ impl<'a, 'i> Survey<'a, 'i> {
             let n = turn.checked_sub(count);
             let (n, pass) = (n.unwrap_or(turn), n.is_none());
             let id = self.layout.component(n);
-            fault.unless((0..n).all(|other| self.layout.component(other) != id), Refusal::Component);
+            reader.unless((0..n).all(|other| self.layout.component(other) != id), Refusal::Component);
             if matches!(Component::read(id), Some(Component::Chunks(_))) != pass {
                 continue;
             }
@@ -126,7 +128,7 @@ impl<'a, 'i> Survey<'a, 'i> {
                 continue;
             }
             let component = self.item.component;
-            fault.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
+            reader.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
             match component {
                 Component::Image(image) => {
                     if core::mem::take(&mut first) {
@@ -135,12 +137,12 @@ impl<'a, 'i> Survey<'a, 'i> {
                     if let Some(list) = self.item.private.list {
                         let size = self.item.chunks(list).map_or(0, |chunks| chunks.list_size());
                         lists = lists.wrapping_sub(1);
-                        fault.unless(self.has_list(image, list, size), Refusal::ChunkList);
+                        reader.unless(self.has_list(image, list, size), Refusal::ChunkList);
                     }
                 }
                 Component::Chunks(_) => lists = lists.wrapping_add(1),
                 // It is small, and nothing else waits for it.
-                Component::Keys => fault.unless(count == 1 && self.item.content.is_some(), Refusal::KeyTable),
+                Component::Keys => reader.unless(count == 1 && self.item.content.is_some(), Refusal::KeyTable),
             }
             if number.map_or(component == Component::Image(0), |number| number == self.payloads) {
                 wanted = Some(n);
@@ -148,11 +150,11 @@ impl<'a, 'i> Survey<'a, 'i> {
             self.payloads = self.payloads.saturating_add(1);
         }
         // What is not validated has to be what something else is copied from.
-        fault.unless(unchecked & !self.processor.sources == 0, Refusal::ImageMatch);
-        fault.unless(lists == 0, Refusal::ChunkList);
-        fault.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
+        reader.unless(unchecked & !self.processor.sources == 0, Refusal::ImageMatch);
+        reader.unless(lists == 0, Refusal::ChunkList);
+        reader.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
         let identified = [VENDOR, CLASS].into_iter().all(|key| self.processor.identity(key).is_some());
-        fault.unless(identified, Refusal::IdentityCheck);
+        reader.unless(identified, Refusal::IdentityCheck);
         wanted.is_some_and(|n| n == self.looked || self.look(n))
     }
 
@@ -174,7 +176,10 @@ impl<'a, 'i> Survey<'a, 'i> {
         manifest.version = layout.version();
         manifest.kind = self.private.kind.unwrap_or(UpdateType::Software);
         if let Some(at) = self.priority {
-            manifest.severity = Severity::from_priority(layout.input().at(at).int());
+            manifest.severity = {
+                self.reader.seek(at);
+                Severity::from_priority(self.reader.int())
+            };
         }
         manifest.chunk = self.private.chunk;
         manifest.reference_uri = layout.reference_uri;
@@ -185,28 +190,30 @@ impl<'a, 'i> Survey<'a, 'i> {
     #[inline(never)]
     fn look(&mut self, n: usize) -> bool {
         let layout = &self.layout;
-        let input = layout.input();
-        let fault = input.fault();
+        let reader = self.reader;
         let processor = &mut self.processor;
         self.looked = n;
         processor.pass(layout, n, &mut ());
         let Found { parameters, from, at, validated, .. } = &processor.found;
         let (digest, from, at) = (parameters.get(DIGEST), *from, *at);
-        fault.unless(digest.is_some(), Refusal::Image);
-        if fault.is_set() || validated.is_none() {
+        reader.unless(digest.is_some(), Refusal::Image);
+        if reader.is_set() || validated.is_none() {
             return false;
         }
         let component = Component::read(layout.component(n));
-        fault.unless(component.is_some(), Refusal::Component);
-        fault.unless(parameters.get(SIZE).is_some(), Refusal::Image);
-        fault.unless(processor.same(*validated, digest), Refusal::ImageMatch);
-        let read = |at: Option<At>| at.map_or(input.reader(), |at| input.at(at));
+        reader.unless(component.is_some(), Refusal::Component);
+        reader.unless(parameters.get(SIZE).is_some(), Refusal::Image);
+        reader.unless(processor.same(*validated, digest), Refusal::ImageMatch);
+        let read = |at: Option<At>| {
+            reader.seek(at.unwrap_or(At::START));
+            reader
+        };
         let item = &mut self.item;
         item.component = component.unwrap_or(Component::Keys);
-        item.digest = read_digest(&mut read(digest));
+        item.digest = read_digest(read(digest));
         item.size = read(parameters.get(SIZE)).u32();
         item.content = None;
-        item.private = Private::of(parameters.get(PRIVATE), input);
+        item.private = Private::of(parameters.get(PRIVATE), reader);
         item.priority = parameters.get(PRIORITY);
         let mut uri = parameters.get(URI);
         if let Some(from) = from {
@@ -214,19 +221,19 @@ impl<'a, 'i> Survey<'a, 'i> {
             let source = &processor.found;
             uri = source.parameters.get(URI);
             let same = processor.same(source.parameters.get(DIGEST), digest);
-            fault.unless(same && source.from.is_none() && source.at < at, Refusal::Image);
+            reader.unless(same && source.from.is_none() && source.at < at, Refusal::Image);
         }
-        item.uri = read_uri(&mut read(uri));
+        item.uri = read_uri(read(uri));
         if let Some(list) = item.private.list {
             let image = matches!(item.component, Component::Image(_));
-            fault.unless(image && item.chunks(list).is_some(), Refusal::ChunkList);
+            reader.unless(image && item.chunks(list).is_some(), Refusal::ChunkList);
         }
         if let Some((n, payload)) = layout.payload(item.uri) {
             self.used |= bit(n);
-            fault.unless(payload.len() == item.size as usize && Sha256::of(payload) == *item.digest, Refusal::Payload);
+            reader.unless(payload.len() == item.size as usize && Sha256::of(payload) == *item.digest, Refusal::Payload);
             item.content = Some(payload);
         }
-        fault.unless(item.content.is_some() || !item.uri.starts_with('#'), Refusal::Payload);
+        reader.unless(item.content.is_some() || !item.uri.starts_with('#'), Refusal::Payload);
         true
     }
 

@@ -51,14 +51,14 @@ impl Version {
     }
 
     /// Reads a `SUIT_Condition_Version_Comparison_Value`.
-    pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
+    pub(crate) fn read(reader: &Reader<'_>) -> Self {
         let len = reader.array();
         let mut version = Self { numbers: [0; Self::MAX], len: u8::try_from(len).unwrap_or(u8::MAX) };
         for number in version.numbers.get_mut(..len).unwrap_or_default() {
             *number = reader.i32();
         }
         // Of too many none is one.
-        reader.fault().unless(version.is_one(), Refusal::Argument);
+        reader.unless(version.is_one(), Refusal::Argument);
         version
     }
 }
@@ -187,7 +187,7 @@ impl VersionMatch {
     }
 
     /// Reads a `SUIT_Parameter_Version_Match`.
-    pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
+    pub(crate) fn read(reader: &Reader<'_>) -> Self {
         reader.array_with(2, Refusal::Malformed);
         let comparison = match reader.uint() {
             1 => Comparison::Greater,
@@ -196,7 +196,7 @@ impl VersionMatch {
             4 => Comparison::LesserEqual,
             5 => Comparison::Lesser,
             _ => {
-                reader.fault().set(Refusal::Argument);
+                reader.set(Refusal::Argument);
                 Comparison::Equal
             }
         };
