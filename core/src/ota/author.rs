@@ -249,7 +249,7 @@ impl<'a> Release<'a> {
         let mut buf = [0; SIG_STRUCTURE_MAX];
         let signature = key.sign(sig_structure(&protected, &payload, &mut buf));
         let sign1 = encode(|e| {
-            e.tag(Tag::new(TAG_SIGN1))?.array(4)?;
+            e.tag(Tag::new(TAG_SIGN1.into()))?.array(4)?;
             e.bytes(&protected)?.map(0)?.null()?.bytes(&signature).map(drop)
         })?;
         let block = encode(|e| e.array(2)?.bytes(&payload)?.bytes(&sign1).map(drop))?;
@@ -263,7 +263,7 @@ impl<'a> Release<'a> {
         }
         let members = (if text.is_some() { 3_u64 } else { 2 }).saturating_add(integrated.len() as u64);
         let mut envelope = encode(|e| {
-            e.tag(Tag::new(TAG_ENVELOPE))?.map(members)?;
+            e.tag(Tag::new(TAG_ENVELOPE.into()))?.map(members)?;
             e.u8(2)?.bytes(&block)?.u8(3).map(drop)
         })?;
         envelope.extend_from_slice(&manifest);

@@ -16,6 +16,12 @@ const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 
+/// The largest arguments that the next shorter form holds, by the base-2 logarithm of the bytes of theirs.
+const SHORTER: [u32; 4] = [23, 0xff, 0xffff, u32::MAX];
+
+/// What stands for bytes that are not there.
+static ZEROS: [u8; 64] = [0; 64];
+
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
@@ -58,13 +64,9 @@ pub(crate) struct Cursor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outer(usize);
 
-/// Where an item is. It takes half of what a slice does.
+/// Where an item is; never at the very start. It takes half of what a slice does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At(NonZeroUsize);
-
-impl At {
-    pub(crate) const START: Self = Self(NonZeroUsize::MIN);
-}
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
@@ -124,36 +126,41 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next item is.
-    pub(crate) fn here(&self) -> At {
-        At(NonZeroUsize::MIN.saturating_add(self.place()))
+    pub(crate) fn here(&self) -> Option<At> {
+        NonZeroUsize::new(self.place()).map(At)
     }
 
-    /// Reads what is there next, and what follows that.
+    /// Reads what is there next, and what follows that; without a place, from the start.
     #[inline(never)]
-    pub(crate) fn seek(&self, at: At) {
-        self.cursor.set(Cursor { at: at.0.get().wrapping_sub(1), end: self.bytes.len() });
+    pub(crate) fn seek(&self, at: Option<At>) {
+        self.cursor.set(Cursor { at: at.map_or(0, |at| at.0.get()), end: self.bytes.len() });
     }
 
     /// What has not been read.
     pub(crate) fn rest(&self) -> &'a [u8] {
         let Cursor { at, end } = self.cursor.get();
-        self.bytes.get(at..end).unwrap_or_default()
+        self.between(at, end)
+    }
+
+    #[inline(never)]
+    fn between(&self, start: usize, end: usize) -> &'a [u8] {
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// What was read since the place was `start`.
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
-        self.bytes.get(start..self.place()).unwrap_or_default()
+        self.between(start, self.place())
     }
 
     /// What is between the place `start` and the end of what is read.
     pub(crate) fn from(&self, start: usize) -> &'a [u8] {
-        self.bytes.get(start..self.cursor.get().end).unwrap_or_default()
+        self.between(start, self.cursor.get().end)
     }
 
     /// Goes on by so many bytes, which are there.
     fn skip(&self, bytes: usize) {
         let Cursor { at, end } = self.cursor.get();
-        self.cursor.set(Cursor { at: at.saturating_add(bytes), end });
+        self.cursor.set(Cursor { at: at.wrapping_add(bytes), end });
     }
 
     /// Nothing may follow.
@@ -166,8 +173,15 @@ impl<'a> Reader<'a> {
     pub(crate) fn enter(&self) -> Outer {
         let len = self.count(BYTES);
         let Cursor { at, end } = self.cursor.get();
-        self.cursor.set(Cursor { at, end: at.saturating_add(len) });
+        self.cursor.set(Cursor { at, end: at.wrapping_add(len) });
         Outer(end)
+    }
+
+    /// The same, of one behind which nothing may follow.
+    pub(crate) fn enter_last(&self) -> Outer {
+        let outer = self.enter();
+        self.unless(self.cursor.get().end == outer.0, Refusal::TrailingBytes);
+        outer
     }
 
     /// Leaves it; nothing may follow in it.
@@ -178,7 +192,10 @@ impl<'a> Reader<'a> {
 
     /// The first byte of the next item; one that is none, where there is none.
     fn peek(&self) -> u8 {
-        self.rest().first().copied().unwrap_or(u8::MAX)
+        match self.rest() {
+            [first, ..] => *first,
+            [] => u8::MAX,
+        }
     }
 
     /// Whether the next item is of that major type.
@@ -225,14 +242,11 @@ impl<'a> Reader<'a> {
         let width = 1usize << (info & 3);
         let bytes = rest.get(..width).filter(|_| info < 28).ok_or(Refusal::Malformed)?;
         let value = bytes.iter().fold(0, |value: u64, byte| (value << 8) | u64::from(*byte));
-        // The smallest value that the next shorter form does not hold.
-        let least = match width {
-            1 => 24,
-            2 => 1 << 8,
-            4 => 1 << 16,
-            _ => 1 << 32,
-        };
-        if value < least { Err(Refusal::NotCanonical) } else { Ok((value, width.wrapping_add(1))) }
+        if value <= SHORTER.get(usize::from(info & 3)).copied().unwrap_or(0).into() {
+            Err(Refusal::NotCanonical)
+        } else {
+            Ok((value, width.wrapping_add(1)))
+        }
     }
 
     /// A count of items. Each takes a byte at least, so that there are never more than bytes are left.
@@ -255,7 +269,7 @@ impl<'a> Reader<'a> {
 
     /// The number or string that is there, encoded.
     pub(crate) fn item(&self, at: At) -> &'a [u8] {
-        self.seek(at);
+        self.seek(Some(at));
         let start = self.place();
         let major = self.peek() >> 5;
         let argument = self.head(major);
@@ -286,14 +300,12 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn int(&self) -> i64 {
         let negative = self.is(NINT);
-        match i64::try_from(self.head(if negative { NINT } else { UINT })) {
-            Ok(value) if negative => !value,
-            Ok(value) => value,
-            Err(_) => {
-                self.set(Refusal::Argument);
-                0
-            }
+        let value = self.head(u8::from(negative)).cast_signed();
+        if value < 0 {
+            self.set(Refusal::Argument);
+            return 0;
         }
+        if negative { !value } else { value }
     }
 
     pub(crate) fn i32(&self) -> i32 {
@@ -321,7 +333,12 @@ impl<'a> Reader<'a> {
     fn array_else<const N: usize>(&self, why: Why) -> &'a [u8; N] {
         self.bytes().try_into().unwrap_or_else(|_| {
             self.put(why);
-            const { &[0; N] }
+            const {
+                match ZEROS.first_chunk() {
+                    Some(zeros) => zeros,
+                    None => &[0; N],
+                }
+            }
         })
     }
 
@@ -354,9 +371,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Exactly this tag.
-    pub(crate) fn tag(&self, tag: u64) {
+    pub(crate) fn tag(&self, tag: u8) {
         let found = self.head(TAG);
-        self.unless(found == tag, Refusal::Malformed);
+        self.unless(found == tag.into(), Refusal::Malformed);
     }
 
     /// Whether `true` was next; then it is read.
@@ -394,9 +411,11 @@ impl<'a> Map<'a> {
 
     /// Whether there is another pair; its key is then to be read, and [`ordered`](Self::ordered) asked.
     pub(crate) fn more(&mut self) -> bool {
-        let left = self.left.checked_sub(1);
-        self.left = left.unwrap_or(0);
-        left.is_some()
+        let more = self.left != 0;
+        if more {
+            self.left = self.left.wrapping_sub(1);
+        }
+        more
     }
 
     /// A key was read; the place was `start` before.
@@ -430,6 +449,7 @@ impl<'a> Map<'a> {
     }
 
     /// There may be no further pair; else `refusal`.
+    #[inline(always)]
     pub(crate) fn end(&self, reader: &Reader<'a>, refusal: Refusal) {
         reader.unless(self.left == 0, refusal);
     }
@@ -489,8 +509,8 @@ impl Encoder<'_, '_> {
         }
     }
 
-    pub(crate) fn tag(&mut self, tag: u64) {
-        self.head(TAG, tag);
+    pub(crate) fn tag(&mut self, tag: u8) {
+        self.head(TAG, tag.into());
     }
 
     pub(crate) fn yes(&mut self) {

@@ -14,10 +14,10 @@ pub const ALG_ED25519: i32 = -19;
 pub const ALG_SHA256: i32 = -16;
 
 /// CBOR tag of a SUIT envelope.
-pub(crate) const TAG_ENVELOPE: u64 = 107;
+pub(crate) const TAG_ENVELOPE: u8 = 107;
 
 /// CBOR tag of a COSE_Sign1.
-pub(crate) const TAG_SIGN1: u64 = 18;
+pub(crate) const TAG_SIGN1: u8 = 18;
 
 /// Bytes in an encoded SUIT_Digest with SHA-256: `[-16, h'…']`.
 pub(crate) const DIGEST_LEN: usize = 36;
@@ -127,7 +127,7 @@ pub(crate) fn read_authentication<'a>(reader: &Reader<'a>) -> (Map<'a>, Authenti
     let digest = read_digest(reader);
     reader.leave(block);
 
-    let block = reader.enter();
+    let block = reader.enter_last();
     reader.tag(TAG_SIGN1);
     reader.array_with(4, Refusal::Authentication);
     let (protected, kid) = read_protected(reader);
@@ -164,12 +164,12 @@ pub(crate) const SIG_STRUCTURE_MAX: usize = 1 + 11 + 1 + 13 + 1 + 2 + DIGEST_LEN
 /// Writes the Sig_structure, which is what the signature covers (RFC 9052 §4.4).
 pub(crate) fn sig_structure<'b>(protected: &[u8], payload: &[u8], buf: &'b mut [u8; SIG_STRUCTURE_MAX]) -> &'b [u8] {
     let mut writer = Writer::new(buf);
-    let mut encoder = Encoder(&mut writer);
-    encoder.array(4);
-    encoder.text("Signature1");
-    encoder.bytes(protected);
-    encoder.bytes(&[]);
-    encoder.bytes(payload);
+    // An array of four: the context, the header (of at most 13 bytes), no external data, the payload, which is an encoded digest.
+    writer.bytes(b"\x84\x6aSignature1");
+    writer.u8(0x40 | protected.len() as u8);
+    writer.bytes(protected);
+    writer.bytes(&[0x40, 0x58, DIGEST_LEN as u8]);
+    writer.bytes(payload);
     writer.finish().unwrap_or_default()
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Layout<'a, 'r> {
     /// suit-set-version.
     version: Option<At>,
     /// The component identifiers, one after another.
-    ids: At,
+    ids: Option<At>,
     /// How many components there are.
     pub(super) components: usize,
     /// The command sequences, by [`Section::index`].
@@ -47,7 +47,7 @@ pub(super) struct Layout<'a, 'r> {
     /// A sequence was severed and is not in the envelope.
     pub(super) severed: bool,
     /// The integrated payloads: the members of the envelope whose keys are texts.
-    payloads: At,
+    payloads: Option<At>,
     /// How many there are.
     pub(super) payload_count: usize,
 }
@@ -63,11 +63,11 @@ impl<'a, 'r> Layout<'a, 'r> {
             sequence: 0,
             reference_uri: None,
             version: None,
-            ids: At::START,
+            ids: None,
             components: 0,
             sections: [None; Section::ALL.len()],
             severed: false,
-            payloads: At::START,
+            payloads: None,
             payload_count: 0,
         }
     }
@@ -87,7 +87,7 @@ impl<'a, 'r> Layout<'a, 'r> {
     /// suit-set-version.
     pub(super) fn version(&self) -> Option<Version> {
         self.version.map(|at| {
-            self.reader.seek(at);
+            self.reader.seek(Some(at));
             Version::read(self.reader)
         })
     }
@@ -152,7 +152,7 @@ impl<'a, 'r> Layout<'a, 'r> {
                 4 => self.reference_uri = Some(reader.text()),
                 6 => {
                     let outer = reader.enter();
-                    self.version = Some(reader.here());
+                    self.version = reader.here();
                     Version::read(reader);
                     reader.leave(outer);
                 }
@@ -204,7 +204,7 @@ impl<'a, 'r> Layout<'a, 'r> {
     fn put(&mut self, section: usize) {
         let reader = self.reader;
         if let Some(place) = self.sections.get_mut(section) {
-            *place = Some(reader.here());
+            *place = reader.here();
         }
         // An empty one would read as one that is not there.
         reader.unless(!reader.bytes().is_empty(), Refusal::Malformed);

@@ -21,34 +21,68 @@ pub(super) const PRIORITY: i32 = 27;
 pub(super) const VERSION: i32 = 28;
 pub(super) const WAIT: i32 = 29;
 
-/// The parameters there are, by their keys: first those of an image, then those that only conditions are about. A condition
-/// has the number of the parameter that it is about.
-const KEYS: [i32; 14] =
-    [DIGEST, SIZE, URI, SOURCE, PRIVATE, PRIORITY, VENDOR, CLASS, USE_BEFORE, SLOT, DEVICE, BATTERY, VERSION, WAIT];
+/// The parameters there are, by their keys: first those of an [image](Image), the last of which a condition is about too;
+/// then those that only conditions are about. A condition has the number of the parameter that it is about.
+const KEYS: [i16; 14] = [
+    DIGEST as i16,
+    SIZE as i16,
+    URI as i16,
+    PRIVATE as i16,
+    PRIORITY as i16,
+    VENDOR as i16,
+    CLASS as i16,
+    USE_BEFORE as i16,
+    DEVICE as i16,
+    BATTERY as i16,
+    VERSION as i16,
+    WAIT as i16,
+    SLOT as i16,
+    SOURCE as i16,
+];
 
 /// The index of a key among those there are, or one beyond them.
 fn index(key: i32) -> usize {
-    KEYS.iter().position(|known| *known == key).unwrap_or(KEYS.len())
+    KEYS.iter().position(|known| i32::from(*known) == key).unwrap_or(KEYS.len())
 }
 
 /// Where the values of parameters are that are set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Parameters([Option<At>; KEYS.len()]);
 
-/// What waft's own parameter says: see [`PRIVATE`].
+/// Where those of an image are.
 #[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Image([Option<At>; 5]);
+
+impl Image {
+    /// Where the value of that parameter is.
+    pub(super) fn get(&self, key: i32) -> Option<At> {
+        value(&self.0, key)
+    }
+}
+
+/// Where the value of that parameter is, if it is among those.
+fn value(values: &[Option<At>], key: i32) -> Option<At> {
+    values.get(index(key)).copied().flatten()
+}
+
+/// What waft's own parameter says: see [`PRIVATE`].
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Private<'a> {
-    pub(super) kind: Option<UpdateType>,
-    pub(super) chunk: Option<u32>,
+    pub(super) kind: UpdateType,
+    /// Bytes of a chunk; 0 where it does not say.
+    pub(super) chunk: u32,
     /// The digest of the list of chunk digests.
     pub(super) list: Option<&'a [u8; 32]>,
 }
 
 impl<'a> Private<'a> {
+    /// Nothing said.
+    pub(super) const NONE: Self = Self { kind: UpdateType::Software, chunk: 0, list: None };
+
     /// What it says, where it was set; it was read before.
     pub(super) fn of(value: Option<At>, reader: &Reader<'a>) -> Self {
-        value.map_or(Self::default(), |at| {
-            reader.seek(at);
+        value.map_or(Self::NONE, |at| {
+            reader.seek(Some(at));
             private(reader)
         })
     }
@@ -62,7 +96,12 @@ impl Parameters {
 
     /// Where the value of that parameter is.
     pub(super) fn get(&self, key: i32) -> Option<At> {
-        self.0.get(index(key)).copied().flatten()
+        value(&self.0, key)
+    }
+
+    /// Those of an image.
+    pub(super) fn image(&self) -> Image {
+        self.0.first_chunk().map_or(Image::default(), |values| Image(*values))
     }
 
     /// Its place; `None` where there is no such parameter.
@@ -71,6 +110,7 @@ impl Parameters {
     }
 
     /// Reads the argument of override-parameters (§8.4.10.3); what is in it is set where it is `live`.
+    #[inline(never)]
     pub(super) fn read<'a>(
         &mut self,
         reader: &Reader<'a>,
@@ -87,7 +127,7 @@ impl Parameters {
             check(key, reader, components);
             visit.parameter(depth, key, reader.since(start));
             if live {
-                *place = Some(at);
+                *place = at;
             }
         }
     }
@@ -142,11 +182,10 @@ fn private<'a>(reader: &Reader<'a>) -> Private<'a> {
     let items = reader.array();
     let kind = u8::try_from(reader.uint()).ok().and_then(UpdateType::from_u8);
     reader.unless(kind.is_some() && items <= 3, Refusal::Argument);
-    let mut private = Private { kind, ..Private::default() };
+    let mut private = Private { kind: kind.unwrap_or(UpdateType::Software), ..Private::NONE };
     if items >= 2 {
-        let chunk = reader.u32();
-        reader.unless(chunk != 0, Refusal::Argument);
-        private.chunk = Some(chunk);
+        private.chunk = reader.u32();
+        reader.unless(private.chunk != 0, Refusal::Argument);
     }
     if items >= 3 {
         private.list = Some(reader.array_of(Refusal::Argument));

@@ -11,7 +11,7 @@
 
 use super::envelope::Layout;
 use super::parameters::{
-    BATTERY, CLASS, DEVICE, DIGEST, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION, WAIT,
+    BATTERY, CLASS, DEVICE, DIGEST, Image, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION, WAIT,
     component_index, uuid, version,
 };
 use super::{COMPONENT, DEPTH, Requires, Visit, Wait};
@@ -33,16 +33,22 @@ const RUN_SEQUENCE: i32 = 32;
 const CONDITIONS: u32 = set(&[VENDOR, CLASS, DIGEST, USE_BEFORE, SLOT, ABORT, DEVICE, BATTERY, PRIORITY, VERSION]);
 const DIRECTIVES: u32 = set(&[FETCH, COPY, INVOKE, WAIT, SWAP]);
 
-/// A set of commands: one bit for each; one whose number is above 31 is in none.
+/// A set of commands: one bit for each.
 const fn set(mut commands: &[i32]) -> u32 {
     let mut set = 0;
-    while let [command, rest @ ..] = commands {
-        if *command >= 0 && *command < 32 {
-            set |= 1 << *command;
-        }
+    while let [first, rest @ ..] = commands {
+        set |= command(*first);
         commands = rest;
     }
     set
+}
+
+/// The set of that command; one whose number is above 31 is in none.
+const fn command(command: i32) -> u32 {
+    match 1_u32.checked_shl(command.cast_unsigned()) {
+        Some(bit) => bit,
+        None => 0,
+    }
 }
 
 /// The bit with that number; none beyond 31.
@@ -95,13 +101,11 @@ impl Section {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Found {
     /// The parameters with which it is fetched, or copied; none where it is neither.
-    pub(super) parameters: Parameters,
+    pub(super) image: Image,
     /// The component that it is a copy of.
     pub(super) from: Option<usize>,
     /// How many commands came before that.
     pub(super) at: usize,
-    /// It was checked after that.
-    matched: bool,
     /// The digest that the validate sequence checks.
     pub(super) validated: Option<At>,
 }
@@ -109,7 +113,7 @@ pub(super) struct Found {
 impl Found {
     /// Whether the component is neither fetched nor copied.
     fn is_none(&self) -> bool {
-        self.parameters.get(DIGEST).is_none()
+        self.image.get(DIGEST).is_none()
     }
 }
 
@@ -155,28 +159,32 @@ impl Frame {
     }
 }
 
-/// The abstract machine: goes through sequences and keeps what they come to.
+/// The abstract machine: goes through sequences and keeps what they come to. (In an order in which short instructions reach
+/// what is used most.)
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Processor<'a, 'r> {
     reader: &'r Reader<'a>,
     /// Whether sequences have their effect; else they are only checked.
     live: bool,
+    /// The component of this pass is the firmware.
+    firmware: bool,
+    /// It was fetched, or copied, and checked after that.
+    matched: bool,
     slot: Option<u32>,
     pub(super) components: usize,
     /// The component of this pass.
     current: usize,
-    /// It is the firmware.
-    firmware: bool,
-    parameters: Parameters,
     /// Commands read in this pass.
     step: usize,
-    pub(super) found: Found,
     /// One bit for each component that another one is copied from.
     pub(super) sources: u32,
-    /// What conditions are about that only the device can decide, and whom the manifest is for.
-    noted: Parameters,
     /// A second version.
     other_version: Option<At>,
+    pub(super) found: Found,
+    parameters: Parameters,
+    /// What conditions are about that only the device can decide, and whom the manifest is for.
+    noted: Parameters,
 }
 
 impl<'a, 'r> Processor<'a, 'r> {
@@ -189,6 +197,7 @@ impl<'a, 'r> Processor<'a, 'r> {
             components,
             current: 0,
             firmware: false,
+            matched: false,
             parameters: Parameters::default(),
             step: 0,
             found: Found::default(),
@@ -229,7 +238,7 @@ impl<'a, 'r> Processor<'a, 'r> {
 
     /// Reads on there.
     fn at(&self, at: At) -> &'r Reader<'a> {
-        self.reader.seek(at);
+        self.reader.seek(Some(at));
         self.reader
     }
 
@@ -237,10 +246,9 @@ impl<'a, 'r> Processor<'a, 'r> {
     pub(super) fn pass(&mut self, layout: &Layout<'a, 'r>, component: usize, visit: &mut impl Visit<'a>) {
         self.current = component;
         self.firmware = layout.component(component) == COMPONENT;
-        self.step = 0;
+        (self.step, self.matched) = (0, false);
         let found = &mut self.found;
-        found.parameters.clear();
-        (found.from, found.matched, found.validated) = (None, false, None);
+        (found.image, found.from, found.validated) = (Image::default(), None, None);
         for (section, sequence) in Section::ALL.into_iter().zip(&layout.sections) {
             let Some(sequence) = *sequence else { continue };
             self.parameters.clear();
@@ -252,7 +260,7 @@ impl<'a, 'r> Processor<'a, 'r> {
                 self.run(Section::Shared, shared, visit);
             }
             self.run(section, sequence, visit);
-            self.reader.unless(self.found.is_none() || self.found.matched, Refusal::ImageMatch);
+            self.reader.unless(self.found.is_none() || self.matched, Refusal::ImageMatch);
         }
     }
 
@@ -285,7 +293,7 @@ impl<'a, 'r> Processor<'a, 'r> {
                 frame.put(LIVE, frame.is(LIVE | CHOSEN));
             } else if let Some(left) = frame.commands.checked_sub(1) {
                 frame.commands = left;
-                self.step = self.step.saturating_add(1);
+                self.step = self.step.wrapping_add(1);
                 let code = reader.label();
                 // §6.2: with several components, each sequence begins by naming those it is about.
                 reader.unless(!core::mem::take(&mut first) || code == SET_COMPONENT_INDEX, Refusal::Component);
@@ -315,7 +323,7 @@ impl<'a, 'r> Processor<'a, 'r> {
                     }
                     _ => {
                         let allowed = if section == Section::Shared { CONDITIONS } else { CONDITIONS | DIRECTIVES };
-                        reader.unless(set(&[code]) & allowed != 0, Refusal::Command);
+                        reader.unless(command(code) & allowed != 0, Refusal::Command);
                         reader.up_to(15);
                         visit.command(depth, code, reader.since(start));
                         if frame.is(LIVE | SELECTED) && !reader.is_set() {
@@ -371,7 +379,9 @@ impl<'a, 'r> Processor<'a, 'r> {
     }
 
     /// Carries out a command that has no argument: whether it is a directive or a condition that holds. Conditions that
-    /// the device has to decide are noted and taken to. One whose parameter is not set does not hold.
+    /// the device has to decide are noted and taken to. One whose parameter is not set does not hold. (Not inlined, so that it
+    /// has registers of its own.)
+    #[inline(never)]
     fn carry_out(&mut self, code: i32, section: Section, conditional: bool) -> bool {
         let reader = self.reader;
         match code {
@@ -426,8 +436,8 @@ impl<'a, 'r> Processor<'a, 'r> {
             Section::Validate => Some(*found.validated.get_or_insert(digest)),
             Section::Invoke => found.validated,
             _ if section.installs() => {
-                found.matched = true;
-                found.parameters.get(DIGEST)
+                self.matched = true;
+                found.image.get(DIGEST)
             }
             _ => None,
         };
@@ -465,6 +475,6 @@ impl<'a, 'r> Processor<'a, 'r> {
             return reader.set(Refusal::Image);
         }
         self.sources |= from.map_or(0, bit);
-        (self.found.parameters, self.found.from, self.found.at) = (*parameters, from, self.step);
+        (self.found.image, self.found.from, self.found.at) = (parameters.image(), from, self.step);
     }
 }

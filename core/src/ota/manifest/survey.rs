@@ -6,7 +6,7 @@ use super::sequence::{Found, Processor, Section, bit};
 use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload};
 use crate::ota::cbor::{At, Reader};
 use crate::ota::digest::Sha256;
-use crate::ota::policy::{Severity, UpdateType};
+use crate::ota::policy::Severity;
 use crate::ota::refusal::Refusal;
 
 /// Reads an envelope that has been authenticated, by that key where it is known: the manifest.
@@ -34,11 +34,10 @@ pub(super) fn payload(envelope: &[u8], slot: Option<u32>, number: usize) -> Opti
     (found && !reader.is_set()).then_some(payload)
 }
 
-/// A manifest while its components are gone through.
+/// A manifest while its components are gone through. (In an order in which short instructions reach what is used most.)
+#[repr(C)]
 struct Survey<'a, 'r> {
     reader: &'r Reader<'a>,
-    layout: Layout<'a, 'r>,
-    processor: Processor<'a, 'r>,
     /// One bit for each integrated payload that is referred to.
     used: u32,
     payloads: usize,
@@ -48,6 +47,8 @@ struct Survey<'a, 'r> {
     /// What the first image says.
     private: Private<'a>,
     priority: Option<At>,
+    layout: Layout<'a, 'r>,
+    processor: Processor<'a, 'r>,
 }
 
 /// What a component is to hold: a [`Payload`] whose parts are still in the envelope.
@@ -68,7 +69,7 @@ impl Item<'_> {
 
     /// Its chunks, where `list` is the digest of their list.
     fn chunks(&self, list: &[u8; 32]) -> Option<ChunkDigests> {
-        ChunkDigests::new(self.private.chunk.unwrap_or(0), self.size, *list)
+        ChunkDigests::new(self.private.chunk, self.size, *list)
     }
 }
 
@@ -77,8 +78,6 @@ impl<'a, 'r> Survey<'a, 'r> {
     fn new(reader: &'r Reader<'a>, slot: Option<u32>) -> Self {
         Self {
             reader,
-            layout: Layout::new(reader),
-            processor: Processor::new(reader, true, slot, 0),
             used: 0,
             payloads: 0,
             looked: 0,
@@ -88,11 +87,13 @@ impl<'a, 'r> Survey<'a, 'r> {
                 size: 0,
                 uri: "",
                 content: None,
-                private: Private::default(),
+                private: Private::NONE,
                 priority: None,
             },
-            private: Private::default(),
+            private: Private::NONE,
             priority: None,
+            layout: Layout::new(reader),
+            processor: Processor::new(reader, true, slot, 0),
         }
     }
 
@@ -147,13 +148,13 @@ impl<'a, 'r> Survey<'a, 'r> {
             if number.map_or(component == Component::Image(0), |number| number == self.payloads) {
                 wanted = Some(n);
             }
-            self.payloads = self.payloads.saturating_add(1);
+            self.payloads = self.payloads.wrapping_add(1);
         }
         // What is not validated has to be what something else is copied from.
         reader.unless(unchecked & !self.processor.sources == 0, Refusal::ImageMatch);
         reader.unless(lists == 0, Refusal::ChunkList);
         reader.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
-        let identified = [VENDOR, CLASS].into_iter().all(|key| self.processor.identity(key).is_some());
+        let identified = self.processor.identity(VENDOR).is_some() && self.processor.identity(CLASS).is_some();
         reader.unless(identified, Refusal::IdentityCheck);
         wanted.is_some_and(|n| n == self.looked || self.look(n))
     }
@@ -165,8 +166,8 @@ impl<'a, 'r> Survey<'a, 'r> {
         manifest.sequence = layout.sequence;
         manifest.digest = *layout.digest;
         manifest.signer = key.map(|key| &key.id).or(layout.key_id).copied();
-        for (place, key) in [(&mut manifest.vendor, VENDOR), (&mut manifest.class, CLASS)] {
-            *place = *processor.identity(key).unwrap_or(&[0; 16]);
+        if let (Some(vendor), Some(class)) = (processor.identity(VENDOR), processor.identity(CLASS)) {
+            (manifest.vendor, manifest.class) = (*vendor, *class);
         }
         manifest.payloads = self.payloads;
         if firmware {
@@ -174,14 +175,14 @@ impl<'a, 'r> Survey<'a, 'r> {
             manifest.uri = self.item.uri;
         }
         manifest.version = layout.version();
-        manifest.kind = self.private.kind.unwrap_or(UpdateType::Software);
+        manifest.kind = self.private.kind;
         if let Some(at) = self.priority {
             manifest.severity = {
-                self.reader.seek(at);
+                self.reader.seek(Some(at));
                 Severity::from_priority(self.reader.int())
             };
         }
-        manifest.chunk = self.private.chunk;
+        manifest.chunk = Some(self.private.chunk).filter(|chunk| *chunk != 0);
         manifest.reference_uri = layout.reference_uri;
         processor.require(&mut manifest.requires);
     }
@@ -194,7 +195,7 @@ impl<'a, 'r> Survey<'a, 'r> {
         let processor = &mut self.processor;
         self.looked = n;
         processor.pass(layout, n, &mut ());
-        let Found { parameters, from, at, validated, .. } = &processor.found;
+        let Found { image: parameters, from, at, validated, .. } = &processor.found;
         let (digest, from, at) = (parameters.get(DIGEST), *from, *at);
         reader.unless(digest.is_some(), Refusal::Image);
         if reader.is_set() || validated.is_none() {
@@ -205,7 +206,7 @@ impl<'a, 'r> Survey<'a, 'r> {
         reader.unless(parameters.get(SIZE).is_some(), Refusal::Image);
         reader.unless(processor.same(*validated, digest), Refusal::ImageMatch);
         let read = |at: Option<At>| {
-            reader.seek(at.unwrap_or(At::START));
+            reader.seek(at);
             reader
         };
         let item = &mut self.item;
@@ -219,8 +220,8 @@ impl<'a, 'r> Survey<'a, 'r> {
         if let Some(from) = from {
             processor.pass(layout, from, &mut ());
             let source = &processor.found;
-            uri = source.parameters.get(URI);
-            let same = processor.same(source.parameters.get(DIGEST), digest);
+            uri = source.image.get(URI);
+            let same = processor.same(source.image.get(DIGEST), digest);
             reader.unless(same && source.from.is_none() && source.at < at, Refusal::Image);
         }
         item.uri = read_uri(read(uri));
