@@ -343,10 +343,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&self) -> &'a str {
-        core::str::from_utf8(self.string(TEXT)).unwrap_or_else(|_| {
-            self.set(Refusal::Malformed);
-            ""
-        })
+        let bytes = self.string(TEXT);
+        // (Less code than `core::str::from_utf8`, which is fast where texts are long.)
+        let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        self.unless(text.len() == bytes.len(), Refusal::Malformed);
+        text
     }
 
     /// An array's head: how many items follow.

@@ -51,7 +51,7 @@ pub fn key_id(public: &[u8; 32]) -> [u8; 8] {
     let mut hash = Sha256::new();
     hash.update(&[0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20]);
     hash.update(public);
-    hash.finish().first_chunk().copied().unwrap_or_default()
+    hash.close().first_chunk().copied().unwrap_or_default()
 }
 
 /// Checks Ed25519 signatures: [`Ed25519`], or the device's own hardware.

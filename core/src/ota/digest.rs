@@ -49,8 +49,7 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> [u8; LEN] {
         let mut hash = Self::new();
         hash.update(bytes);
-        hash.close();
-        hash.words()
+        hash.close()
     }
 
     /// Bytes hashed so far.
@@ -83,12 +82,11 @@ impl Sha256 {
     /// The digest of all that was hashed.
     #[must_use]
     pub fn finish(mut self) -> [u8; LEN] {
-        self.close();
-        self.words()
+        self.close()
     }
 
-    /// Hashes what ends a message.
-    fn close(&mut self) {
+    /// The digest, where nothing is hashed any more. (It takes the stack of no copy, as `finish` does.)
+    pub(crate) fn close(&mut self) -> [u8; LEN] {
         let filled = self.filled();
         let bits = self.len.wrapping_mul(8).to_be_bytes();
         // One bit, zeros up to 8 bytes short of a block, the length in bits.
@@ -103,6 +101,7 @@ impl Sha256 {
             *place = bits;
         }
         compress256(&mut self.state, core::slice::from_ref(&self.block));
+        self.words()
     }
 
     /// The state, to be [restored](Self::restore) later together with [`len`](Self::len); `None` where that is not a

@@ -34,6 +34,7 @@ pub const LEN: usize = 192;
 pub const PAYLOAD: usize = HEAD + MAX_KEYS * ENTRY;
 
 const FORMAT: u8 = 0xB1;
+const MAX: u8 = MAX_KEYS as u8;
 const HEAD: usize = 8;
 const ENTRY: usize = 37;
 /// What stands in the places of a table that are free.
@@ -91,25 +92,19 @@ impl KeyTable {
     /// A table with that epoch, of these keys in any order. `None` as for [`factory`](Self::factory).
     #[must_use]
     pub fn of(epoch: u32, keys: &[Key]) -> Option<Self> {
-        let mut table = Self { len: u8::try_from(keys.len()).ok()?, epoch, ..Self::EMPTY };
-        if keys.is_empty() {
-            return None;
-        }
-        table.keys.get_mut(..keys.len())?;
-        for (n, key) in keys.iter().enumerate() {
-            // Insertion: those before it are in order.
-            let mut key = *key;
-            for place in table.keys.iter_mut().take(n) {
-                if place.public == key.public {
-                    return None;
-                }
-                if place.public > key.public {
-                    core::mem::swap(place, &mut key);
-                }
+        let mut table = Some(Self { len: u8::try_from(keys.len()).ok()?, epoch, ..Self::EMPTY });
+        let places = table.as_mut()?.keys.get_mut(..keys.len()).filter(|places| !places.is_empty())?;
+        for key in keys {
+            // Its place is behind those that are below it.
+            let mut place = 0_usize;
+            let mut twins = 0_usize;
+            for other in keys {
+                place = place.wrapping_add((other.public < key.public).into());
+                twins = twins.wrapping_add((other.public == key.public).into());
             }
-            *table.keys.get_mut(n)? = key;
+            *places.get_mut(place).filter(|_| twins == 1)? = *key;
         }
-        Some(table)
+        table
     }
 
     /// Its keys, in ascending order of the public keys.
@@ -129,31 +124,9 @@ impl KeyTable {
     /// # Errors
     /// [`Refusal::KeyTable`]: it is none.
     pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
-        let mut reader = Reader::new(payload);
-        let mut table = Self::EMPTY;
-        match table.read(&mut reader) {
-            Some(()) if reader.is_empty() => Ok(table),
-            _ => Err(Refusal::KeyTable),
-        }
-    }
-
-    /// Becomes the table that is read; where `None`, it is none.
-    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        let [FORMAT, count, 0, 0] = reader.array()? else { return None };
-        self.len = count;
-        self.epoch = reader.u32()?;
-        let mut before = &[0; 32];
-        for (n, place) in self.keys.get_mut(..usize::from(count))?.iter_mut().enumerate() {
-            place.public = reader.array()?;
-            place.scope = Scope(reader.u8()?);
-            place.epoch = reader.u32()?;
-            if place.scope.0 == 0 || place.epoch > self.epoch || (n != 0 && *before >= place.public) {
-                return None;
-            }
-            place.id = key_id(&place.public);
-            before = &place.public;
-        }
-        (count != 0).then_some(())
+        Encoded::read(payload)
+            .filter(|(_, rest)| rest.is_empty())
+            .map_or(Err(Refusal::KeyTable), |(table, _)| Ok(table.decoded()))
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
@@ -193,10 +166,9 @@ impl KeyTable {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
         let (body, crc) = bytes.split_first_chunk::<BODY>()?;
-        let mut reader = Reader::new(body);
-        let mut table = Self::EMPTY;
-        table.read(&mut reader)?;
-        (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then_some(table)
+        let (table, rest) = Encoded::read(body)?;
+        let whole = Reader::new(crc).u32()? == crc32(body) && rest.iter().all(|byte| *byte == 0);
+        whole.then(|| table.decoded())
     }
 
     /// The table that a verified manifest with the payload `payload`, signed by the key `signer`, puts in this one's
@@ -207,24 +179,83 @@ impl KeyTable {
     /// changed. [`Refusal::KeyRevokesItself`]: it has not the key `signer`, or that may no longer sign tables.
     /// [`Refusal::KeyNoneLeft`]: nobody could sign for the firmware any more.
     pub fn apply(&self, payload: &[u8], signer: &[u8; 8]) -> Result<Self, Refusal> {
-        let new = Self::decode(payload)?;
-        if new == *self {
-            return Ok(new);
-        }
-        let kept = |key: &Key| self.keys().contains(key);
-        if new.epoch <= self.epoch || !new.keys().iter().all(|key| key.epoch == new.epoch || kept(key)) {
-            return Err(Refusal::KeyEpoch);
-        }
-        let may = |id: Option<&[u8; 8]>, component| {
-            new.keys().iter().any(|key| id.is_none_or(|id| *id == key.id) && key.scope.has(component))
+        may_replace(self.keys(), self.epoch, payload, signer)?;
+        Self::decode(payload)
+    }
+}
+
+/// Whether the table with the payload `payload`, from a manifest that was signed by the key `signer`, may take the place of
+/// the one of that epoch with these keys: [`KeyTable::apply`], but with no table made of it.
+///
+/// # Errors
+/// As there.
+pub(crate) fn may_replace(keys: &[Key], epoch: u32, payload: &[u8], signer: &[u8; 8]) -> Result<(), Refusal> {
+    let Some((new, [])) = Encoded::read(payload) else { return Err(Refusal::KeyTable) };
+    let mut same = new.epoch == epoch && new.entries.len() == keys.len();
+    let (mut stay, mut signs, mut images) = (true, false, false);
+    for key in new.entries.iter().map(Encoded::key) {
+        let kept = keys.contains(&key);
+        same &= kept;
+        stay &= kept || key.epoch == new.epoch;
+        signs |= key.id == *signer && key.scope.has(Component::Keys);
+        images |= key.scope.has(Component::Image(0));
+    }
+    match () {
+        () if same => Ok(()),
+        () if new.epoch <= epoch || !stay => Err(Refusal::KeyEpoch),
+        () if !signs => Err(Refusal::KeyRevokesItself),
+        () if !images => Err(Refusal::KeyNoneLeft),
+        () => Ok(()),
+    }
+}
+
+/// A table where it is encoded.
+struct Encoded<'a> {
+    epoch: u32,
+    entries: &'a [[u8; ENTRY]],
+}
+
+impl<'a> Encoded<'a> {
+    /// The table at the front of `bytes`, and what is behind it; `None` where there is none.
+    #[inline(never)]
+    fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let ([FORMAT, count @ 1..=MAX, 0, 0, epoch @ ..], rest) = bytes.split_first_chunk::<HEAD>()? else {
+            return None;
         };
-        if !may(Some(signer), Component::Keys) {
-            return Err(Refusal::KeyRevokesItself);
+        let (entries, rest) = rest.split_at_checked(usize::from(*count).wrapping_mul(ENTRY))?;
+        let table = Self { epoch: u32::from_be_bytes(*epoch), entries: entries.as_chunks().0 };
+        let mut before: Option<&[u8; 32]> = None;
+        for entry in table.entries {
+            let (public, scope, epoch) = Self::parts(entry);
+            if scope.0 == 0 || epoch > table.epoch || before >= Some(public) {
+                return None;
+            }
+            before = Some(public);
         }
-        if !may(None, Component::Image(0)) {
-            return Err(Refusal::KeyNoneLeft);
+        Some((table, rest))
+    }
+
+    /// The key of an entry.
+    fn key(entry: &[u8; ENTRY]) -> Key {
+        let (public, scope, epoch) = Self::parts(entry);
+        Key { id: key_id(public), public: *public, scope, epoch }
+    }
+
+    /// Its public key, scope and epoch.
+    fn parts(entry: &[u8; ENTRY]) -> (&[u8; 32], Scope, u32) {
+        match (entry.first_chunk(), entry.last_chunk::<5>()) {
+            (Some(public), Some([scope, epoch @ ..])) => (public, Scope(*scope), u32::from_be_bytes(*epoch)),
+            _ => (&NONE.public, NONE.scope, NONE.epoch),
         }
-        Ok(new)
+    }
+
+    /// The table itself.
+    fn decoded(&self) -> KeyTable {
+        let mut table = KeyTable { len: self.entries.len() as u8, epoch: self.epoch, ..KeyTable::EMPTY };
+        for (place, entry) in table.keys.iter_mut().zip(self.entries) {
+            *place = Self::key(entry);
+        }
+        table
     }
 }
 

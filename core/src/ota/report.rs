@@ -250,7 +250,9 @@ impl Report {
         let mut next = claims.key(r);
         if next == Some(28) {
             let claim = r.enter();
-            version = Some(VersionMatch::read(r).version);
+            let mut claimed = VersionMatch::NONE;
+            claimed.read(r);
+            version = Some(claimed.version);
             r.leave(claim);
             next = claims.key(r);
         }

@@ -37,7 +37,7 @@ pub(super) struct Layout<'a, 'r> {
     pub(super) sequence: u64,
     pub(super) reference_uri: Option<&'a str>,
     /// suit-set-version.
-    version: Option<At>,
+    pub(super) version: Option<At>,
     /// The component identifiers, one after another.
     ids: Option<At>,
     /// How many components there are.
@@ -87,8 +87,10 @@ impl<'a, 'r> Layout<'a, 'r> {
     /// suit-set-version.
     pub(super) fn version(&self) -> Option<Version> {
         self.version.map(|at| {
+            let mut version = Version::NONE;
             self.reader.seek(Some(at));
-            Version::read(self.reader)
+            version.read(self.reader);
+            version
         })
     }
 
@@ -153,7 +155,7 @@ impl<'a, 'r> Layout<'a, 'r> {
                 6 => {
                     let outer = reader.enter();
                     self.version = reader.here();
-                    Version::read(reader);
+                    { Version::NONE }.read(reader);
                     reader.leave(outer);
                 }
                 _ if reader.is_bytes() => self.member(key, visit),

@@ -49,6 +49,25 @@ fn index(key: i32) -> usize {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Parameters([Option<At>; KEYS.len()]);
 
+/// The index of the first one that conditions are about.
+const CONDITIONS: usize = 4;
+
+/// Where those are that conditions, with the numbers of [those from there on](KEYS), have noted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Noted([Option<At>; 8]);
+
+impl Noted {
+    /// Where the value of that parameter is.
+    pub(super) fn get(&self, key: i32) -> Option<At> {
+        self.0.get(index(key).wrapping_sub(CONDITIONS)).copied().flatten()
+    }
+
+    /// Its place; `None` where it is not to be noted.
+    pub(super) fn place(&mut self, key: i32) -> Option<&mut Option<At>> {
+        self.0.get_mut(index(key).wrapping_sub(CONDITIONS))
+    }
+}
+
 /// Where those of an image are.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Image([Option<At>; 5]);
@@ -133,7 +152,7 @@ impl Parameters {
     }
 }
 
-/// Checks the value of the parameter with that key. (Not inlined, for the sake of the stack.)
+/// Checks the value of the parameter with that key. (Not inlined, nor is what needs room to check, for the sake of the stack.)
 #[inline(never)]
 fn check(key: i32, reader: &Reader<'_>, components: usize) {
     match key {
@@ -144,10 +163,20 @@ fn check(key: i32, reader: &Reader<'_>, components: usize) {
         URI => drop(uri(reader)),
         SOURCE => drop(component_index(reader, components)),
         PRIORITY => drop(reader.int()),
-        VERSION => drop(version(reader)),
-        WAIT => drop(Wait::read(reader, &mut Wait::default())),
+        VERSION => check_version(reader),
+        WAIT => check_wait(reader),
         _ => drop(private(reader)),
     }
+}
+
+#[inline(never)]
+fn check_version(reader: &Reader<'_>) {
+    version(reader, &mut { VersionMatch::NONE });
+}
+
+#[inline(never)]
+fn check_wait(reader: &Reader<'_>) {
+    Wait::default().read(reader);
 }
 
 pub(super) fn uuid<'a>(reader: &Reader<'a>) -> &'a [u8; 16] {
@@ -170,11 +199,10 @@ pub(super) fn uri<'a>(reader: &Reader<'a>) -> &'a str {
 }
 
 /// Reads suit-parameter-version.
-pub(super) fn version(reader: &Reader<'_>) -> VersionMatch {
+pub(super) fn version(reader: &Reader<'_>, version: &mut VersionMatch) {
     let outer = reader.enter();
-    let version = VersionMatch::read(reader);
+    version.read(reader);
     reader.leave(outer);
-    version
 }
 
 fn private<'a>(reader: &Reader<'a>) -> Private<'a> {

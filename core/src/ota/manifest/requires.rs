@@ -95,8 +95,8 @@ const DAY: u32 = 86_399;
 const WEEK: u32 = 6;
 
 impl Wait {
-    /// Reads suit-parameter-wait-info to `wait`: whether the application is to authorise the update.
-    pub(super) fn read(reader: &Reader<'_>, wait: &mut Self) -> bool {
+    /// Reads suit-parameter-wait-info: whether the application is to authorise the update.
+    pub(super) fn read(&mut self, reader: &Reader<'_>) -> bool {
         let mut authorization = false;
         let outer = reader.enter();
         let mut events = reader.map();
@@ -107,11 +107,11 @@ impl Wait {
                     reader.int();
                     authorization = true;
                 }
-                2 => wait.power = Some(reader.i32()),
-                3 => wait.network = Some(reader.i32()),
-                5 => wait.time = Some(reader.uint()),
-                8 => wait.time_of_day = Some(reader.up_to(DAY)),
-                9 => wait.day_of_week = u8::try_from(reader.up_to(WEEK)).ok(),
+                2 => self.power = Some(reader.i32()),
+                3 => self.network = Some(reader.i32()),
+                5 => self.time = Some(reader.uint()),
+                8 => self.time_of_day = Some(reader.up_to(DAY)),
+                9 => self.day_of_week = u8::try_from(reader.up_to(WEEK)).ok(),
                 _ => reader.set(Refusal::Argument),
             }
         }

@@ -11,10 +11,10 @@
 
 use super::envelope::Layout;
 use super::parameters::{
-    BATTERY, CLASS, DEVICE, DIGEST, Image, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION, WAIT,
-    component_index, uuid, version,
+    BATTERY, CLASS, DEVICE, DIGEST, Image, Noted, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION,
+    WAIT, component_index, uuid, version,
 };
-use super::{COMPONENT, DEPTH, Requires, Visit, Wait};
+use super::{COMPONENT, DEPTH, Requires, VersionMatch, Visit, Wait};
 use crate::ota::cbor::{At, Outer, Reader};
 use crate::ota::refusal::Refusal;
 
@@ -184,7 +184,7 @@ pub(super) struct Processor<'a, 'r> {
     pub(super) found: Found,
     parameters: Parameters,
     /// What conditions are about that only the device can decide, and whom the manifest is for.
-    noted: Parameters,
+    noted: Noted,
 }
 
 impl<'a, 'r> Processor<'a, 'r> {
@@ -202,7 +202,7 @@ impl<'a, 'r> Processor<'a, 'r> {
             step: 0,
             found: Found::default(),
             sources: 0,
-            noted: Parameters::default(),
+            noted: Noted::default(),
             other_version: None,
         }
     }
@@ -217,12 +217,15 @@ impl<'a, 'r> Processor<'a, 'r> {
         requires.use_before = self.number(USE_BEFORE);
         requires.battery = self.number(BATTERY).and_then(|charge| u32::try_from(charge).ok());
         requires.authorization = self.noted.get(PRIORITY).is_some();
-        for (place, at) in requires.version.iter_mut().zip([self.noted.get(VERSION), self.other_version]) {
-            *place = at.map(|at| version(self.at(at)));
+        let [first, second] = &mut requires.version;
+        for (place, at) in [(first, self.noted.get(VERSION)), (second, self.other_version)] {
+            if let Some(at) = at {
+                version(self.at(at), place.insert(VersionMatch::NONE));
+            }
         }
         requires.device = self.identity(DEVICE).copied();
         if let Some(at) = self.noted.get(WAIT) {
-            requires.authorization |= Wait::read(self.at(at), requires.wait.insert(Wait::default()));
+            requires.authorization |= requires.wait.insert(Wait::default()).read(self.at(at));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::envelope::Layout;
 use super::parameters::{CLASS, DIGEST, PRIORITY, Private, SIZE, URI, VENDOR, digest as read_digest, uri as read_uri};
 use super::sequence::{Found, Processor, Section, bit};
-use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload};
+use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload, Version};
 use crate::ota::cbor::{At, Reader};
 use crate::ota::digest::Sha256;
 use crate::ota::policy::Severity;
@@ -174,7 +174,10 @@ impl<'a, 'r> Survey<'a, 'r> {
             manifest.image = self.item.image();
             manifest.uri = self.item.uri;
         }
-        manifest.version = layout.version();
+        if let Some(at) = layout.version {
+            self.reader.seek(Some(at));
+            manifest.version.insert(Version::NONE).read(self.reader);
+        }
         manifest.kind = self.private.kind;
         if let Some(at) = self.priority {
             manifest.severity = {

@@ -50,16 +50,18 @@ impl Version {
         self.numbers.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// Reads a `SUIT_Condition_Version_Comparison_Value`.
-    pub(crate) fn read(reader: &Reader<'_>) -> Self {
+    /// What is to be [read](Self::read).
+    pub(crate) const NONE: Self = Self { numbers: [0; Self::MAX], len: 0 };
+
+    /// Becomes the `SUIT_Condition_Version_Comparison_Value` that is read.
+    pub(crate) fn read(&mut self, reader: &Reader<'_>) {
         let len = reader.array();
-        let mut version = Self { numbers: [0; Self::MAX], len: u8::try_from(len).unwrap_or(u8::MAX) };
-        for number in version.numbers.get_mut(..len).unwrap_or_default() {
+        *self = Self { len: u8::try_from(len).unwrap_or(u8::MAX), ..Self::NONE };
+        for number in self.numbers.get_mut(..len).unwrap_or_default() {
             *number = reader.i32();
         }
         // Of too many none is one.
-        reader.unless(version.is_one(), Refusal::Argument);
-        version
+        reader.unless(self.is_one(), Refusal::Argument);
     }
 }
 
@@ -186,10 +188,13 @@ impl VersionMatch {
         }
     }
 
-    /// Reads a `SUIT_Parameter_Version_Match`.
-    pub(crate) fn read(reader: &Reader<'_>) -> Self {
+    /// What is to be [read](Self::read).
+    pub(crate) const NONE: Self = Self { comparison: Comparison::Equal, version: Version::NONE };
+
+    /// Becomes the `SUIT_Parameter_Version_Match` that is read.
+    pub(crate) fn read(&mut self, reader: &Reader<'_>) {
         reader.array_with(2, Refusal::Malformed);
-        let comparison = match reader.uint() {
+        self.comparison = match reader.uint() {
             1 => Comparison::Greater,
             2 => Comparison::GreaterEqual,
             3 => Comparison::Equal,
@@ -200,7 +205,7 @@ impl VersionMatch {
                 Comparison::Equal
             }
         };
-        Self { comparison, version: Version::read(reader) }
+        self.version.read(reader);
     }
 }
 
