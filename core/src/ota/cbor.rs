@@ -64,6 +64,11 @@ pub(crate) struct Cursor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outer(usize);
 
+impl Outer {
+    /// Nothing is around.
+    pub(crate) const NONE: Self = Self(0);
+}
+
 /// Where an item is; never at the very start. It takes half of what a slice does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At(NonZeroUsize);
@@ -134,6 +139,12 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(crate) fn seek(&self, at: Option<At>) {
         self.cursor.set(Cursor { at: at.map_or(0, |at| at.0.get()), end: self.bytes.len() });
+    }
+
+    /// Reads what is there.
+    pub(crate) fn at(&self, at: At) -> &Self {
+        self.seek(Some(at));
+        self
     }
 
     /// What has not been read.

@@ -31,11 +31,10 @@ impl ChunkDigests {
     /// bytes, the image none, or the list would be 4 GiB or more.
     #[must_use]
     pub const fn new(chunk: u32, image: u32, digest: [u8; 32]) -> Option<Self> {
-        let new = Self { chunk, image, digest };
-        if chunk == 0 || image == 0 || new.count().checked_mul(ENTRY).is_none() {
-            return None;
+        match list_size(chunk, image) {
+            Some(_) => Some(Self { chunk, image, digest }),
+            None => None,
         }
-        Some(new)
     }
 
     /// Bytes of a chunk; the last one may be shorter.
@@ -53,11 +52,7 @@ impl ChunkDigests {
     /// How many chunks there are, at least 1.
     #[must_use]
     pub const fn count(&self) -> u32 {
-        match self.image.checked_div(self.chunk) {
-            Some(whole) if whole.wrapping_mul(self.chunk) == self.image => whole,
-            Some(whole) => whole.saturating_add(1),
-            None => 0,
-        }
+        count(self.chunk, self.image)
     }
 
     /// Bytes of the list.
@@ -115,6 +110,20 @@ impl ChunkDigests {
             Err(Refusal::ChunkList)
         }
     }
+}
+
+/// How many chunks of `chunk` bytes an image has.
+const fn count(chunk: u32, image: u32) -> u32 {
+    match image.checked_div(chunk) {
+        Some(whole) if whole.wrapping_mul(chunk) == image => whole,
+        Some(whole) => whole.saturating_add(1),
+        None => 0,
+    }
+}
+
+/// Bytes of the list of their digests; `None` where there are [no such chunks](ChunkDigests::new).
+pub(crate) const fn list_size(chunk: u32, image: u32) -> Option<u32> {
+    if chunk == 0 || image == 0 { None } else { count(chunk, image).checked_mul(ENTRY) }
 }
 
 /// The list of the digests of an image's chunks of `size` bytes; empty where `size` is 0.

@@ -186,10 +186,21 @@ pub(crate) fn authenticate<'k>(
     reader.check()?;
     let mut buf = [0; SIG_STRUCTURE_MAX];
     let message = sig_structure(block.protected, block.payload, &mut buf);
+    signed_by(keys, block.kid, verifier, message, block.signature)
+}
+
+/// Which of the keys signed that message: the one with that identifier, where there is one.
+fn signed_by<'k>(
+    keys: &'k [Key],
+    kid: Option<&[u8; 8]>,
+    verifier: &(impl Verifier + ?Sized),
+    message: &[u8],
+    signature: &[u8; 64],
+) -> Result<&'k Key, Refusal> {
     let mut refusal = Refusal::UnknownKey;
     for key in keys {
-        if block.kid.is_none_or(|kid| *kid == key.id) {
-            if verifier.verify(&key.public, message, block.signature) {
+        if kid.is_none_or(|kid| *kid == key.id) {
+            if verifier.verify(&key.public, message, signature) {
                 return Ok(key);
             }
             refusal = Refusal::Signature;
@@ -258,14 +269,7 @@ pub fn open1<'a, 'k>(
     reader.end();
     reader.check()?;
     let message = sig_structure_of(protected, payload, scratch).ok_or(Refusal::Size)?;
-    let mut refusal = Refusal::UnknownKey;
-    for key in keys.iter().filter(|key| kid.is_none_or(|kid| *kid == key.id)) {
-        if verifier.verify(&key.public, message, signature) {
-            return Ok((payload, key));
-        }
-        refusal = Refusal::Signature;
-    }
-    Err(refusal)
+    Ok((payload, signed_by(keys, kid, verifier, message, signature)?))
 }
 
 /// The protected header `{1: -19, 4: kid}`.

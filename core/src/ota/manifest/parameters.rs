@@ -98,12 +98,21 @@ impl<'a> Private<'a> {
     /// Nothing said.
     pub(super) const NONE: Self = Self { kind: UpdateType::Software, chunk: 0, list: None };
 
-    /// What it says, where it was set; it was read before.
-    pub(super) fn of(value: Option<At>, reader: &Reader<'a>) -> Self {
-        value.map_or(Self::NONE, |at| {
-            reader.seek(Some(at));
-            private(reader)
-        })
+    /// Reads it, where nothing is said yet.
+    pub(super) fn read(&mut self, reader: &Reader<'a>) {
+        let outer = reader.enter();
+        let items = reader.array();
+        let kind = u8::try_from(reader.uint()).ok().and_then(UpdateType::from_u8);
+        reader.unless(kind.is_some() && items <= 3, Refusal::Argument);
+        self.kind = kind.unwrap_or(UpdateType::Software);
+        if items >= 2 {
+            self.chunk = reader.u32();
+            reader.unless(self.chunk != 0, Refusal::Argument);
+        }
+        if items >= 3 {
+            self.list = Some(reader.array_of(Refusal::Argument));
+        }
+        reader.leave(outer);
     }
 }
 
@@ -165,7 +174,7 @@ fn check(key: i32, reader: &Reader<'_>, components: usize) {
         PRIORITY => drop(reader.int()),
         VERSION => check_version(reader),
         WAIT => check_wait(reader),
-        _ => drop(private(reader)),
+        _ => { Private::NONE }.read(reader),
     }
 }
 
@@ -203,23 +212,6 @@ pub(super) fn version(reader: &Reader<'_>, version: &mut VersionMatch) {
     let outer = reader.enter();
     version.read(reader);
     reader.leave(outer);
-}
-
-fn private<'a>(reader: &Reader<'a>) -> Private<'a> {
-    let outer = reader.enter();
-    let items = reader.array();
-    let kind = u8::try_from(reader.uint()).ok().and_then(UpdateType::from_u8);
-    reader.unless(kind.is_some() && items <= 3, Refusal::Argument);
-    let mut private = Private { kind: kind.unwrap_or(UpdateType::Software), ..Private::NONE };
-    if items >= 2 {
-        private.chunk = reader.u32();
-        reader.unless(private.chunk != 0, Refusal::Argument);
-    }
-    if items >= 3 {
-        private.list = Some(reader.array_of(Refusal::Argument));
-    }
-    reader.leave(outer);
-    private
 }
 
 /// The index of one of so many components.

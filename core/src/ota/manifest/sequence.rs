@@ -141,11 +141,13 @@ const ALTERNATIVE: u8 = 16;
 const CONDITIONAL: u8 = 32;
 
 impl Frame {
+    const NONE: Self = Self { outer: Outer::NONE, commands: 0, alternatives: 0, flags: 0 };
+
     /// A sequence that begins, and was entered.
-    fn open(reader: &Reader<'_>, outer: Outer, flags: u8) -> Self {
+    fn open(&mut self, reader: &Reader<'_>, outer: Outer, flags: u8) {
         let items = reader.array();
         reader.unless(items != 0 && items & 1 == 0, Refusal::Malformed);
-        Self { outer, commands: items >> 1, alternatives: 0, flags }
+        *self = Self { outer, commands: items >> 1, alternatives: 0, flags };
     }
 
     /// Whether it has all of these flags.
@@ -209,40 +211,34 @@ impl<'a, 'r> Processor<'a, 'r> {
 
     /// The vendor, or the class, whose devices the manifest is for.
     pub(super) fn identity(&self, key: i32) -> Option<&'a [u8; 16]> {
-        self.noted.get(key).map(|at| uuid(self.at(at)))
+        self.noted(key).map(uuid)
     }
 
     /// Writes down what the device has to decide, where nothing is yet.
     pub(super) fn require(&self, requires: &mut Requires) {
-        requires.use_before = self.number(USE_BEFORE);
-        requires.battery = self.number(BATTERY).and_then(|charge| u32::try_from(charge).ok());
-        requires.authorization = self.noted.get(PRIORITY).is_some();
+        requires.use_before = self.noted(USE_BEFORE).map(Reader::uint);
+        requires.battery = self.noted(BATTERY).map(Reader::u32);
+        requires.authorization = self.noted(PRIORITY).is_some();
         let [first, second] = &mut requires.version;
         for (place, at) in [(first, self.noted.get(VERSION)), (second, self.other_version)] {
             if let Some(at) = at {
-                version(self.at(at), place.insert(VersionMatch::NONE));
+                version(self.reader.at(at), place.insert(VersionMatch::NONE));
             }
         }
         requires.device = self.identity(DEVICE).copied();
-        if let Some(at) = self.noted.get(WAIT) {
-            requires.authorization |= requires.wait.insert(Wait::default()).read(self.at(at));
+        if let Some(reader) = self.noted(WAIT) {
+            requires.authorization |= requires.wait.insert(Wait::default()).read(reader);
         }
     }
 
-    /// A number that was noted.
-    fn number(&self, key: i32) -> Option<u64> {
-        self.noted.get(key).map(|at| self.at(at).uint())
+    /// Reads what was noted of that.
+    fn noted(&self, key: i32) -> Option<&'r Reader<'a>> {
+        self.noted.get(key).map(|at| self.reader.at(at))
     }
 
     /// Whether the same number or string is at both places.
     pub(super) fn same(&self, a: Option<At>, b: Option<At>) -> bool {
         a.map(|at| self.reader.item(at)) == b.map(|at| self.reader.item(at))
-    }
-
-    /// Reads on there.
-    fn at(&self, at: At) -> &'r Reader<'a> {
-        self.reader.seek(Some(at));
-        self.reader
     }
 
     /// Goes through all sequences for one component; what they come to is then [`found`](Self::found).
@@ -269,11 +265,13 @@ impl<'a, 'r> Processor<'a, 'r> {
 
     /// Reads, and where it is live carries out, one of the manifest's sequences.
     fn run(&mut self, section: Section, sequence: At, visit: &mut impl Visit<'a>) {
-        let reader = self.at(sequence);
+        let reader = self.reader.at(sequence);
         let several = self.components > 1;
         let mut first = several;
         let flags = if self.live { LIVE } else { 0 } | if several { 0 } else { SELECTED };
-        let mut stack = [Frame::open(reader, reader.enter(), flags); DEPTH];
+        let mut stack = [Frame::NONE; DEPTH];
+        let [outermost, ..] = &mut stack;
+        outermost.open(reader, reader.enter(), flags);
         let mut depth = 0usize;
         visit.sequence(section, 0, false);
         while !reader.is_set() {
@@ -358,7 +356,7 @@ impl<'a, 'r> Processor<'a, 'r> {
                 let outer = reader.enter();
                 depth = depth.saturating_add(1);
                 match stack.get_mut(depth) {
-                    Some(place) => *place = Frame::open(reader, outer, flags),
+                    Some(place) => place.open(reader, outer, flags),
                     None => return reader.set(Refusal::TooDeep),
                 }
                 visit.sequence(section, depth, flags & ALTERNATIVE != 0);
@@ -401,7 +399,7 @@ impl<'a, 'r> Processor<'a, 'r> {
         let Some(value) = self.parameters.get(code) else { return false };
         match code {
             DIGEST => self.image_match(value, section),
-            SLOT => return self.slot == Some(self.at(value).u32()),
+            SLOT => return self.slot == Some(self.reader.at(value).u32()),
             VERSION => self.version_match(value),
             _ => {
                 let Some(noted) = self.noted.place(code) else { return false };
@@ -471,7 +469,7 @@ impl<'a, 'r> Processor<'a, 'r> {
         let described = if code == FETCH {
             parameters.get(URI).is_some()
         } else {
-            from = parameters.get(SOURCE).map(|at| component_index(self.at(at), self.components));
+            from = parameters.get(SOURCE).map(|at| component_index(self.reader.at(at), self.components));
             from.is_some_and(|from| from != self.current)
         };
         if !described || parameters.get(DIGEST).is_none() || !self.found.is_none() {

@@ -5,6 +5,7 @@ use super::parameters::{CLASS, DIGEST, PRIORITY, Private, SIZE, URI, VENDOR, dig
 use super::sequence::{Found, Processor, Section, bit};
 use super::{COMPONENTS, ChunkDigests, Component, Image, Key, Manifest, PRIVATE, Payload, Version};
 use crate::ota::cbor::{At, Reader};
+use crate::ota::chunks::list_size;
 use crate::ota::digest::Sha256;
 use crate::ota::policy::Severity;
 use crate::ota::refusal::Refusal;
@@ -29,7 +30,7 @@ pub(super) fn payload(envelope: &[u8], slot: Option<u32>, number: usize) -> Opti
     let mut survey = Survey::new(&reader, slot);
     let found = survey.go(None, Some(number));
     let Item { component, uri, content, private, .. } = survey.item;
-    let chunks = private.list.and_then(|list| survey.item.chunks(list));
+    let chunks = private.list.and_then(|list| ChunkDigests::new(private.chunk, survey.item.size, *list));
     let payload = Payload { component, image: survey.item.image(), uri, content, chunks };
     (found && !reader.is_set()).then_some(payload)
 }
@@ -67,9 +68,9 @@ impl Item<'_> {
         Image { digest: *self.digest, size: self.size }
     }
 
-    /// Its chunks, where `list` is the digest of their list.
-    fn chunks(&self, list: &[u8; 32]) -> Option<ChunkDigests> {
-        ChunkDigests::new(self.private.chunk, self.size, *list)
+    /// Bytes of the list of its chunks' digests; `None` where it can have none.
+    const fn list_size(&self) -> Option<u32> {
+        list_size(self.private.chunk, self.size)
     }
 }
 
@@ -136,7 +137,7 @@ impl<'a, 'r> Survey<'a, 'r> {
                         Item { private: self.private, priority: self.priority, .. } = self.item;
                     }
                     if let Some(list) = self.item.private.list {
-                        let size = self.item.chunks(list).map_or(0, |chunks| chunks.list_size());
+                        let size = self.item.list_size().unwrap_or(0);
                         lists = lists.wrapping_sub(1);
                         reader.unless(self.has_list(image, list, size), Refusal::ChunkList);
                     }
@@ -175,15 +176,11 @@ impl<'a, 'r> Survey<'a, 'r> {
             manifest.uri = self.item.uri;
         }
         if let Some(at) = layout.version {
-            self.reader.seek(Some(at));
-            manifest.version.insert(Version::NONE).read(self.reader);
+            manifest.version.insert(Version::NONE).read(self.reader.at(at));
         }
         manifest.kind = self.private.kind;
         if let Some(at) = self.priority {
-            manifest.severity = {
-                self.reader.seek(Some(at));
-                Severity::from_priority(self.reader.int())
-            };
+            manifest.severity = Severity::from_priority(self.reader.at(at).int());
         }
         manifest.chunk = Some(self.private.chunk).filter(|chunk| *chunk != 0);
         manifest.reference_uri = layout.reference_uri;
@@ -198,28 +195,34 @@ impl<'a, 'r> Survey<'a, 'r> {
         let processor = &mut self.processor;
         self.looked = n;
         processor.pass(layout, n, &mut ());
-        let Found { image: parameters, from, at, validated, .. } = &processor.found;
-        let (digest, from, at) = (parameters.get(DIGEST), *from, *at);
+        let Found { image, from, at, validated } = &processor.found;
+        let (digest, from, at) = (image.get(DIGEST), *from, *at);
         reader.unless(digest.is_some(), Refusal::Image);
         if reader.is_set() || validated.is_none() {
             return false;
         }
         let component = Component::read(layout.component(n));
         reader.unless(component.is_some(), Refusal::Component);
-        reader.unless(parameters.get(SIZE).is_some(), Refusal::Image);
-        reader.unless(processor.same(*validated, digest), Refusal::ImageMatch);
-        let read = |at: Option<At>| {
-            reader.seek(at);
-            reader
-        };
         let item = &mut self.item;
         item.component = component.unwrap_or(Component::Keys);
-        item.digest = read_digest(read(digest));
-        item.size = read(parameters.get(SIZE)).u32();
+        item.size = match image.get(SIZE) {
+            Some(at) => reader.at(at).u32(),
+            None => {
+                reader.set(Refusal::Image);
+                0
+            }
+        };
+        reader.unless(processor.same(*validated, digest), Refusal::ImageMatch);
+        if let Some(at) = digest {
+            item.digest = read_digest(reader.at(at));
+        }
         item.content = None;
-        item.private = Private::of(parameters.get(PRIVATE), reader);
-        item.priority = parameters.get(PRIORITY);
-        let mut uri = parameters.get(URI);
+        item.private = Private::NONE;
+        if let Some(at) = image.get(PRIVATE) {
+            item.private.read(reader.at(at));
+        }
+        item.priority = image.get(PRIORITY);
+        let mut uri = image.get(URI);
         if let Some(from) = from {
             processor.pass(layout, from, &mut ());
             let source = &processor.found;
@@ -227,10 +230,10 @@ impl<'a, 'r> Survey<'a, 'r> {
             let same = processor.same(source.image.get(DIGEST), digest);
             reader.unless(same && source.from.is_none() && source.at < at, Refusal::Image);
         }
-        item.uri = read_uri(read(uri));
-        if let Some(list) = item.private.list {
+        item.uri = uri.map_or("", |at| read_uri(reader.at(at)));
+        if item.private.list.is_some() {
             let image = matches!(item.component, Component::Image(_));
-            reader.unless(image && item.chunks(list).is_some(), Refusal::ChunkList);
+            reader.unless(image && item.list_size().is_some(), Refusal::ChunkList);
         }
         if let Some((n, payload)) = layout.payload(item.uri) {
             self.used |= bit(n);

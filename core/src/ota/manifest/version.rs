@@ -37,11 +37,17 @@ impl Version {
 
     /// Whether its numbers are those of a version.
     fn is_one(&self) -> bool {
-        let numbers = self.numbers();
-        let release = numbers.iter().take_while(|n| **n >= 0).count();
-        let mut pre = numbers.iter().skip(release);
-        let pre_ok = pre.next().is_none_or(|class| *class >= -3) && pre.all(|n| *n >= 0);
-        (1..=3).contains(&release) && pre_ok
+        let (mut release, mut pre) = (0_u8, false);
+        for number in self.numbers() {
+            if *number >= 0 {
+                release = release.wrapping_add((!pre).into());
+            } else if pre || *number < -3 {
+                return false;
+            } else {
+                pre = true;
+            }
+        }
+        matches!(release, 1..=3)
     }
 
     /// Its numbers.
