@@ -464,12 +464,7 @@ pub unsafe extern "C" fn waft_agent_status(handle: *const waft_agent_t, status: 
 pub unsafe extern "C" fn waft_agent_manifest(handle: *const waft_agent_t, manifest: *mut waft_manifest_t) -> i32 {
     result((|| {
         // SAFETY: C lends the handle and the place of the manifest.
-        unsafe {
-            let agent = machine_ref(handle)?;
-            let out = Out::new(manifest)?;
-            out.set(waft_manifest_t::of(&agent.update().manifest().ok_or(Misuse::WrongState)?));
-        }
-        Ok(())
+        unsafe { waft_manifest_t::tell(manifest, machine_ref(handle)?.update()) }
     })())
 }
 

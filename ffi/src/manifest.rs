@@ -11,8 +11,9 @@ use waft::ota::{
     cose,
     digest::Sha256,
     keys::Scope,
-    manifest::{self, Component, Ed25519, Key, Manifest, Payload, Verifier, Version},
+    manifest::{self, Codec, Component, Ed25519, Key, Manifest, Payload, Suit, Verifier, Version},
     refusal::Refusal,
+    update::Update,
 };
 
 /// An Ed25519 public key that is trusted to sign manifests.
@@ -126,31 +127,77 @@ pub struct waft_manifest_t {
 pub const WAFT_VERSION_TEXT: usize = 80;
 
 impl waft_manifest_t {
-    pub(crate) fn of(manifest: &Manifest<'_>) -> Self {
-        Self {
-            sequence: manifest.sequence,
-            digest: manifest.digest,
-            vendor: manifest.vendor,
-            class_id: manifest.class,
-            image_digest: manifest.image.digest,
-            image_size: manifest.image.size,
-            chunk: manifest.chunk.unwrap_or(0),
-            version: version_text(manifest.version.as_ref()),
-            uri: waft_str_t::of(manifest.uri),
-            kind: manifest.kind as u8,
-            severity: manifest.severity as u8,
-            authorization: manifest.requires.authorization.into(),
-            payloads: u8::try_from(manifest.payloads).unwrap_or(u8::MAX),
-            use_before: manifest.requires.use_before.unwrap_or(0),
-            battery: manifest.requires.battery.unwrap_or(0),
-            signer: manifest.signer.unwrap_or([0; 8]),
-        }
+    /// One that says nothing.
+    const NONE: Self = Self {
+        sequence: 0,
+        digest: [0; 32],
+        vendor: [0; 16],
+        class_id: [0; 16],
+        image_digest: [0; 32],
+        image_size: 0,
+        chunk: 0,
+        version: [0; WAFT_VERSION_TEXT],
+        uri: waft_str_t::EMPTY,
+        kind: 0,
+        severity: 0,
+        authorization: 0,
+        payloads: 0,
+        use_before: 0,
+        battery: 0,
+        signer: [0; 8],
+    };
+
+    /// Writes what the manifest says. (In the caller's memory, since it is as large as half of the stack that an update takes.)
+    ///
+    /// # Safety
+    /// The pointer is good for a write, and nothing else uses it meanwhile.
+    unsafe fn set(out: Out<Self>, manifest: &Manifest<'_>) {
+        let place = out.pointer();
+        // SAFETY: not NULL; the caller vouches for the rest. A value stands there before it is referred to.
+        let to = unsafe {
+            place.write(Self::NONE);
+            &mut *place
+        };
+        to.sequence = manifest.sequence;
+        to.digest = manifest.digest;
+        to.vendor = manifest.vendor;
+        to.class_id = manifest.class;
+        to.image_digest = manifest.image.digest;
+        to.image_size = manifest.image.size;
+        to.chunk = manifest.chunk.unwrap_or(0);
+        write_version(manifest.version.as_ref(), &mut to.version);
+        to.uri = waft_str_t::of(manifest.uri);
+        to.kind = manifest.kind as u8;
+        to.severity = manifest.severity as u8;
+        to.authorization = manifest.requires.authorization.into();
+        to.payloads = u8::try_from(manifest.payloads).unwrap_or(u8::MAX);
+        to.use_before = manifest.requires.use_before.unwrap_or(0);
+        to.battery = manifest.requires.battery.unwrap_or(0);
+        to.signer = manifest.signer.unwrap_or([0; 8]);
+    }
+
+    /// Writes what the manifest of the update says, where there is one.
+    ///
+    /// # Safety
+    /// `manifest` is NULL or good for a write, and nothing else uses it meanwhile.
+    pub(crate) unsafe fn tell(manifest: *mut Self, update: &Update<'_>) -> Result<(), Fail> {
+        let out = Out::new(manifest)?;
+        let found = update.manifest();
+        // SAFETY: the caller's.
+        unsafe { Self::set(out, found.as_ref().ok_or(waft::Misuse::WrongState)?) };
+        Ok(())
     }
 }
 
-/// As `Version`'s `Display`, without the formatting machinery.
+/// A version as text.
 pub(crate) fn version_text(version: Option<&Version>) -> [u8; WAFT_VERSION_TEXT] {
     let mut text = [0; WAFT_VERSION_TEXT];
+    write_version(version, &mut text);
+    text
+}
+
+/// Writes a version over NULs: as its `Display`, without the formatting machinery.
+fn write_version(version: Option<&Version>, text: &mut [u8; WAFT_VERSION_TEXT]) {
     let mut places = text.iter_mut();
     let mut put = |part: &[u8]| {
         for byte in part {
@@ -165,25 +212,22 @@ pub(crate) fn version_text(version: Option<&Version>) -> [u8; WAFT_VERSION_TEXT]
             -2 => put(b"-beta"),
             -3 => put(b"-alpha"),
             _ => {
-                if n != 0 {
-                    put(b".");
-                }
-                let mut digits = [0_u8; 10];
+                // A point, where it is not the first, and up to ten digits, from the last one on.
+                let mut part = [b'.'; 11];
                 let mut left = number.unsigned_abs();
-                let mut start = digits.len();
-                for digit in digits.iter_mut().rev() {
-                    *digit = b'0'.wrapping_add((left % 10).to_le_bytes()[0]);
+                let mut start = part.len();
+                for digit in part.iter_mut().rev() {
+                    *digit = b'0'.wrapping_add((left % 10) as u8);
                     left /= 10;
-                    start = start.saturating_sub(1);
+                    start = start.wrapping_sub(1);
                     if left == 0 {
                         break;
                     }
                 }
-                put(digits.get(start..).unwrap_or_default());
+                put(part.get(start.wrapping_sub(usize::from(n != 0))..).unwrap_or_default());
             }
         }
     }
-    text
 }
 
 /// Keys that waft_manifest_verify() looks at.
@@ -205,8 +249,9 @@ pub unsafe extern "C" fn waft_manifest_verify(
         unsafe {
             let out = Out::new(manifest)?;
             let trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = lent_keys(keys, key_count)?;
-            let manifest = manifest::verify(envelope.lent()?, &trusted, &Ed25519).map_err(waft::Error::Peer)?;
-            out.set(waft_manifest_t::of(&manifest));
+            let mut manifest = Manifest::default();
+            Suit.verify(envelope.lent()?, &trusted, &Ed25519, None, &mut manifest).map_err(waft::Error::Peer)?;
+            waft_manifest_t::set(out, &manifest);
         }
         Ok(())
     })())

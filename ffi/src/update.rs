@@ -647,12 +647,7 @@ pub unsafe extern "C" fn waft_update_status(handle: *const waft_update_t, status
 pub unsafe extern "C" fn waft_update_manifest(handle: *const waft_update_t, manifest: *mut waft_manifest_t) -> i32 {
     result((|| {
         // SAFETY: C lends the handle and the place of the manifest.
-        unsafe {
-            let update = machine_ref(handle)?;
-            let out = Out::new(manifest)?;
-            out.set(waft_manifest_t::of(&update.manifest().ok_or(Misuse::WrongState)?));
-        }
-        Ok(())
+        unsafe { waft_manifest_t::tell(manifest, machine_ref(handle)?) }
     })())
 }
 
