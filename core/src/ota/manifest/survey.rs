@@ -19,6 +19,7 @@ pub(super) fn parse<'a>(
 ) -> Result<(), Refusal> {
     let reader = Reader::new(envelope);
     let mut survey = Survey::new(&reader, slot);
+    survey.layout.read(&mut ());
     let firmware = survey.go(key, None);
     survey.tell(key, firmware, manifest);
     reader.check()
@@ -28,11 +29,18 @@ pub(super) fn parse<'a>(
 pub(super) fn payload(envelope: &[u8], slot: Option<u32>, number: usize) -> Option<Payload<'_>> {
     let reader = Reader::new(envelope);
     let mut survey = Survey::new(&reader, slot);
-    let found = survey.go(None, Some(number));
+    survey.layout.read(&mut ());
+    if !survey.go(None, Some(number)) || reader.is_set() {
+        return None;
+    }
     let Item { component, uri, content, private, .. } = survey.item;
-    let chunks = private.list.and_then(|list| ChunkDigests::new(private.chunk, survey.item.size, *list));
-    let payload = Payload { component, image: survey.item.image(), uri, content, chunks };
-    (found && !reader.is_set()).then_some(payload)
+    Some(Payload {
+        component,
+        image: survey.item.image(),
+        uri,
+        content,
+        chunks: private.list.and_then(|list| ChunkDigests::new(private.chunk, survey.item.size, *list)),
+    })
 }
 
 /// A manifest while its components are gone through. (In an order in which short instructions reach what is used most.)
@@ -98,11 +106,10 @@ impl<'a, 'r> Survey<'a, 'r> {
         }
     }
 
-    /// Reads it, and goes through all components: whether there is a payload of that `number`, or else firmware. That is then
+    /// Goes through all components of what was read: whether there is a payload of that `number`, or else firmware. That is then
     /// the [`item`](Self::item).
     #[inline(never)]
     fn go(&mut self, key: Option<&Key>, number: Option<usize>) -> bool {
-        self.layout.read(&mut ());
         let layout = &self.layout;
         let reader = self.reader;
         let count = layout.components;
@@ -129,6 +136,7 @@ impl<'a, 'r> Survey<'a, 'r> {
                 unchecked |= bit(n);
                 continue;
             }
+            self.enclosed();
             let component = self.item.component;
             reader.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
             match component {
@@ -157,7 +165,12 @@ impl<'a, 'r> Survey<'a, 'r> {
         reader.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
         let identified = self.processor.identity(VENDOR).is_some() && self.processor.identity(CLASS).is_some();
         reader.unless(identified, Refusal::IdentityCheck);
-        wanted.is_some_and(|n| n == self.looked || self.look(n))
+        let Some(n) = wanted else { return false };
+        if n != self.looked {
+            self.look(n);
+            self.enclosed();
+        }
+        true
     }
 
     /// Writes down what it came to, in the place of a manifest that says nothing.
@@ -235,13 +248,20 @@ impl<'a, 'r> Survey<'a, 'r> {
             let image = matches!(item.component, Component::Image(_));
             reader.unless(image && item.list_size().is_some(), Refusal::ChunkList);
         }
-        if let Some((n, payload)) = layout.payload(item.uri) {
+        true
+    }
+
+    /// Looks for what the component is to hold in the envelope, where it belongs if its URI says so. (By itself: less stack is
+    /// under the hash.)
+    #[inline(never)]
+    fn enclosed(&mut self) {
+        let Self { reader, item, .. } = self;
+        if let Some((n, payload)) = self.layout.payload(item.uri) {
             self.used |= bit(n);
             reader.unless(payload.len() == item.size as usize && Sha256::of(payload) == *item.digest, Refusal::Payload);
             item.content = Some(payload);
         }
         reader.unless(item.content.is_some() || !item.uri.starts_with('#'), Refusal::Payload);
-        true
     }
 
     /// Whether the list of the digests of that image's chunks is among the payloads.
