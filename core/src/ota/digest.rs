@@ -90,8 +90,10 @@ impl Sha256 {
         let filled = self.filled();
         let bits = self.len.wrapping_mul(8).to_be_bytes();
         // One bit, zeros up to 8 bytes short of a block, the length in bits.
-        for (n, place) in self.block.iter_mut().enumerate().skip(filled) {
-            *place = if n == filled { 0x80 } else { 0 };
+        let rest = self.block.get_mut(filled..).unwrap_or_default();
+        rest.fill(0);
+        if let Some(first) = rest.first_mut() {
+            *first = 0x80;
         }
         if filled >= 56 {
             compress256(&mut self.state, core::slice::from_ref(&self.block));
@@ -136,7 +138,7 @@ impl Sha256 {
 
     fn words(&self) -> [u8; LEN] {
         let mut out = [0; LEN];
-        for (bytes, word) in out.as_chunks_mut().0.iter_mut().zip(self.state) {
+        for (bytes, word) in out.as_chunks_mut().0.iter_mut().zip(&self.state) {
             *bytes = word.to_be_bytes();
         }
         out

@@ -133,7 +133,7 @@ impl KeyTable {
         writer.array([FORMAT, self.len, 0, 0]);
         writer.u32(self.epoch);
         for Key { public, scope, epoch, .. } in self.keys() {
-            writer.array(*public);
+            writer.bytes(public);
             writer.u8(scope.0);
             writer.u32(*epoch);
         }

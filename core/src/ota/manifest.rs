@@ -57,6 +57,9 @@ pub const COMPONENT: &[u8] = &[0x81, 0x41, 0x00];
 /// The key table's component, encoded: `['keys']`.
 pub const KEYS: &[u8] = &[0x81, 0x44, b'k', b'e', b'y', b's'];
 
+/// What a list of chunk digests has in its component behind its image's number, encoded.
+const CHUNKS: &[u8] = b"\x46chunks";
+
 /// A component of the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Component {
@@ -74,7 +77,7 @@ impl Component {
     pub fn read(id: &[u8]) -> Option<Self> {
         match id {
             [0x81, 0x41, n @ 0..=6] => Some(Self::Image(*n)),
-            [0x82, 0x41, n @ 0..=6, 0x46, rest @ ..] if rest == b"chunks" => Some(Self::Chunks(*n)),
+            [0x82, 0x41, n @ 0..=6, rest @ ..] if rest == CHUNKS => Some(Self::Chunks(*n)),
             _ if id == KEYS => Some(Self::Keys),
             _ => None,
         }

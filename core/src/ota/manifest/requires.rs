@@ -111,7 +111,7 @@ impl Wait {
                 3 => self.network = Some(reader.i32()),
                 5 => self.time = Some(reader.uint()),
                 8 => self.time_of_day = Some(reader.up_to(DAY)),
-                9 => self.day_of_week = u8::try_from(reader.up_to(WEEK)).ok(),
+                9 => self.day_of_week = Some(reader.up_to(WEEK) as u8),
                 _ => reader.set(Refusal::Argument),
             }
         }
