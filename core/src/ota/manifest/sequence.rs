@@ -267,11 +267,16 @@ impl<'a, 'r> Processor<'a, 'r> {
     fn run(&mut self, section: Section, sequence: At, visit: &mut impl Visit<'a>) {
         let reader = self.reader.at(sequence);
         let several = self.components > 1;
-        let mut first = several;
         let flags = if self.live { LIVE } else { 0 } | if several { 0 } else { SELECTED };
         let mut stack = [Frame::NONE; DEPTH];
         let [outermost, ..] = &mut stack;
         outermost.open(reader, reader.enter(), flags);
+        if several {
+            // §6.2: with several components, each sequence begins by naming those it is about.
+            let cursor = reader.cursor();
+            reader.unless(reader.label() == SET_COMPONENT_INDEX, Refusal::Component);
+            reader.go_back(cursor);
+        }
         let mut depth = 0usize;
         visit.sequence(section, 0, false);
         while !reader.is_set() {
@@ -296,8 +301,6 @@ impl<'a, 'r> Processor<'a, 'r> {
                 frame.commands = left;
                 self.step = self.step.wrapping_add(1);
                 let code = reader.label();
-                // §6.2: with several components, each sequence begins by naming those it is about.
-                reader.unless(!core::mem::take(&mut first) || code == SET_COMPONENT_INDEX, Refusal::Component);
                 let start = reader.place();
                 match code {
                     SET_COMPONENT_INDEX => {
@@ -365,6 +368,7 @@ impl<'a, 'r> Processor<'a, 'r> {
     }
 
     /// Reads the argument of set-component-index (§8.4.10.1): whether it has the component of this pass in it.
+    #[inline(never)]
     fn index(&self) -> bool {
         let reader = self.reader;
         if reader.skip_true() {

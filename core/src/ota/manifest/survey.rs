@@ -50,6 +50,10 @@ struct Survey<'a, 'r> {
     /// One bit for each integrated payload that is referred to.
     used: u32,
     payloads: usize,
+    /// Lists of chunk digests that no image has asked for yet.
+    lists: usize,
+    /// There was an image.
+    imaged: bool,
     /// The component that was looked at last, and what it is to hold.
     looked: usize,
     item: Item<'a>,
@@ -89,6 +93,8 @@ impl<'a, 'r> Survey<'a, 'r> {
             reader,
             used: 0,
             payloads: 0,
+            lists: 0,
+            imaged: false,
             looked: 0,
             item: Item {
                 component: Component::Image(0),
@@ -122,9 +128,9 @@ impl<'a, 'r> Survey<'a, 'r> {
         if reader.is_set() {
             return false;
         }
-        let (mut first, mut lists, mut unchecked, mut wanted) = (true, 0_usize, 0_u32, None);
+        let (mut unchecked, mut wanted) = (0_u32, None);
         // The lists of chunk digests first.
-        for turn in 0..count.saturating_mul(2) {
+        for turn in 0..count.wrapping_mul(2) {
             let n = turn.checked_sub(count);
             let (n, pass) = (n.unwrap_or(turn), n.is_none());
             let id = self.layout.component(n);
@@ -137,31 +143,15 @@ impl<'a, 'r> Survey<'a, 'r> {
                 continue;
             }
             self.enclosed();
-            let component = self.item.component;
-            reader.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
-            match component {
-                Component::Image(image) => {
-                    if core::mem::take(&mut first) {
-                        Item { private: self.private, priority: self.priority, .. } = self.item;
-                    }
-                    if let Some(list) = self.item.private.list {
-                        let size = self.item.list_size().unwrap_or(0);
-                        lists = lists.wrapping_sub(1);
-                        reader.unless(self.has_list(image, list, size), Refusal::ChunkList);
-                    }
-                }
-                Component::Chunks(_) => lists = lists.wrapping_add(1),
-                // It is small, and nothing else waits for it.
-                Component::Keys => reader.unless(count == 1 && self.item.content.is_some(), Refusal::KeyTable),
-            }
-            if number.map_or(component == Component::Image(0), |number| number == self.payloads) {
+            if number.map_or(self.item.component == Component::Image(0), |number| number == self.payloads) {
                 wanted = Some(n);
             }
+            self.judge(key);
             self.payloads = self.payloads.wrapping_add(1);
         }
         // What is not validated has to be what something else is copied from.
         reader.unless(unchecked & !self.processor.sources == 0, Refusal::ImageMatch);
-        reader.unless(lists == 0, Refusal::ChunkList);
+        reader.unless(self.lists == 0, Refusal::ChunkList);
         reader.unless(self.used == bit(self.layout.payload_count).wrapping_sub(1), Refusal::Payload);
         let identified = self.processor.identity(VENDOR).is_some() && self.processor.identity(CLASS).is_some();
         reader.unless(identified, Refusal::IdentityCheck);
@@ -171,6 +161,31 @@ impl<'a, 'r> Survey<'a, 'r> {
             self.enclosed();
         }
         true
+    }
+
+    /// Holds the component that was looked at to the rules of its kind; another one may be looked at for that.
+    #[inline(never)]
+    fn judge(&mut self, key: Option<&Key>) {
+        let (reader, component) = (self.reader, self.item.component);
+        reader.unless(key.is_none_or(|key| key.scope.has(component)), Refusal::Scope);
+        match component {
+            Component::Image(image) => {
+                if !self.imaged {
+                    self.imaged = true;
+                    Item { private: self.private, priority: self.priority, .. } = self.item;
+                }
+                if let Some(list) = self.item.private.list {
+                    let size = self.item.list_size().unwrap_or(0);
+                    self.lists = self.lists.wrapping_sub(1);
+                    reader.unless(self.has_list(image, list, size), Refusal::ChunkList);
+                }
+            }
+            Component::Chunks(_) => self.lists = self.lists.wrapping_add(1),
+            // It is small, and nothing else waits for it.
+            Component::Keys => {
+                reader.unless(self.layout.components == 1 && self.item.content.is_some(), Refusal::KeyTable);
+            }
+        }
     }
 
     /// Writes down what it came to, in the place of a manifest that says nothing.
