@@ -531,7 +531,7 @@
 /**
  * Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
  */
-#define WAFT_COAP_ENDPOINT_WORDS 29
+#define WAFT_COAP_ENDPOINT_WORDS 27
 #endif
 
 #if !defined(WAFT_32BIT)
@@ -544,7 +544,7 @@
 /**
  * Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
  */
-#define WAFT_COAP_TRANSFER_SIZE 76
+#define WAFT_COAP_TRANSFER_SIZE 52
 
 /**
  * Bytes of memory that a message of ours that waits for an answer takes there.
@@ -554,12 +554,12 @@
 /**
  * Bytes of memory that a message received takes there.
  */
-#define WAFT_COAP_SEEN_SIZE 16
+#define WAFT_COAP_SEEN_SIZE 12
 
 /**
  * Bytes of memory that an observer takes there.
  */
-#define WAFT_COAP_OBSERVER_SIZE 32
+#define WAFT_COAP_OBSERVER_SIZE 28
 
 /**
  * Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.

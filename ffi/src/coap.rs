@@ -25,15 +25,15 @@ use types::{
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, ETag, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request, RequestId,
-        Resource, Resources, Seen, Transfer,
-        raw::{Kind, Rules},
+        Body, Code, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request, RequestId, Resource,
+        Resources, Seen, Transfer,
+        raw::{Kind, Raw, Rules},
     },
 };
 
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(target_pointer_width = "32")]
-pub const WAFT_COAP_ENDPOINT_WORDS: usize = 29;
+pub const WAFT_COAP_ENDPOINT_WORDS: usize = 27;
 /// Words of a handle; `sizeof(waft_coap_endpoint_t)` is what to write.
 #[cfg(not(target_pointer_width = "32"))]
 pub const WAFT_COAP_ENDPOINT_WORDS: usize = 48;
@@ -57,13 +57,13 @@ unsafe impl Opaque for waft_coap_endpoint_t {
 const _: () = assert!(fits::<waft_coap_endpoint_t>(), "raise WAFT_COAP_ENDPOINT_WORDS");
 
 /// Bytes of memory that a request of ours takes in the tables of waft_coap_endpoint_init().
-pub const WAFT_COAP_TRANSFER_SIZE: usize = 76;
+pub const WAFT_COAP_TRANSFER_SIZE: usize = 52;
 /// Bytes of memory that a message of ours that waits for an answer takes there.
 pub const WAFT_COAP_FLIGHT_SIZE: usize = 32;
 /// Bytes of memory that a message received takes there.
-pub const WAFT_COAP_SEEN_SIZE: usize = 16;
+pub const WAFT_COAP_SEEN_SIZE: usize = 12;
 /// Bytes of memory that an observer takes there.
-pub const WAFT_COAP_OBSERVER_SIZE: usize = 32;
+pub const WAFT_COAP_OBSERVER_SIZE: usize = 28;
 /// Bytes of memory that waft_coap_endpoint_measure_paths() takes for a transfer, and besides those for one more.
 pub const WAFT_COAP_PATH_SIZE: usize = 48;
 const _: () = {
@@ -200,12 +200,17 @@ pub unsafe extern "C" fn waft_coap_endpoint_init(
         let mut memory = unsafe { Memory::new(memory, memory_len) }?;
         // SAFETY: the places of all four tables, which have the same alignment, are empty when they are zeros.
         let (transfers, flights, seen, observers) = unsafe {
-            let lens = [c.transfers, c.flights, c.seen, c.observers].map(usize::from);
-            let sizes = [size_of::<Transfer>(), size_of::<Flight>(), size_of::<Seen>(), size_of::<Observer>()];
-            // Far below 2^32: four times 16 bits of places, of less than a hundred bytes each.
-            let len = lens.iter().zip(sizes).fold(0_usize, |sum, (len, size)| sum.wrapping_add(len.wrapping_mul(size)));
+            /// Far below 2^32, and so is the sum: 16 bits of places, of less than a hundred bytes each.
+            const fn table<T>(places: u16) -> usize {
+                (places as usize).wrapping_mul(size_of::<T>())
+            }
+            let len = table::<Transfer>(c.transfers)
+                .wrapping_add(table::<Flight>(c.flights))
+                .wrapping_add(table::<Seen>(c.seen))
+                .wrapping_add(table::<Observer>(c.observers));
             let mut tables = memory.cleared::<Transfer>(len)?;
-            let [transfers, flights, seen, observers] = lens;
+            let (transfers, flights) = (usize::from(c.transfers), usize::from(c.flights));
+            let (seen, observers) = (usize::from(c.seen), usize::from(c.observers));
             (tables.next(transfers), tables.next(flights), tables.next(seen), tables.next(observers))
         };
         let endpoint = Endpoint::by_rules(
@@ -296,8 +301,8 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
 ) -> i32 {
     // SAFETY: as there.
     unsafe {
-        ask(handle, request, exchange, |endpoint, request, path, host| {
-            endpoint.request_raw(instant(now), Peer(peer), request, path, host)
+        ask(handle, request, exchange, |endpoint, request, raw| {
+            endpoint.request_raw(instant(now), Peer(peer), request, raw)
         })
     }
 }
@@ -318,8 +323,8 @@ pub unsafe extern "C" fn waft_coap_endpoint_request_group(
 ) -> i32 {
     // SAFETY: as there.
     unsafe {
-        ask(handle, request, exchange, |endpoint, request, path, host| {
-            endpoint.request_group_raw(instant(now), Peer(group), request, path, host)
+        ask(handle, request, exchange, |endpoint, request, raw| {
+            endpoint.request_group_raw(instant(now), Peer(group), request, raw)
         })
     }
 }
@@ -330,12 +335,7 @@ unsafe fn ask(
     handle: *mut waft_coap_endpoint_t,
     request: *const waft_coap_request_t,
     exchange: *mut u32,
-    how: impl FnOnce(
-        &mut Endpoint<'static>,
-        &Request<'_>,
-        &[u8],
-        Option<&[u8]>,
-    ) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
+    how: impl FnOnce(&mut Endpoint<'static>, &Request<'_>, &Raw<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
 ) -> i32 {
     result((|| {
         // SAFETY: the caller's.
@@ -343,10 +343,7 @@ unsafe fn ask(
             let (endpoint, out) = (machine(handle)?, Out::new(exchange)?);
             let r = lent(request, 1)?.first().ok_or(Misuse::NullPointer)?;
             let options = list(r.options, r.option_count)?;
-            let etag = match r.etag.lent()? {
-                [] => None,
-                bytes => Some(ETag::new(bytes).ok_or(Misuse::OutOfRange)?),
-            };
+            let etag = r.etag.lent()?;
             let request = Request {
                 method: Code(r.method),
                 confirmable: r.confirmable != 0,
@@ -358,14 +355,14 @@ unsafe fn ask(
                 observe: r.observe != 0,
                 szx: r.szx,
                 offset: r.offset,
-                etag,
+                etag: None,
                 until: r.until,
                 flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
                 window: r.window,
                 random_access: r.random_access != 0,
             };
             let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
-            out.set(how(endpoint, &request, path, host)?.id());
+            out.set(how(endpoint, &request, &Raw { path, host, etag })?.id());
         }
         Ok(())
     })())

@@ -4,11 +4,12 @@ use super::{
     block,
     endpoint::{Endpoint, Error, UNKNOWN, tag},
     event::{Exchange, Request},
-    exchange::Phase,
+    exchange::{Phase, flag},
     flight::Owner,
     message::{Encoder, Token, Type},
     option::{self, Opt},
     outline::check,
+    raw::Raw,
     uri,
 };
 use crate::{Capacity, Instant, Misuse, Peer, wire::copy};
@@ -24,29 +25,28 @@ impl Endpoint<'_> {
     /// with `observe` or with a body, or the body is longer than block numbers reach. [`Misuse::InvalidOption`] too for
     /// `observe` with a body. [`Misuse::WrongState`]: this resource is being observed already. [`Capacity::Exchanges`], [`Capacity::Arena`]: no room now.
     pub fn request(&mut self, now: Instant, peer: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
-        self.request_raw(now, peer, request, request.path.as_bytes(), request.host.map(str::as_bytes))
+        self.request_raw(now, peer, request, &Raw::of(request))
     }
 
-    /// [`Endpoint::request`], with path and host as bytes, of which not more is known. Those in `request` mean nothing.
+    /// [`Endpoint::request`], with path, host and ETag as bytes, of which not more is known. Those in `request` mean nothing.
     ///
     /// # Errors
-    /// As there.
+    /// As there. [`Misuse::OutOfRange`] besides: the ETag has more than eight bytes.
     pub fn request_raw(
         &mut self,
         now: Instant,
         peer: Peer,
         request: &Request<'_>,
-        path: &[u8],
-        host: Option<&[u8]>,
+        raw: &Raw<'_>,
     ) -> Result<Exchange, Error> {
         self.tick(now);
         check(request.options)?;
         // Its length, and whether path and host are any.
-        let write = |buf: &mut [u8]| write(buf, request, path, host);
+        let write = |buf: &mut [u8]| write(buf, request, raw.path, raw.host);
         let len = write(&mut []).ok_or(Misuse::InvalidUri)?;
         let of_uri = |number| match number {
             option::URI_PATH | option::URI_QUERY => true,
-            option::URI_HOST => host.is_some(),
+            option::URI_HOST => raw.host.is_some(),
             _ => false,
         };
         if request.options.iter().any(|o| of_uri(o.number)) {
@@ -57,6 +57,7 @@ impl Endpoint<'_> {
         let szx = request.szx.min(self.config.szx);
         let from_start = body == 0 && !request.observe;
         let out_of_range = !request.method.is_request()
+            || raw.etag.len() > 8
             || (request.payload_len.is_some() && own != 0)
             || (request.offset != 0 && (request.offset & 15 != 0 || !from_start))
             || request.offset >= block::Block::MAX_NUM << 4
@@ -75,11 +76,11 @@ impl Endpoint<'_> {
             self.arena.remove(tag::REQUEST.of(index));
             return Err(Misuse::WrongState.into());
         }
-        let token = self.rng.next_u32();
+        let token = self.secret.draw();
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
-        place.open(peer, request, body, szx, token);
+        place.open(peer, request, raw.etag, body, szx, token);
         let exchange = place.handle(index);
-        self.control.open(self, index, request.window);
+        (self.control.open)(self, index, request.window);
         Ok(exchange)
     }
 
@@ -88,7 +89,7 @@ impl Endpoint<'_> {
         let kept = |index| self.arena.get(tag::REQUEST.of(index));
         let asked = kept(index);
         let live = |t: &super::Transfer| {
-            t.peer == peer && (t.register || t.observed) && !matches!(t.phase, Phase::Leaving | Phase::Free)
+            t.peer == peer && t.is(flag::REGISTER | flag::OBSERVED) && !matches!(t.phase, Phase::Leaving | Phase::Free)
         };
         self.transfers.iter().enumerate().any(|(other, t)| other != index && live(t) && kept(other) == asked)
     }

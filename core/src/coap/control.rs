@@ -7,7 +7,7 @@
 use super::{
     congestion::{Cocoa, Known, Past, Path, Policy, Window},
     endpoint::{Endpoint, tag},
-    exchange::{Phase, TOO_MANY_REQUESTS, Transfer},
+    exchange::{Phase, TOO_MANY_REQUESTS, Transfer, flag},
     flight::{Flight, Owner, Stage, part},
     ids::Ids,
     message::Message,
@@ -17,61 +17,59 @@ use super::{
 use crate::{Duration, Peer, Storage};
 use core::fmt;
 
-/// Hooks of an endpoint. `open`, `sent`, `answered`, `uploads` and `lapse` are called where a transfer has no place among the paths too.
-pub(super) trait Control: Sync {
+/// Hooks of an endpoint. `open`, `sent`, `answered`, `uploads` and `lapse` are called where a transfer has no place among the
+/// paths too.
+pub(super) struct Control {
     /// A transfer begins, of which so many blocks may be under way.
-    fn open(&self, _: &mut Endpoint<'_>, _transfer: usize, _window: u8) {}
+    pub(super) open: fn(&mut Endpoint<'_>, usize, u8),
     /// A transfer is over.
-    fn close(&self, _: &mut Endpoint<'_>, _transfer: usize) {}
+    pub(super) close: fn(&mut Endpoint<'_>, usize),
     /// How many flights the transfer may have.
-    fn size(&self, _: &Endpoint<'_>, _: &Transfer) -> u16 {
-        1
-    }
+    pub(super) size: fn(&Endpoint<'_>, &Transfer) -> u16,
     /// When something is to be done about a flight of a window: see [`Endpoint::due`].
-    fn due(&self, _: &Endpoint<'_>, _: &Flight) -> Option<Tick> {
-        None
-    }
-    /// A flight has been sent. Whether all is done about it; else its time-out, which was `before`, may have been changed.
-    fn sent(&self, _: &mut Endpoint<'_>, _flight: usize, _before: Tick, _spread: u32) -> bool {
-        false
-    }
+    pub(super) due: fn(&Endpoint<'_>, &Flight) -> Option<Tick>,
+    /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
+    /// with a random number to do it by.
+    pub(super) sent: fn(&mut Endpoint<'_>, usize, Tick, u32) -> bool,
     /// A flight was answered, or acknowledged for the first time.
-    fn answered(&self, _: &mut Endpoint<'_>, _flight: usize) {}
+    pub(super) answered: fn(&mut Endpoint<'_>, usize),
     /// A flight of a window is lost. Whether its transfer goes on.
-    fn lost(&self, _: &mut Endpoint<'_>, _flight: usize) -> bool {
-        false
-    }
+    pub(super) lost: fn(&mut Endpoint<'_>, usize) -> bool,
     /// Before a flight of a window goes: see there. Whether it may.
-    fn renew(&self, _: &mut Endpoint<'_>, _flight: usize) -> bool {
-        true
-    }
-    /// An error in a window: whether nothing is to be told of it.
-    fn puts_off(&self, _: &mut Endpoint<'_>, _transfer: usize, _flight: usize, _: &Message<'_>) -> bool {
-        false
-    }
-    /// A flight for what is at `offset` has been answered, and is over. Where it carried a block of a body: whether all is done
-    /// about it.
-    fn uploads(&self, _: &mut Endpoint<'_>, _transfer: usize, _offset: u32, _: &Message<'_>) -> bool {
-        false
-    }
+    pub(super) renew: fn(&mut Endpoint<'_>, usize) -> bool,
+    /// An error in a window, in answer to a transfer's flight: whether nothing is to be told of it.
+    pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
+    /// A transfer's flight for what is at this offset has been answered, and is over. Where it carried a block of a body: whether
+    /// all is done about it.
+    pub(super) uploads: fn(&mut Endpoint<'_>, usize, u32, &Message<'_>) -> bool,
     /// The endpoint's host has slept for very long.
-    fn lapse(&self, _: &mut Endpoint<'_>) {}
+    pub(super) lapse: fn(&mut Endpoint<'_>),
 }
 
-/// Of the object, not of what is behind it: nothing of formatting comes with a hook then.
-impl fmt::Debug for dyn Control {
+/// Of the object, not of what is in it: nothing of formatting comes with a hook then.
+impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Control")
     }
 }
 
 /// RFC 7252 as it stands.
-pub(super) struct Standard;
-
-impl Control for Standard {}
+pub(super) static STANDARD: Control = Control {
+    open: |_, _, _| {},
+    close: |_, _| {},
+    size: |_, _| 1,
+    due: |_, _| None,
+    sent: |_, _, _, _| false,
+    answered: |_, _| {},
+    lost: |_, _| false,
+    renew: |_, _| true,
+    puts_off: |_, _, _, _| false,
+    uploads: |_, _, _, _| false,
+    lapse: |_| {},
+};
 
 /// By paths.
-struct Measured;
+static MEASURED: Control = Control { open, close, size, due, sent, answered, lost, renew, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -81,7 +79,7 @@ impl<'a> Endpoint<'a> {
         self.paths = paths;
         if let (true, Some(first)) = (policy != Policy::Standard, self.paths.first_mut()) {
             first.0 = Known::Ids(Ids::NEW);
-            self.control = &Measured;
+            self.control = &MEASURED;
         }
     }
 
@@ -135,219 +133,220 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-impl Control for Measured {
-    fn open(&self, e: &mut Endpoint<'_>, transfer: usize, window: u8) {
-        let Some(t) = e.transfers.get(transfer) else { return };
-        // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
-        let ordered = t.limit == 0 && t.body_len(0) < t.body;
-        let Some(mut path) = Known::new(e.config.policy, if ordered { 1 } else { window }) else { return };
-        let peer = t.peer;
-        if let (Known::Cocoa(cocoa), Some(past)) = (&mut path, e.past(peer)) {
-            *cocoa = Cocoa::known(past);
-        }
-        let free = e.paths.iter().position(|p| matches!(p.0, Known::Nothing));
-        let Some(place) = free.or_else(|| e.paths.iter().position(|p| matches!(p.0, Known::Peer(_)))) else { return };
-        if let (Some(p), Some(t)) = (e.paths.get_mut(place), e.transfers.get_mut(transfer)) {
-            p.0 = path;
-            t.path = u16::try_from(place).unwrap_or(0);
-            t.windowed = matches!(path, Known::Windowed(_));
-        }
+fn open(e: &mut Endpoint<'_>, transfer: usize, window: u8) {
+    let Some(t) = e.transfers.get(transfer) else { return };
+    // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
+    let ordered = t.limit == 0 && t.body_len(0) < t.body;
+    let Some(mut path) = Known::new(e.config.policy, if ordered { 1 } else { window }) else { return };
+    let peer = t.peer;
+    if let (Known::Cocoa(cocoa), Some(past)) = (&mut path, e.past(peer)) {
+        *cocoa = Cocoa::known(past);
     }
-
-    fn close(&self, e: &mut Endpoint<'_>, transfer: usize) {
-        let Some(t) = e.transfers.get_mut(transfer) else { return };
-        let (path, peer, now) = (core::mem::take(&mut t.path), t.peer, e.now);
-        let Some(path) = e.paths.get_mut(usize::from(path)) else { return };
-        let known = core::mem::take(&mut path.0);
-        if let Some(past) = e.past_mut(peer) {
-            past.replace(now, &known);
-        }
+    let free = e.paths.iter().position(|p| matches!(p.0, Known::Nothing));
+    let Some(place) = free.or_else(|| e.paths.iter().position(|p| matches!(p.0, Known::Peer(_)))) else { return };
+    if let (Some(p), Some(t)) = (e.paths.get_mut(place), e.transfers.get_mut(transfer)) {
+        p.0 = path;
+        t.path = u16::try_from(place).unwrap_or(0);
+        t.put(flag::WINDOWED, matches!(path, Known::Windowed(_)));
     }
+}
 
-    fn size(&self, e: &Endpoint<'_>, transfer: &Transfer) -> u16 {
-        match e.paths.get(usize::from(transfer.path)) {
-            Some(Path(Known::Windowed(window))) => window.size(),
-            _ => 1,
-        }
+fn close(e: &mut Endpoint<'_>, transfer: usize) {
+    let Some(t) = e.transfers.get_mut(transfer) else { return };
+    let (path, peer, now) = (core::mem::take(&mut t.path), t.peer, e.now);
+    let Some(path) = e.paths.get_mut(usize::from(path)) else { return };
+    let known = core::mem::take(&mut path.0);
+    if let Some(past) = e.past_mut(peer) {
+        past.replace(now, &known);
     }
+}
 
-    fn due(&self, e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
-        let Some(Path(Known::Windowed(window))) = e.path_of(f) else { return None };
-        if f.stage == Stage::Waiting {
-            return Some(window.deadline(f.at, e.config.ack_timeout).0);
-        }
-        // Until the host has given the block that it is asked for, none goes.
-        e.transfers.get(usize::from(f.of)).filter(|t| !matches!(t.phase, Phase::Wanting | Phase::Asked))?;
-        (e.outstanding(f) < usize::from(window.size())).then(|| window.next())
+fn size(e: &Endpoint<'_>, transfer: &Transfer) -> u16 {
+    match e.paths.get(usize::from(transfer.path)) {
+        Some(Path(Known::Windowed(window))) => window.size(),
+        _ => 1,
     }
+}
 
-    fn sent(&self, e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
-        let (now, standard, jitter) = (e.now, e.config.ack_timeout, e.config.ack_jitter);
-        let Some(&f) = e.flights.get(flight) else { return false };
-        let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
-        let past = e.past(f.peer).and_then(Past::timeout);
-        // Of a body that goes block by block a copy that comes late may do harm where duplicates are forgotten soon.
-        let mut known = past.filter(|_| t.body_len(0) == t.body);
-        let timeout = match e.paths.get_mut(usize::from(t.path)) {
-            Some(Path(Known::Windowed(window))) => {
-                if !t.opened && f.tries == 1 {
-                    window.begin(now);
-                }
-                window.sent(now);
-                if t.opened && t.windowed {
-                    e.arena.remove(tag::BODY.of(f.of.into()));
-                    return true;
-                }
-                known = window.timeout().or(past);
-                None
+fn due(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
+    let Some(Path(Known::Windowed(window))) = e.path_of(f) else { return None };
+    if f.stage == Stage::Waiting {
+        return Some(window.deadline(f.at, e.config.ack_timeout).0);
+    }
+    // Until the host has given the block that it is asked for, none goes.
+    e.transfers.get(usize::from(f.of)).filter(|t| !matches!(t.phase, Phase::Wanting | Phase::Asked))?;
+    (e.outstanding(f) < usize::from(window.size())).then(|| window.next())
+}
+
+fn sent(e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
+    let (now, standard, jitter) = (e.now, e.config.ack_timeout, e.config.ack_jitter);
+    let Some(&f) = e.flights.get(flight) else { return false };
+    let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
+    let past = e.past(f.peer).and_then(Past::timeout);
+    // Of a body that goes block by block a copy that comes late may do harm where duplicates are forgotten soon.
+    let mut known = past.filter(|_| t.is(flag::OBSERVED) || t.body_len(0) == t.body);
+    let timeout = match e.paths.get_mut(usize::from(t.path)) {
+        Some(Path(Known::Windowed(window))) => {
+            if !t.is(flag::OPENED) && f.tries == 1 {
+                window.begin(now);
             }
-            Some(Path(Known::Cocoa(cocoa))) => {
-                let timeout = cocoa.first(now, standard);
-                let first = timeout.saturating_add(part(timeout >> 1, spread));
-                Some(if f.tries == 1 { first } else { Cocoa::next(before) })
+            window.sent(now);
+            if t.is_window() {
+                e.arena.remove(tag::BODY.of(f.of.into()));
+                return true;
             }
-            _ => None,
-        };
-        // The first time by what is known, then as the standard has it.
-        let alone = known.map(|timeout| match f.tries {
-            1 => timeout.saturating_add(part(timeout >> 1, spread)).min(f.timeout),
-            _ => f.timeout.max(standard.saturating_add(part(jitter, spread))),
-        });
-        if let (Some(f), Some(timeout)) = (e.flights.get_mut(flight), timeout.or(alone)) {
-            f.timeout = timeout;
+            known = window.timeout().or(past);
+            None
         }
-        false
+        Some(Path(Known::Cocoa(cocoa))) => {
+            let timeout = cocoa.first(now, standard);
+            let first = timeout.saturating_add(part(timeout >> 1, spread));
+            Some(if f.tries == 1 { first } else { Cocoa::next(before) })
+        }
+        _ => None,
+    };
+    // The first time by what is known, then as the standard has it.
+    let alone = known.map(|timeout| match f.tries {
+        1 => timeout.saturating_add(part(timeout >> 1, spread)).min(f.timeout),
+        _ => f.timeout.max(standard.saturating_add(part(jitter, spread))),
+    });
+    if let (Some(f), Some(timeout)) = (e.flights.get_mut(flight), timeout.or(alone)) {
+        f.timeout = timeout;
     }
+    false
+}
 
-    fn answered(&self, e: &mut Endpoint<'_>, flight: usize) {
-        let Some(&f) = e.flights.get(flight) else { return };
-        let (now, standard, out) = (e.now, e.config.ack_timeout, e.outstanding(&f));
-        let Some(t) = e.transfers.get(usize::from(f.of)) else { return };
-        let filled = out >= e.window(t);
-        let rtt = now.wrapping_sub(f.since);
-        match e.paths.get_mut(usize::from(t.path)) {
-            Some(Path(Known::Cocoa(cocoa))) => cocoa.answered(now, rtt, f.tries, standard),
-            Some(Path(Known::Windowed(window))) if t.opened && t.windowed => {
-                window.answered(now, f.at, since(now, f.at).unwrap_or(0), f.tries, filled);
-            }
-            Some(Path(Known::Windowed(window))) => window.opened(now, rtt, f.tries),
-            _ if f.tries == 1 && f.confirmable => {
-                if let Some(past) = e.past_mut(f.peer) {
-                    past.answered(now, rtt);
-                }
-            }
-            _ => {}
+fn answered(e: &mut Endpoint<'_>, flight: usize) {
+    let Some(&f) = e.flights.get(flight) else { return };
+    let (now, standard, out) = (e.now, e.config.ack_timeout, e.outstanding(&f));
+    let Some(t) = e.transfers.get(usize::from(f.of)) else { return };
+    let filled = out >= e.window(t);
+    let rtt = now.wrapping_sub(f.since);
+    match e.paths.get_mut(usize::from(t.path)) {
+        Some(Path(Known::Cocoa(cocoa))) => cocoa.answered(now, rtt, f.tries, standard),
+        Some(Path(Known::Windowed(window))) if t.is_window() => {
+            window.answered(now, f.at, since(now, f.at).unwrap_or(0), f.tries, filled);
         }
+        Some(Path(Known::Windowed(window))) => window.opened(now, rtt, f.tries),
+        _ if f.tries == 1 && f.confirmable => {
+            if let Some(past) = e.past_mut(f.peer) {
+                past.answered(now, rtt);
+            }
+        }
+        _ => {}
     }
+}
 
-    /// Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and after MAX_TRANSMIT_WAIT
-    /// (§4.8.2) of silence the transfer is lost.
-    fn lost(&self, e: &mut Endpoint<'_>, flight: usize) -> bool {
-        let (now, first, most) = (e.now, e.config.ack_timeout, e.config.max_retransmit);
-        let wait = first.saturating_add(e.config.ack_jitter).saturating_mul((2_u32 << most).wrapping_sub(1));
-        let Some(&f) = e.flights.get(flight) else { return true };
-        let path = e.transfers.get(usize::from(f.of)).map_or(0, |t| t.path);
-        let Some(window) = e.window_at(path) else { return true };
-        let (_, silent) = window.deadline(f.at, first);
-        if silent {
-            window.silent(now);
-            let window = *window;
-            if window.silences() > most && since(now, window.heard()).is_none_or(|span| span >= wait) {
-                return false;
-            }
-            let late =
-                |o: &&mut Flight| o.is_of(f.of.into()) && o.stage == Stage::Waiting && window.had_round_trip(now, o.at);
-            e.flights.iter_mut().filter(late).for_each(|o| o.stage = Stage::Ready);
-        } else {
-            window.lost(now, f.at);
-        }
-        if let Some(f) = e.flights.get_mut(flight) {
-            f.stage = Stage::Ready;
-        }
-        true
-    }
-
-    /// The ID of a new message, where it is one, or where the same was sent as often and as long as may be (§4.2), or was a NON.
-    /// False: there is none now.
-    fn renew(&self, e: &mut Endpoint<'_>, flight: usize) -> bool {
-        let Some(f) = e.flights.get(flight).copied() else { return true };
-        if !e.has_its_turn(&f) {
+/// Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and after MAX_TRANSMIT_WAIT
+/// (§4.8.2) of silence the transfer is lost.
+fn lost(e: &mut Endpoint<'_>, flight: usize) -> bool {
+    let (now, first, most) = (e.now, e.config.ack_timeout, e.config.max_retransmit);
+    let wait = first.saturating_add(e.config.ack_jitter).saturating_mul((2_u32 << most).wrapping_sub(1));
+    let Some(&f) = e.flights.get(flight) else { return true };
+    let path = e.transfers.get(usize::from(f.of)).map_or(0, |t| t.path);
+    let Some(window) = e.window_at(path) else { return true };
+    let (_, silent) = window.deadline(f.at, first);
+    if silent {
+        window.silent(now);
+        let window = *window;
+        if window.silences() > most && since(now, window.heard()).is_none_or(|span| span >= wait) {
             return false;
         }
-        if e.is_last(flight) {
-            return true;
+        let late =
+            |o: &&mut Flight| o.is_of(f.of.into()) && o.stage == Stage::Waiting && window.had_round_trip(now, o.at);
+        e.flights.iter_mut().filter(late).for_each(|o| o.stage = Stage::Ready);
+    } else {
+        window.lost(now, f.at);
+    }
+    if let Some(f) = e.flights.get_mut(flight) {
+        f.stage = Stage::Ready;
+    }
+    true
+}
+
+/// The ID of a new message, where it is one, or where the same was sent as often and as long as may be (§4.2), or was a NON.
+/// False: there is none now.
+fn renew(e: &mut Endpoint<'_>, flight: usize) -> bool {
+    let Some(f) = e.flights.get(flight).copied() else { return true };
+    if !e.has_its_turn(&f) {
+        return false;
+    }
+    if e.is_last(flight) {
+        return true;
+    }
+    let copy = u32::from(f.tries).saturating_add(1);
+    let again = f.tries.checked_rem(e.config.max_retransmit.saturating_add(1)) != Some(0);
+    if (f.confirmable && again && !e.is_late(&f)) || f.timeout == copy {
+        return true;
+    }
+    let of = usize::from(f.of);
+    let lifetime = Duration::from_micros(u64::from(e.config.exchange_lifetime) << 6);
+    let (now, at, before) = (e.clock.now(), e.now, e.mid);
+    let taken = match e.paths.first_mut() {
+        Some(Path(Known::Ids(ids))) => ids.take(before, now, lifetime),
+        _ => None,
+    };
+    let Some(t) = e.transfers.get(of) else { return true };
+    let path = t.path;
+    let Some((mid, confirmable)) = taken else {
+        if let Some(window) = e.window_at(path) {
+            window.without_ids(at);
         }
-        let copy = u32::from(f.tries).saturating_add(1);
-        let again = f.tries.checked_rem(e.config.max_retransmit.saturating_add(1)) != Some(0);
-        if (f.confirmable && again && !e.is_late(&f)) || f.timeout == copy {
-            return true;
-        }
-        let of = usize::from(f.of);
-        let lifetime = Duration::from_micros(u64::from(e.config.exchange_lifetime) << 6);
-        let (now, at, before) = (e.clock.now(), e.now, e.mid);
-        let taken = match e.paths.first_mut() {
-            Some(Path(Known::Ids(ids))) => ids.take(before, now, lifetime),
-            _ => None,
-        };
-        let Some(t) = e.transfers.get(of) else { return true };
+        return false;
+    };
+    let confirmable = confirmable && t.is(flag::CONFIRMABLE);
+    e.mid = mid.wrapping_add(1);
+    if let Some(f) = e.flights.get_mut(flight) {
+        (f.mid, f.confirmable, f.since, f.timeout) = (mid, confirmable, at, copy);
+    }
+    true
+}
+
+/// The body may end before it, or the server asks to be asked later.
+fn puts_off(e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
+    let Some(&Flight { offset, token, .. }) = e.flights.get(flight) else { return false };
+    let before = e.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
+    let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
+    let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.is(flag::OPENED) && t.token != token) else {
+        return false;
+    };
+    if matches!(message.code, super::Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {
+        // RFC 7252 §5.9.3.4, RFC 8516.
+        t.pauses = t.pauses.saturating_add(1);
         let path = t.path;
-        let Some((mid, confirmable)) = taken else {
-            if let Some(window) = e.window_at(path) {
-                window.without_ids(at);
-            }
-            return false;
-        };
-        let confirmable = confirmable && t.confirmable;
-        e.mid = mid.wrapping_add(1);
+        let until = e.from().wrapping_add(age.saturating_mul(SECOND));
+        if let Some(window) = e.window_at(path) {
+            window.pause(until);
+        }
+        let token = e.secret.draw();
         if let Some(f) = e.flights.get_mut(flight) {
-            (f.mid, f.confirmable, f.since, f.timeout) = (mid, confirmable, at, copy);
+            f.token = token;
+            f.renew();
         }
-        true
+        return true;
     }
-
-    /// The body may end before it, or the server asks to be asked later.
-    fn puts_off(&self, e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
-        let Some(&Flight { offset, token, .. }) = e.flights.get(flight) else { return false };
-        let before = e.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
-        let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
-        let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.opened && t.token != token) else { return false };
-        if matches!(message.code, super::Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {
-            // RFC 7252 §5.9.3.4, RFC 8516.
-            t.pauses = t.pauses.saturating_add(1);
-            let path = t.path;
-            let until = e.from().wrapping_add(age.saturating_mul(SECOND));
-            if let Some(window) = e.window_at(path) {
-                window.pause(until);
-            }
-            let token = e.rng.next_u32();
-            if let Some(f) = e.flights.get_mut(flight) {
-                f.token = token;
-                f.renew();
-            }
-            return true;
-        }
-        if !before || t.ended || t.reach > offset || t.phase != Phase::Receiving {
-            return false;
-        }
-        (t.limit, t.position) = (offset, offset);
-        e.ground(transfer, offset);
-        true
+    if !before || t.is(flag::ENDED) || t.reach > offset || t.phase != Phase::Receiving {
+        return false;
     }
+    (t.limit, t.position) = (offset, offset);
+    t.clear(flag::SIZED);
+    e.ground(transfer, offset);
+    true
+}
 
-    fn uploads(&self, e: &mut Endpoint<'_>, transfer: usize, offset: u32, message: &Message<'_>) -> bool {
-        let sends = |t: &&Transfer| matches!(t.phase, Phase::Sending | Phase::Wanting | Phase::Asked);
-        let path = e.transfers.get(transfer).filter(sends).map_or(0, |t| t.path);
-        e.window_at(path).is_some() && e.on_block(transfer, offset, message)
-    }
+fn uploads(e: &mut Endpoint<'_>, transfer: usize, offset: u32, message: &Message<'_>) -> bool {
+    let sends = |t: &&Transfer| matches!(t.phase, Phase::Sending | Phase::Wanting | Phase::Asked);
+    let path = e.transfers.get(transfer).filter(sends).map_or(0, |t| t.path);
+    e.window_at(path).is_some() && e.on_block(transfer, offset, message)
+}
 
-    fn lapse(&self, e: &mut Endpoint<'_>) {
-        let now = e.now;
-        for path in e.paths.iter_mut() {
-            match &mut path.0 {
-                Known::Windowed(window) => window.begin(now),
-                Known::Cocoa(cocoa) => cocoa.age(now.wrapping_sub(LONGEST)),
-                _ => {}
-            }
+fn lapse(e: &mut Endpoint<'_>) {
+    let now = e.now;
+    for path in e.paths.iter_mut() {
+        match &mut path.0 {
+            Known::Windowed(window) => window.begin(now),
+            Known::Cocoa(cocoa) => cocoa.age(now.wrapping_sub(LONGEST)),
+            _ => {}
         }
     }
 }

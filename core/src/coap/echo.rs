@@ -1,11 +1,8 @@
 //! Whether a peer is where it says it is: Echo (RFC 9175 §2), so that nobody is flooded with answers to what he did not ask.
 //!
-//! A value is a MAC over the peer and a span of 268 seconds under a key that follows from the endpoint's seed (RFC 9175
-//! appendix A, 2: no state for each client). It is good in its span and the next one. Besides, the last few peers that showed
-//! one need not show it again.
-//!
-//! The MAC is HalfSipHash-2-4 with 64 bits of key and of output: SipHash for processors of 32 bits, by its authors. RFC 9175 §5
-//! asks for 64 bits that nobody else can predict; a key of more would be no stronger, since it follows from a seed of 64.
+//! A value is a [MAC](super::secret) over the peer and a span of 268 seconds under a key that follows from the endpoint's seed
+//! (RFC 9175 appendix A, 2: no state for each client). It is good in its span and the next one. Besides, the last few peers that
+//! showed one need not show it again.
 
 use super::{
     code::Code,
@@ -13,6 +10,7 @@ use super::{
     event::{Reply, RequestId},
     message::Message,
     option,
+    secret::Secret,
     ticks::Tick,
 };
 use crate::{Instant, Peer, wire::copy};
@@ -27,7 +25,6 @@ const PROVEN: u8 = 4;
 /// Who is there, and what went to those of whom that is not known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
-    key: u64,
     proven: [Peer; PROVEN as usize],
     /// How many there are.
     known: u8,
@@ -38,27 +35,17 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Of an endpoint's seed.
-    pub(super) fn new(seed: u64, credit: u32) -> Self {
-        let key = halfsiphash(seed, 0x7761_6674, 0x4563_686F);
-        Self { key, proven: [Peer(0); PROVEN as usize], known: 0, next: 0, credit, since: 0 }
-    }
-
-    /// What `peer` is to show.
-    pub(super) fn value(&self, now: Instant, peer: Peer) -> [u8; 8] {
-        halfsiphash(self.key, peer.0, span(now)).to_le_bytes()
+    pub(super) const fn new(credit: u32) -> Self {
+        Self { proven: [Peer(0); PROVEN as usize], known: 0, next: 0, credit, since: 0 }
     }
 
     /// Whether `value` is what `peer` was given of late. Then it is remembered.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn shows(&mut self, now: Instant, peer: Peer, value: &[u8]) -> bool {
-        let Ok(value) = value.try_into().map(u64::from_le_bytes) else { return false };
-        let mut span = span(now);
-        if halfsiphash(self.key, peer.0, span) != value {
-            span = span.wrapping_sub(1);
-            if halfsiphash(self.key, peer.0, span) != value {
-                return false;
-            }
+    pub(super) fn shows(&mut self, secret: &Secret, now: Instant, peer: Peer, shown: &[u8]) -> bool {
+        let Ok(shown) = shown.try_into().map(u64::from_le_bytes) else { return false };
+        let span = span(now);
+        if secret.echo(peer.0, span) != shown && secret.echo(peer.0, span.wrapping_sub(1)) != shown {
+            return false;
         }
         if !self.knows(peer) {
             if let Some(place) = self.proven.get_mut(usize::from(self.next)) {
@@ -108,9 +95,14 @@ impl Endpoint<'_> {
         self.reach.spend(credit, len, self.config.unproven)
     }
 
+    /// What a peer is to show now.
+    pub(super) fn echo(&self, peer: Peer) -> [u8; 8] {
+        value(&self.secret, span(self.clock.now()), peer)
+    }
+
     /// [`Reach::shows`] now.
     pub(super) fn shows(&mut self, peer: Peer, value: &[u8]) -> bool {
-        self.reach.shows(self.clock.now(), peer, value)
+        self.reach.shows(&self.secret, self.clock.now(), peer, value)
     }
 
     /// A response to a request of ours: where it is 4.01 with an Echo option, the request goes again with that (RFC 9175
@@ -152,53 +144,15 @@ impl Endpoint<'_> {
     }
 }
 
+/// What a peer is to show in a span of time.
+fn value(secret: &Secret, span: u32, peer: Peer) -> [u8; 8] {
+    secret.echo(peer.0, span).to_le_bytes()
+}
+
 /// Which span of 2^28 µs it is.
 #[allow(clippy::cast_possible_truncation, reason = "that is 36,000 years")]
 fn span(now: Instant) -> u32 {
     (now.as_micros() >> 28) as u32
-}
-
-/// HalfSipHash-2-4 of two words, 64 bits of it.
-#[cfg_attr(feature = "opt-size", inline(never))]
-#[allow(clippy::cast_possible_truncation, reason = "halves")]
-fn halfsiphash(key: u64, first: u32, second: u32) -> u64 {
-    let (k0, k1) = (key as u32, (key >> 32) as u32);
-    let [mut a, mut b, mut c, mut d] = [k0, k1 ^ 0xEE, k0 ^ 0x6C79_6765, k1 ^ 0x7465_6462];
-    let mut low = 0;
-    // The words, one that tells how many bytes they are, and twice the end: after so many rounds a word is done.
-    let (mut word, mut round) = (first, 0_u8);
-    d ^= word;
-    loop {
-        a = a.wrapping_add(b);
-        b = b.rotate_left(5) ^ a;
-        a = a.rotate_left(16);
-        c = c.wrapping_add(d);
-        d = d.rotate_left(8) ^ c;
-        a = a.wrapping_add(d);
-        d = d.rotate_left(7) ^ a;
-        c = c.wrapping_add(b);
-        b = b.rotate_left(13) ^ c;
-        c = c.rotate_left(16);
-        round = round.wrapping_add(1);
-        let next = match round {
-            2 => second,
-            4 => 8 << 24,
-            6 => 0,
-            10 => {
-                low = b ^ d;
-                b ^= 0xDD;
-                continue;
-            }
-            14 => return u64::from(low) | u64::from(b ^ d) << 32,
-            _ => continue,
-        };
-        a ^= word;
-        d ^= next;
-        word = next;
-        if round == 6 {
-            c ^= 0xEE;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -207,26 +161,17 @@ mod tests {
     use crate::Duration;
 
     #[test]
-    fn the_mac_is_halfsiphash_2_4() {
-        // The reference's vector for the input 00 01 … 07 under the key 00 01 … 07 (`vectors_hsip64` of its authors).
-        let mac = halfsiphash(0x0706_0504_0302_0100, 0x0302_0100, 0x0706_0504);
-        assert_eq!(mac.to_le_bytes(), [0xED, 0xFE, 0xE8, 0x20, 0xBC, 0xE4, 0x85, 0x8C]);
-    }
-
-    #[test]
     fn a_value_is_good_for_its_peer_and_not_for_ever() {
-        let mut reach = Reach::new(7, 0);
+        let (secret, mut reach) = (Secret::new(7), Reach::new(0));
         let at = |seconds| Instant::ZERO.after(Duration::from_secs(seconds));
-        let value = reach.value(at(1), Peer(3));
-        assert!(!reach.shows(at(2), Peer(4), &value) && !reach.shows(at(2), Peer(3), &value[1..]));
-        assert!(!reach.shows(at(600), Peer(3), &value) && !reach.knows(Peer(3)));
-        assert!(reach.shows(at(300), Peer(3), &value) && reach.knows(Peer(3)));
-        for other in 10..14 {
-            let value = reach.value(at(300), Peer(other));
-            assert!(reach.shows(at(300), Peer(other), &value));
-        }
-        assert!(!reach.knows(Peer(3)), "those who came later take its place");
-        assert_ne!(Reach::new(8, 0).value(at(1), Peer(3)), value);
+        let given = value(&secret, span(at(1)), Peer(3));
+        let mut shows =
+            |seconds, peer, shown: &[u8]| (reach.shows(&secret, at(seconds), Peer(peer), shown), reach.knows(Peer(3)));
+        assert_eq!([shows(2, 4, &given), shows(2, 3, &given[1..]), shows(600, 3, &given)], [(false, false); 3]);
+        assert_eq!(shows(300, 3, &given), (true, true));
+        let others = (10..14).map(|other| shows(300, other, &value(&secret, span(at(300)), Peer(other))));
+        assert_eq!(others.last(), Some((true, false)), "those who came later take its place");
+        assert_ne!(value(&Secret::new(8), span(at(1)), Peer(3)), given);
     }
 
     #[test]
@@ -236,12 +181,12 @@ mod tests {
             let credit = reach.credit(now, limit, lifetime);
             reach.spend(credit, len, limit)
         };
-        let mut reach = Reach::new(7, 300);
+        let mut reach = Reach::new(300);
         assert!(spend(&mut reach, 0, 200, 300));
         assert!(!spend(&mut reach, 0, 200, 300));
         assert!(spend(&mut reach, 0, 100, 300));
         assert!(spend(&mut reach, lifetime, 300, 300));
-        let mut reach = Reach::new(7, u32::MAX);
+        let mut reach = Reach::new(u32::MAX);
         assert!((0..9).all(|_| spend(&mut reach, 0, 1 << 30, u32::MAX)));
     }
 }

@@ -5,7 +5,7 @@ use super::{
     code::Code,
     config::{Config, Resources, Rules, Stats},
     congestion::Path,
-    control::{Control, Standard},
+    control::{Control, STANDARD},
     echo::Reach,
     event::Event,
     exchange::Transfer,
@@ -16,12 +16,12 @@ use super::{
     option,
     outline::{Base, Outline},
     raw::{Kind, Told},
-    seen::{Answer, Seen},
-    ticks::{LONGEST, Tick, coarse, is_over, later, tick},
+    secret::Secret,
+    seen::{Answer, Seen, flag},
+    ticks::{LONGEST, Tick, coarse, is_over, later, long, short, tick},
 };
 use crate::{
-    Capacity, Duration, Handled, Input, Instant, Machine, Misuse, Output, Peer, Rng, Storage, arena::Arena,
-    time::Clock, wire::Writer,
+    Capacity, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, arena::Arena, time::Clock, wire::Writer,
 };
 
 /// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
@@ -96,10 +96,10 @@ pub struct Endpoint<'a> {
     pub(super) seen: Storage<'a, Seen>,
     pub(super) observers: Storage<'a, Observer>,
     pub(super) arena: Arena<'a>,
-    pub(super) control: &'static dyn Control,
+    pub(super) control: &'static Control,
     pub(super) group: Group,
     pub(super) clock: Clock,
-    pub(super) rng: Rng,
+    pub(super) secret: Secret,
     pub(super) stats: Stats,
     pub(super) reach: Reach,
     pub(super) paths: Storage<'a, Path>,
@@ -129,16 +129,16 @@ impl<'a> Endpoint<'a> {
     #[inline]
     pub fn by_rules(mut rules: Rules, seed: u64, resources: Resources<'a>) -> Self {
         rules.cut();
-        let mut rng = Rng::new(seed);
-        let [a, b, ..] = rng.next_u32().to_be_bytes();
+        let mut secret = Secret::new(seed);
+        let [a, b, ..] = secret.draw().to_be_bytes();
         Self {
             clock: Clock::START,
-            rng,
+            secret,
             config: rules,
             now: 0,
             quiet: 0,
             sequence: 1,
-            control: &Standard,
+            control: &STANDARD,
             group: no_group,
             arena: Arena::new(resources.arena),
             transfers: resources.transfers,
@@ -147,7 +147,7 @@ impl<'a> Endpoint<'a> {
             observers: resources.observers,
             paths: resources.paths,
             stats: Stats::default(),
-            reach: Reach::new(seed, rules.unproven),
+            reach: Reach::new(rules.unproven),
             cursor: 0,
             mid: u16::from_be_bytes([a, b]),
         }
@@ -232,7 +232,19 @@ impl<'a> Endpoint<'a> {
         let before = self.clock.now();
         let now = self.clock.advance(now);
         self.now = tick(now);
-        if now.since(before) > Duration::from_micros(u64::from(LONGEST >> 1) << 6) {
+        let passed = long(now).wrapping_sub(long(before));
+        if passed != 0 {
+            self.pass(passed);
+        }
+    }
+
+    /// So many times have 2^32 µs (71 minutes) passed: what is remembered by less than the clock's bits is looked at.
+    #[cold]
+    fn pass(&mut self, spans: u32) {
+        let now = short(self.clock.now());
+        self.transfers.iter_mut().for_each(|t| t.pass(now, spans));
+        self.observers.iter_mut().for_each(|o| o.pass(spans));
+        if spans > 16 {
             self.lapse();
         }
     }
@@ -244,7 +256,6 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Nothing was done for so long that ticks may have wrapped: all that had a time is due.
-    #[cold]
     fn lapse(&mut self) {
         let past = self.now.wrapping_sub(LONGEST);
         self.quiet = past;
@@ -254,7 +265,7 @@ impl<'a> Endpoint<'a> {
         for s in self.seen.iter_mut() {
             s.at = past;
         }
-        self.control.lapse(self);
+        (self.control.lapse)(self);
     }
 
     /// Takes in a datagram.
@@ -328,7 +339,9 @@ impl<'a> Endpoint<'a> {
         // [RFC7252-5.2.2-3] [RFC7252-5.2.3-1] [RFC7252-5.3.2-3] [RFC7252-4.3-2]
         let confirmable = message.ty == Type::Confirmable;
         if let Some(s) = self.find_seen(peer, message.id).and_then(|i| self.seen.get_mut(i)) {
-            s.due |= s.confirmable && s.answer == Answer::Done;
+            if s.is(flag::CONFIRMABLE) && s.answer() == Answer::Done {
+                s.fall_due();
+            }
             Stats::count(&mut self.stats.duplicates);
             return None;
         }
@@ -357,9 +370,8 @@ impl<'a> Endpoint<'a> {
 
     /// Remembers a response, and acknowledges it where it is CON. `None`: there is no place; it counts as lost.
     pub(super) fn acknowledged(&mut self, peer: Peer, message: &Message<'_>) -> Option<()> {
-        let confirmable = message.ty == Type::Confirmable;
-        let seen = Seen { peer, mid: message.id, answer: Answer::Done, harmless: true, ..Seen::EMPTY };
-        self.remember(Seen { due: confirmable, confirmable, ..seen }).map(|_| ())
+        let owed = if message.ty == Type::Confirmable { flag::CONFIRMABLE | flag::DUE } else { 0 };
+        self.remember(Seen::new(peer, message.id, Answer::Done, flag::HARMLESS | owed)).map(|_| ())
     }
 
     pub(super) fn refuses(&self, message: &Message<'_>) -> bool {
@@ -394,21 +406,25 @@ impl<'a> Endpoint<'a> {
 
     /// Acknowledgements, resets and answers.
     fn next_answer(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
-        let index = self.seen.iter().position(|s| s.due)?;
+        let index = self.seen.iter().position(|s| s.is(flag::DUE))?;
         let s = self.seen.get_mut(index)?;
         told.peer = s.peer;
-        let written = match s.answer {
+        let answer = s.answer();
+        let written = match answer {
             Answer::Replied => copy(out, self.arena.get(tag::REPLY.of(index)).unwrap_or(&[])),
             Answer::Reject => empty(out, Type::Reset, s.mid),
             _ => empty(out, Type::Acknowledgement, s.mid),
         };
         if written.is_ok() {
-            s.due = false;
-            if s.answer == Answer::Reject {
-                s.answer = Answer::Free;
-            } else if s.answer == Answer::Replied && !s.confirmable {
+            let once = answer == Answer::Replied && !s.is(flag::CONFIRMABLE);
+            let left = match answer {
+                Answer::Reject => Answer::Free,
                 // A NON is answered once (§4.5): nothing to keep.
-                s.answer = Answer::Done;
+                _ if once => Answer::Done,
+                _ => answer,
+            };
+            s.set(left, false);
+            if once {
                 self.arena.remove(tag::REPLY.of(index));
             }
         }

@@ -24,10 +24,6 @@ impl ETag {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
-
-    pub(super) const fn token(self) -> Token {
-        self.0
-    }
 }
 
 /// A request of ours, from [`request`](super::Endpoint::request) to its last event.

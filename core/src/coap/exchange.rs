@@ -21,18 +21,18 @@
 //! decided in one place ([`Endpoint::launch`]) only.
 
 use super::{
-    block::{self, Block},
+    block::{self, Bits, Block},
     code::Code,
     config::Stats,
     endpoint::{Endpoint, tag},
     event::{Exchange, Failure, Flow, Request},
-    flight::Owner,
+    flight::{Owner, part},
     message::{Message, Token},
     option,
     raw::{Kind, Told},
-    ticks::coarse,
+    ticks::{coarse, short},
 };
-use crate::{Duration, Peer};
+use crate::Peer;
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -49,34 +49,44 @@ pub(super) enum Phase {
     Failed,
 }
 
+/// What a [`Transfer`] is, has or wants: a bit each.
+pub(super) mod flag {
+    /// A flight is wanted.
+    pub(in super::super) const DUE: u16 = 1;
+    /// To be registered as an observation by the next flight from the beginning.
+    pub(in super::super) const REGISTER: u16 = 2;
+    /// Registered as an observation.
+    pub(in super::super) const OBSERVED: u16 = 4;
+    /// The first block has come; while sending, of random access: has been taken.
+    pub(in super::super) const OPENED: u16 = 8;
+    /// The last block has come.
+    pub(in super::super) const ENDED: u16 = 16;
+    /// Its path is a window's.
+    pub(in super::super) const WINDOWED: u16 = 32;
+    /// `limit` is how long the response's body is, as far as is known.
+    pub(in super::super) const SIZED: u16 = 64;
+    pub(in super::super) const CONFIRMABLE: u16 = 128;
+    /// The host says when the next block is fetched.
+    pub(super) const MANUAL: u16 = 256;
+    /// The host gives the body block by block.
+    pub(in super::super) const STREAMED: u16 = 512;
+    /// Goes to a group: answered by many.
+    pub(in super::super) const GROUP: u16 = 1024;
+    /// The host said which version it must be.
+    pub(super) const BOUND: u16 = 2048;
+    /// So long ago came the latest notification that `heard` does not tell it.
+    pub(super) const SILENT: u16 = 4096;
+}
+
 /// A request of ours. Part of [`Resources`](super::Resources).
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Transfer {
     // Bytes first: short instructions reach the first 31 of them.
     pub(super) phase: Phase,
-    /// A flight is wanted.
-    pub(super) due: bool,
-    /// To be registered as an observation by the next flight from the beginning.
-    pub(super) register: bool,
-    /// Registered as an observation.
-    pub(super) observed: bool,
-    /// The first block has come; while sending, of random access: has been taken.
-    pub(super) opened: bool,
-    /// The last block has come.
-    pub(super) ended: bool,
-    /// Its path is a window's.
-    pub(super) windowed: bool,
-    sized: bool,
-    pub(super) confirmable: bool,
-    manual: bool,
-    /// The host gives the body block by block.
-    pub(super) streamed: bool,
-    /// Goes to a group: answered by many.
-    pub(super) group: bool,
-    /// The host said which version it must be.
-    bound: bool,
     reason: Option<Failure>,
+    /// Of those in [`flag`].
+    pub(super) flags: u16,
     /// Size exponents of Block2 and of Block1.
     pub(super) szx: u8,
     pub(super) szx1: u8,
@@ -91,25 +101,22 @@ pub struct Transfer {
     generation: u16,
     /// Where it keeps what it knows of its path; 0: nowhere.
     pub(super) path: u16,
+    /// When the latest notification came: units of 2^20 µs, of which the lower 16 bits do (see [`Self::pass`]).
+    heard: u16,
     pub(super) peer: Peer,
     /// The token of the first request and of the notifications.
     pub(super) token: u32,
     /// Where the next block begins that was never asked for: of the body sent while sending, of the response then.
     pub(super) position: u32,
     /// The end of the blocks told. Of a window of the body's blocks: the place of the one that the host is asked for.
+    /// While observing: when to register again, in units of 2^20 µs; 0: never.
     pub(super) reach: u32,
     /// Nothing from here on is asked for: the body may end here. While sending: what is before it goes in any order.
     pub(super) limit: u32,
     /// Nor from here on: the host wants no more.
     until: u32,
-    /// Bytes of the body sent.
+    /// Bytes of the body sent. Of an observation, which sends none: the number of the latest notification.
     pub(super) body: u32,
-    /// Bytes of the response's body, where `sized`.
-    total: u32,
-    sequence: u32,
-    /// When the latest notification came, and when to register again (0: never): units of 2^20 µs.
-    heard: u32,
-    refresh: u32,
 }
 
 impl Default for Transfer {
@@ -128,33 +135,46 @@ impl Transfer {
         limit: 0,
         until: 0,
         body: 0,
-        total: 0,
-        sequence: 0,
         heard: 0,
-        refresh: 0,
         generation: 0,
         path: 0,
         etag: Token::EMPTY,
         phase: Phase::Free,
         reason: None,
+        flags: 0,
         szx: 0,
         szx1: 0,
         span: 0,
         held: 0,
         pauses: 0,
-        due: false,
-        confirmable: false,
-        manual: false,
-        streamed: false,
-        group: false,
-        register: false,
-        observed: false,
-        bound: false,
-        opened: false,
-        ended: false,
-        windowed: false,
-        sized: false,
     };
+
+    /// Whether one of these holds.
+    pub(super) const fn is(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// Whether it is a window's, and has begun to be one.
+    pub(super) const fn is_window(&self) -> bool {
+        const BOTH: u16 = flag::OPENED | flag::WINDOWED;
+        self.flags & BOTH == BOTH
+    }
+
+    pub(super) fn set(&mut self, flags: u16) {
+        self.flags |= flags;
+    }
+
+    pub(super) fn clear(&mut self, flags: u16) {
+        self.flags &= !flags;
+    }
+
+    /// Sets or clears them.
+    pub(super) fn put(&mut self, flags: u16, on: bool) {
+        self.clear(flags);
+        if on {
+            self.set(flags);
+        }
+    }
 
     pub(super) fn phase(&self) -> Phase {
         self.phase
@@ -166,11 +186,18 @@ impl Transfer {
 
     /// When an observation is to be registered again, in units of 2^20 µs.
     pub(super) fn refresh(&self) -> Option<u32> {
-        (self.phase == Phase::Observing && self.refresh != 0).then_some(self.refresh)
+        (self.phase == Phase::Observing && self.reach != 0).then_some(self.reach)
+    }
+
+    /// Time passes that may let the 16 bits of `heard` wrap: at least once in 2^32 µs, and there were so many of these since.
+    pub(super) fn pass(&mut self, now: u16, spans: u32) {
+        if spans > 1 || now.wrapping_sub(self.heard) > STALE {
+            self.set(flag::SILENT);
+        }
     }
 
     /// 1.
-    pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, body: u32, szx: u8, token: u32) {
+    pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, etag: &[u8], body: u32, szx: u8, token: u32) {
         let streamed = request.payload_len.is_some() && body != 0;
         // A block can only begin at a multiple of its size.
         let fits = u8::try_from(request.offset.trailing_zeros().saturating_sub(4)).unwrap_or(szx);
@@ -181,13 +208,13 @@ impl Transfer {
             (false, 0) => Phase::Receiving,
             _ => Phase::Sending,
         };
-        self.due = !streamed;
         self.generation = generation;
         self.peer = peer;
-        self.confirmable = request.confirmable;
-        self.manual = request.flow == Flow::Manual;
-        self.streamed = streamed;
-        self.register = request.observe;
+        self.put(flag::DUE, !streamed);
+        self.put(flag::STREAMED, streamed);
+        self.put(flag::CONFIRMABLE, request.confirmable);
+        self.put(flag::MANUAL, request.flow == Flow::Manual);
+        self.put(flag::REGISTER, request.observe);
         self.szx = if request.offset == 0 { szx } else { szx.min(fits) };
         self.szx1 = szx;
         self.token = token;
@@ -195,14 +222,13 @@ impl Transfer {
         self.body = body;
         self.limit = if body == 0 || request.random_access { u32::MAX } else { 0 };
         self.until = request.until;
-        if let Some(etag) = request.etag {
-            (self.bound, self.etag) = (true, etag.token());
-        }
+        self.etag = Token::new(etag).unwrap_or(Token::EMPTY);
+        self.put(flag::BOUND, !etag.is_empty());
     }
 
     /// Whether the server is to say how long the body is: it is the first request of a window.
     pub(super) fn asks_size(&self) -> bool {
-        self.phase == Phase::Receiving && !self.opened && self.windowed
+        self.phase == Phase::Receiving && self.flags & (flag::OPENED | flag::WINDOWED) == flag::WINDOWED
     }
 
     /// The place behind the last one that is to be asked for.
@@ -223,22 +249,24 @@ impl Transfer {
 
     /// Offset and length of the body block that the host is asked for.
     pub(super) fn body_block(&self) -> (u32, u32) {
-        let offset = if self.opened { self.reach } else { self.position };
+        let offset = if self.is(flag::OPENED) { self.reach } else { self.position };
         (offset, self.body_len(offset))
     }
 
     /// 2. The host has given the block.
     pub(super) fn supplied(&mut self) {
         self.phase = Phase::Sending;
-        self.due |= !self.opened;
+        if !self.is(flag::OPENED) {
+            self.set(flag::DUE);
+        }
     }
 
     /// 3. Whether the response asks for another block of the body.
     pub(super) fn continues(&mut self, message: &Message<'_>) -> bool {
-        let Some(block) = message.options.get(option::BLOCK1).and_then(Block::decode) else { return false };
-        let (offset, len) = (self.position, self.body_len(self.position));
+        let Some(block) = message.options.get(option::BLOCK1).and_then(Bits::decode) else { return false };
+        let (szx, offset, len) = (block.szx(), self.position, self.body_len(self.position));
         let next = if message.code == Code::REQUEST_ENTITY_TOO_LARGE {
-            if offset != 0 || block.szx >= self.szx1 {
+            if offset != 0 || szx >= self.szx1 {
                 return false;
             }
             0
@@ -249,10 +277,11 @@ impl Transfer {
             return false;
         };
         // [RFC7959-3.2-1]
-        self.szx1 = self.szx1.min(block.szx);
+        self.szx1 = self.szx1.min(szx);
         self.position = next;
-        self.phase = if self.streamed { Phase::Wanting } else { Phase::Sending };
-        self.due = !self.streamed;
+        let streamed = self.is(flag::STREAMED);
+        self.phase = if streamed { Phase::Wanting } else { Phase::Sending };
+        self.put(flag::DUE, !streamed);
         true
     }
 
@@ -265,35 +294,36 @@ impl Transfer {
 
     /// 4. Nothing is known of the representation that comes next.
     pub(super) fn close_window(&mut self) {
-        (self.opened, self.ended, self.held, self.reach, self.limit) = (false, false, 0, 0, u32::MAX);
+        self.clear(flag::OPENED | flag::ENDED);
+        (self.held, self.reach, self.limit) = (0, 0, u32::MAX);
     }
 
     /// 4. A block of the body, `next` being the place behind it. Whether it belongs to the others.
     fn take_block(&mut self, next: u32, more: bool, szx: u8, size: Option<u32>) -> bool {
-        if !self.opened {
-            self.opened = true;
+        if !self.is(flag::OPENED) {
+            self.set(flag::OPENED);
             self.span = szx;
             self.position = next;
-            self.sized = size.is_some();
-            self.total = size.unwrap_or(0);
+            self.put(flag::SIZED, size.is_some());
             self.limit = size.unwrap_or(u32::MAX);
         }
         self.szx = szx;
         self.reach = self.reach.max(next);
         self.pauses = 0;
         if !more {
-            (self.ended, self.sized) = (true, true);
-            (self.total, self.limit) = (next, next);
+            self.set(flag::ENDED | flag::SIZED);
+            self.limit = next;
         }
-        self.reach <= self.limit || !self.ended
+        self.reach <= self.limit || !self.is(flag::ENDED)
     }
 
     /// 4, with nothing under way: whether all that was wanted has been told. A size that the server told is a hint, and an error
     /// beyond another block may have been a block's own: what seemed to be behind the end is asked for now.
     fn is_complete(&mut self) -> bool {
-        let complete = self.ended || self.position >= self.until;
+        let complete = self.is(flag::ENDED) || self.position >= self.until;
         if !complete && self.position >= self.limit {
             self.limit = u32::MAX;
+            self.clear(flag::SIZED);
         }
         complete
     }
@@ -301,18 +331,20 @@ impl Transfer {
     /// 6. Max-Age is over: register again.
     pub(super) fn reregister(&mut self) {
         self.phase = Phase::Receiving;
-        self.due = true;
-        self.refresh = 0;
-        self.register = true;
+        self.set(flag::DUE | flag::REGISTER);
+        self.reach = 0;
     }
 
     /// RFC 7641 §3.4: whether a notification is newer than the last. 128 seconds of silence let any number count as new.
-    fn is_newer(&self, now: u32, sequence: u32) -> bool {
+    fn is_newer(&self, now: u16, sequence: u32) -> bool {
         // [RFC7641-3.4-1]
-        let ahead = sequence.wrapping_sub(self.sequence) & 0xFF_FFFF;
-        (ahead != 0 && ahead < 0x80_0000) || now.wrapping_sub(self.heard) > 122
+        let ahead = sequence.wrapping_sub(self.body) & 0xFF_FFFF;
+        (ahead != 0 && ahead < 0x80_0000) || self.is(flag::SILENT) || now.wrapping_sub(self.heard) > STALE
     }
 }
+
+/// 128 seconds, in units of 2^20 µs.
+const STALE: u16 = 122;
 
 /// 4.29 Too Many Requests (RFC 8516).
 pub(super) const TOO_MANY_REQUESTS: Code = Code::new(4, 29);
@@ -329,7 +361,8 @@ impl Endpoint<'_> {
         if t.phase == Phase::Leaving {
             self.close(transfer);
         } else {
-            (t.phase, t.reason, t.due) = (Phase::Failed, Some(reason), false);
+            (t.phase, t.reason) = (Phase::Failed, Some(reason));
+            t.clear(flag::DUE);
         }
     }
 
@@ -342,7 +375,7 @@ impl Endpoint<'_> {
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         t.phase = Phase::Free;
         if t.path != 0 {
-            self.control.close(self, transfer);
+            (self.control.close)(self, transfer);
         }
     }
 
@@ -351,9 +384,9 @@ impl Endpoint<'_> {
         self.hush(transfer);
         self.ground(transfer, 0);
         let Some(t) = self.transfers.get_mut(transfer) else { return };
-        if t.observed && t.phase != Phase::Failed {
+        if t.is(flag::OBSERVED) && t.phase != Phase::Failed {
             t.phase = Phase::Leaving;
-            t.due = true;
+            t.set(flag::DUE);
         } else {
             self.close(transfer);
         }
@@ -370,7 +403,7 @@ impl Endpoint<'_> {
             return Some((usize::from(f.of), ours));
         }
         let found = self.transfers.iter().position(|t| {
-            let live = t.observed && matches!(t.phase, Phase::Receiving | Phase::Observing);
+            let live = t.is(flag::OBSERVED) && matches!(t.phase, Phase::Receiving | Phase::Observing);
             live && t.token == token && t.peer == peer
         })?;
         Some((found, None))
@@ -386,7 +419,7 @@ impl Endpoint<'_> {
     ) -> Option<()> {
         let options = message.options;
         let code = message.code;
-        let now = coarse(self.clock.now());
+        let now = short(self.clock.now());
         let t = self.transfers.get(transfer)?;
         let sequence =
             options.get(option::OBSERVE).filter(|v| code.is_success() && v.len() <= 3).and_then(option::uint);
@@ -407,7 +440,7 @@ impl Endpoint<'_> {
                 self.measure(flight);
                 let t = self.transfers.get(transfer)?;
                 let odd = code.class() >= 4 || message.payload.is_empty();
-                if odd && t.windowed && self.control.puts_off(self, transfer, flight, message) {
+                if odd && t.is(flag::WINDOWED) && (self.control.puts_off)(self, transfer, flight, message) {
                     return None;
                 }
             }
@@ -421,11 +454,11 @@ impl Endpoint<'_> {
             Some(flight) => self.land(flight),
             None => self.ground(transfer, 0),
         }
-        if self.control.uploads(self, transfer, offset, message) {
+        if (self.control.uploads)(self, transfer, offset, message) {
             return None;
         }
         let t = self.transfers.get_mut(transfer)?;
-        t.due = false;
+        t.clear(flag::DUE);
         match t.phase {
             Phase::Leaving => {
                 self.close(transfer);
@@ -445,23 +478,24 @@ impl Endpoint<'_> {
             if code != Code::VALID {
                 t.close_window();
             }
-            if t.register || t.observed {
-                t.register = false;
-                t.observed = sequence.is_some();
-                t.sequence = sequence.unwrap_or(t.sequence);
+            if t.is(flag::REGISTER | flag::OBSERVED) {
+                t.clear(flag::REGISTER | flag::SILENT);
+                t.put(flag::OBSERVED, sequence.is_some());
+                t.body = sequence.unwrap_or(0);
                 t.heard = now;
             }
         }
         let etag = options.get(option::ETAG).and_then(Token::new).unwrap_or(Token::EMPTY);
         let mut over = true;
         if code.is_success() && code != Code::VALID {
-            if t.opened || t.bound {
+            if t.is(flag::OPENED | flag::BOUND) {
                 // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
                 if t.etag != Token::EMPTY && t.etag != etag {
                     // RFC 7959 §2.4: blocks of two versions must not be put together.
-                    if t.observed && !t.bound {
+                    if t.is(flag::OBSERVED) && !t.is(flag::BOUND) {
                         // From the beginning: there is a version that was not seen yet.
-                        (t.phase, t.position, t.due) = (Phase::Receiving, 0, true);
+                        (t.phase, t.position) = (Phase::Receiving, 0);
+                        t.set(flag::DUE);
                         t.close_window();
                         self.ground(transfer, 0);
                     } else {
@@ -486,25 +520,27 @@ impl Endpoint<'_> {
         told.code = code;
         told.options = options;
         told.etag = etag;
-        told.observe = t.observed;
-        told.sequence = if t.observed { t.sequence } else { 0 };
-        told.has_total = t.sized;
-        told.total = t.total;
+        if t.is(flag::OBSERVED) {
+            (told.observe, told.sequence) = (true, t.body);
+        }
+        if t.is(flag::SIZED) {
+            (told.has_total, told.total) = (true, t.limit);
+        }
         told.payload = message.payload;
         told.last = over;
         if !over {
             t.phase = Phase::Receiving;
-        } else if t.observed {
+        } else if t.is(flag::OBSERVED) {
             self.ground(transfer, 0);
             // RFC 7641 §3.3.1: Max-Age, and 5 to 15 seconds more.
             // [RFC7252-5.4.4-1] [RFC7641-3.3.1-1]
             let age = options.uint(option::MAX_AGE).unwrap_or(60);
-            let spread = u64::from(self.rng.next_u32() & 0x7F_FFFF);
-            let patience = Duration::from_secs(u64::from(age).saturating_add(5)).plus(Duration::from_micros(spread));
-            let at = coarse(self.clock.now().after(patience)).saturating_add(1);
+            // In units of 2^20 µs, of which 7 to 14 are more than 5 seconds and less than 15, however what is before was rounded.
+            let patience = part(15_625 << 18, age).saturating_add(self.secret.draw() & 7).saturating_add(7);
+            let at = coarse(self.clock.now()).saturating_add(patience);
             let refresh = if self.config.reregister { at } else { 0 };
             let t = self.transfers.get_mut(transfer)?;
-            (t.phase, t.refresh) = (Phase::Observing, refresh);
+            (t.phase, t.reach) = (Phase::Observing, refresh);
         } else {
             self.close(transfer);
         }
@@ -517,37 +553,38 @@ impl Endpoint<'_> {
         let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
         let block = match message.options.get(option::BLOCK2) {
             // No block option: all there is, which is only an answer to who asked for the beginning.
-            None => Block { szx: t.szx, ..Block::default() },
-            Some(value) => Block::decode(value).ok_or(Failure::BadResponse)?,
+            None => Bits::at(0, false, t.szx),
+            Some(value) => Bits::decode(value).ok_or(Failure::BadResponse)?,
         };
         let next = offset.saturating_add(len);
+        let more = block.more();
         // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
-        let szx = t.szx.min(block.szx);
-        let beyond = block.more && Block::at(next, false, szx).num > Block::MAX_NUM;
+        let szx = t.szx.min(block.szx());
+        let beyond = more && next.wrapping_shr(u32::from(szx).wrapping_add(4)) > Block::MAX_NUM;
         // [RFC7959-2.3-1]
-        if block.offset() != offset || (block.more && len != block.size()) || beyond {
+        if block.offset() != offset || (more && len != block.size()) || beyond {
             return Err(Failure::BadResponse);
         }
         // [RFC7959-4-2]
-        if !t.take_block(next, block.more, szx, message.options.uint(option::SIZE2)) {
+        if !t.take_block(next, more, szx, message.options.uint(option::SIZE2)) {
             return Err(Failure::Changed);
         }
-        let part = block.more && next & block::size(t.span).wrapping_sub(1) != 0;
-        t.held = t.held.saturating_add(u8::from(t.manual));
+        let part = more && next & block::size(t.span).wrapping_sub(1) != 0;
+        t.held = t.held.saturating_add(u8::from(t.is(flag::MANUAL)));
         if part {
             // A smaller block than the place that it was for: on with the rest of that.
             self.fly(transfer, None, next);
-        } else if !block.more {
+        } else if !more {
             self.ground(transfer, next);
         }
-        let more = self.flights_of(transfer) != 0;
-        Ok(!more && self.transfers.get_mut(transfer).is_none_or(Transfer::is_complete))
+        let idle = self.flights_of(transfer) == 0;
+        Ok(idle && self.transfers.get_mut(transfer).is_none_or(Transfer::is_complete))
     }
 
     /// 4, an answer that asks for what another block's answer has asked for before, and was given since: whether the block is
     /// asked for again.
     pub(super) fn asks_again(&mut self, transfer: usize, flight: usize) -> bool {
-        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.opened && t.windowed && t.pauses < 64) else {
+        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.is_window() && t.pauses < 64) else {
             return false;
         };
         let Some(f) = self.flights.get_mut(flight) else { return false };

@@ -11,7 +11,7 @@ use super::{
     block,
     endpoint::{Endpoint, tag},
     event::Failure,
-    exchange::{Phase, Transfer},
+    exchange::{Phase, Transfer, flag},
     ticks::{LONGEST, Tick, is_over, later, since},
 };
 use crate::Peer;
@@ -123,28 +123,29 @@ impl Endpoint<'_> {
     fn give_flight(&mut self, index: usize, share: usize) -> bool {
         let own = self.flights_of(index);
         let Some(t) = self.transfers.get(index).filter(|t| own < share && t.phase != Phase::Free) else { return false };
-        let fetching = t.opened
+        let fetching = t.is(flag::OPENED)
             && match t.phase {
                 Phase::Receiving => t.position < t.bound(),
                 Phase::Sending => t.position < t.limit,
                 _ => false,
             };
-        let wants = if t.due { own == 0 } else { fetching && own.saturating_add(t.held.into()) < self.window(t) };
+        let wants =
+            if t.is(flag::DUE) { own == 0 } else { fetching && own.saturating_add(t.held.into()) < self.window(t) };
         // A window is no reason to forget whom to leave alone.
         if !wants || (own != 0 && !self.flights.iter().any(|f| f.owner == Owner::Nobody)) {
             return false;
         }
-        let named = t.register || t.phase == Phase::Leaving;
+        let named = t.is(flag::REGISTER) || t.phase == Phase::Leaving;
         // [RFC7959-2.7-1]
         let (token, offset) = if named { (Some(t.token), 0) } else { (None, t.position) };
         if !self.fly(index, token, offset) {
             return false;
         }
         if let Some(t) = self.transfers.get_mut(index) {
-            if !t.due {
+            if !t.is(flag::DUE) {
                 t.position = offset.saturating_add(block::size(t.span));
             }
-            t.due = false;
+            t.clear(flag::DUE);
         }
         true
     }
@@ -152,9 +153,9 @@ impl Endpoint<'_> {
     /// A flight for what is at `offset` of a transfer's body, under a token of its own where none is given.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn fly(&mut self, transfer: usize, token: Option<u32>, offset: u32) -> bool {
-        let token = token.unwrap_or_else(|| self.rng.next_u32());
+        let token = token.unwrap_or_else(|| self.secret.draw());
         let Some(t) = self.transfers.get(transfer) else { return false };
-        let (peer, confirmable) = (t.peer, t.confirmable);
+        let (peer, confirmable) = (t.peer, t.is(flag::CONFIRMABLE));
         match self.take_off(Owner::Transfer, transfer, peer) {
             Some(f) => {
                 (f.token, f.offset, f.confirmable) = (token, offset, confirmable);
@@ -171,13 +172,12 @@ impl Endpoint<'_> {
 
     /// How many flights a transfer may have.
     pub(super) fn window(&self, transfer: &Transfer) -> usize {
-        if transfer.opened && transfer.windowed { self.control.size(self, transfer).into() } else { 1 }
+        if transfer.is_window() { (self.control.size)(self, transfer).into() } else { 1 }
     }
 
     /// Whether a flight belongs to a window.
     pub(super) fn is_windowed(&self, flight: &Flight) -> bool {
-        flight.owner == Owner::Transfer
-            && self.transfers.get(usize::from(flight.of)).is_some_and(|t| t.opened && t.windowed)
+        flight.owner == Owner::Transfer && self.transfers.get(usize::from(flight.of)).is_some_and(Transfer::is_window)
     }
 
     /// When something is to be done about a flight. That is ready: when it may go, by NSTART (RFC 7252 §4.7), or by its
@@ -187,7 +187,7 @@ impl Endpoint<'_> {
             return None;
         }
         if f.stage != Stage::Acknowledged && self.is_windowed(f) {
-            return self.control.due(self, f);
+            return (self.control.due)(self, f);
         }
         if f.stage != Stage::Ready {
             return Some(f.at);
@@ -208,7 +208,7 @@ impl Endpoint<'_> {
 
     /// Ready → Waiting: a flight has been sent.
     pub(super) fn sent(&mut self, index: usize) {
-        let spread = self.rng.next_u32();
+        let spread = self.secret.draw();
         let (now, from) = (self.now, self.from());
         let first = self.config.ack_timeout.saturating_add(part(self.config.ack_jitter, spread));
         let Some(f) = self.flights.get_mut(index) else { return };
@@ -222,7 +222,7 @@ impl Endpoint<'_> {
         f.tries = f.tries.saturating_add(1);
         f.at = now;
         let measured = f.owner == Owner::Transfer;
-        if measured && self.control.sent(self, index, before, spread) {
+        if measured && (self.control.sent)(self, index, before, spread) {
             return;
         }
         let response = self.config.response_timeout;
@@ -235,7 +235,7 @@ impl Endpoint<'_> {
     pub(super) fn measure(&mut self, flight: usize) {
         let Some(f) = self.flights.get(flight) else { return };
         if f.owner == Owner::Transfer && f.stage != Stage::Acknowledged {
-            self.control.answered(self, flight);
+            (self.control.answered)(self, flight);
         }
     }
 
@@ -327,7 +327,7 @@ impl Endpoint<'_> {
         let Some(f) = self.flights.get(index) else { return };
         if f.stage == Stage::Waiting && self.is_windowed(f) {
             let tries = f.tries;
-            if !self.control.lost(self, index) || tries >= MOST_TRIES {
+            if !(self.control.lost)(self, index) || tries >= MOST_TRIES {
                 self.on_lost(index, Failure::Timeout);
             }
         } else if f.stage == Stage::Waiting && f.confirmable && f.tries <= most {
@@ -355,7 +355,8 @@ impl Endpoint<'_> {
     /// Whether a flight is ready, and may go now.
     pub(super) fn may_fly(&mut self, index: usize) -> bool {
         let Some(f) = self.flights.get(index).filter(|f| f.stage == Stage::Ready) else { return false };
-        self.due(f).is_some_and(|at| is_over(self.now, at)) && (!self.is_windowed(f) || self.control.renew(self, index))
+        self.due(f).is_some_and(|at| is_over(self.now, at))
+            && (!self.is_windowed(f) || (self.control.renew)(self, index))
     }
 }
 

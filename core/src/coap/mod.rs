@@ -26,6 +26,7 @@ mod probing;
 #[cfg(feature = "alloc")]
 pub mod proxy;
 pub mod raw;
+mod secret;
 mod seen;
 mod server;
 mod text;

@@ -11,10 +11,11 @@ use super::{
     config::Stats,
     endpoint::{Endpoint, Error},
     event::{Event, Exchange, Request},
+    exchange::flag,
     flight::Owner,
     message::{Message, Type},
     option,
-    raw::{Kind, Told},
+    raw::{Kind, Raw, Told},
 };
 use crate::{Handled, Input, Instant, Misuse, Peer};
 
@@ -28,7 +29,7 @@ impl Endpoint<'_> {
     /// As [`request`](Self::request). [`Misuse::OutOfRange`] besides: it is CON, which no multicast request may be (RFC 7252
     /// §8.1), has an ETag (§8.2.1), observes, or has a body longer than a block or one that is asked for.
     pub fn request_group(&mut self, now: Instant, group: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
-        self.request_group_raw(now, group, request, request.path.as_bytes(), request.host.map(str::as_bytes))
+        self.request_group_raw(now, group, request, &Raw::of(request))
     }
 
     /// [`Endpoint::request_group`], as [`Endpoint::request_raw`] is of [`Endpoint::request`].
@@ -40,19 +41,19 @@ impl Endpoint<'_> {
         now: Instant,
         group: Peer,
         request: &Request<'_>,
-        path: &[u8],
-        host: Option<&[u8]>,
+        raw: &Raw<'_>,
     ) -> Result<Exchange, Error> {
         let most = usize::try_from(block::size(request.szx.min(self.config.szx))).unwrap_or(0);
         let streamed = request.payload_len.is_some() || request.payload.len() > most;
         // [RFC7252-8.1-1] [RFC7252-8.2.1-1]
-        let tagged = request.etag.is_some() || request.options.iter().any(|o| o.number == option::ETAG);
+        let tagged = !raw.etag.is_empty() || request.options.iter().any(|o| o.number == option::ETAG);
         if request.confirmable || request.observe || streamed || tagged {
             return Err(Misuse::OutOfRange.into());
         }
-        let exchange = self.request_raw(now, group, request, path, host)?;
+        let exchange = self.request_raw(now, group, request, raw)?;
         if let Some(t) = self.transfers.get_mut(exchange.index()) {
-            (t.group, t.windowed) = (true, false);
+            t.set(flag::GROUP);
+            t.clear(flag::WINDOWED);
         }
         self.group = on_group;
         Ok(exchange)
@@ -102,7 +103,7 @@ fn on_group<'i>(e: &mut Endpoint<'_>, peer: Peer, message: &Message<'i>, told: &
     let Ok(token) = message.token.as_bytes().try_into().map(u32::from_be_bytes) else { return false };
     let asked = e.flights.iter().find(|f| f.token == token && f.tries != 0 && f.owner == Owner::Transfer);
     let Some(transfer) = asked.map(|f| usize::from(f.of)) else { return false };
-    if !e.transfers.get(transfer).is_some_and(|t| t.group) {
+    if !e.transfers.get(transfer).is_some_and(|t| t.is(flag::GROUP)) {
         return false;
     }
     if e.refuses(message) {
@@ -117,7 +118,7 @@ fn on_group<'i>(e: &mut Endpoint<'_>, peer: Peer, message: &Message<'i>, told: &
         return true;
     }
     if let Some(t) = e.transfers.get_mut(transfer) {
-        t.ended = true;
+        t.set(flag::ENDED);
         told.kind = Kind::GroupResponse;
         told.exchange = t.handle(transfer).id();
     }

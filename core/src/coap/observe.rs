@@ -12,12 +12,12 @@ use super::{
     option,
     outline::{Base, Outline, check_reply, own},
     raw::{Kind, Told},
-    ticks::coarse,
 };
 use crate::{Instant, Misuse, Peer};
 
-/// About a day (§4.5: a CON notification at least every 24 hours), in units of 2^20 µs.
-const DAY: u32 = 82_000;
+/// About a day (§4.5: a CON notification at least every 24 hours), in spans of 71 minutes: when so many have ended, 22 hours and a
+/// half to 24 are over.
+const DAY: u8 = 20;
 
 /// So many NON notifications may follow each other: then one is CON, and until that is acknowledged there is no other (§7).
 const UNCONFIRMED: u8 = 31;
@@ -33,13 +33,13 @@ enum State {
     Gone,
 }
 
-/// What is to be sent to an observer.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    #[default]
-    Nothing,
-    NonConfirmable,
-    Confirmable,
+/// What is to be sent to an observer, and whether something was: a bit each.
+mod due {
+    pub(super) const NON: u8 = 1;
+    pub(super) const CON: u8 = 2;
+    pub(super) const SOME: u8 = NON | CON;
+    /// It has been told something, under the message ID that is kept.
+    pub(super) const TOLD: u8 = 4;
 }
 
 /// An observer. Part of [`Resources`](super::Resources).
@@ -48,21 +48,20 @@ enum Due {
 pub struct Observer {
     // What is short first, where short instructions reach it.
     state: State,
-    /// Whether there is a notification that was not sent to it yet.
-    due: Due,
-    told: bool,
+    /// Whether there is a notification that was not sent to it yet: of those in [`due`].
+    due: u8,
     /// NON notifications since it was last heard of.
     unconfirmed: u8,
+    /// Spans of 2^32 µs that have ended since then.
+    age: u8,
     szx: u8,
     token: Token,
-    /// The message ID of the latest, where it was `told` one.
+    /// The message ID of the latest, where it was told one.
     mid: u16,
     peer: Peer,
     resource: Resource,
     /// The number of the notification that is due or under way; 0: none.
     note: u32,
-    /// When it was last heard of, in units of 2^20 µs.
-    heard: u32,
 }
 
 impl Observer {
@@ -71,18 +70,25 @@ impl Observer {
         peer: Peer(0),
         resource: Resource(0),
         note: 0,
-        heard: 0,
         mid: 0,
         token: Token::EMPTY,
         state: State::Free,
-        due: Due::Nothing,
-        told: false,
+        due: 0,
         unconfirmed: 0,
+        age: 0,
         szx: 0,
     };
 
     pub(super) fn was_told(&self, peer: Peer, mid: u16) -> bool {
-        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.told && self.mid == mid
+        matches!(self.state, State::Here | State::Ending)
+            && self.due & due::TOLD != 0
+            && self.peer == peer
+            && self.mid == mid
+    }
+
+    /// So many spans of 2^32 µs have ended.
+    pub(super) fn pass(&mut self, spans: u32) {
+        self.age = self.age.saturating_add(u8::try_from(spans).unwrap_or(u8::MAX));
     }
 
     fn is(&self, peer: Peer, token: &Token) -> bool {
@@ -101,7 +107,6 @@ impl Endpoint<'_> {
     /// shorter than a block. [`Capacity::Arena`](crate::Capacity::Arena): no room for it now.
     pub fn notify(&mut self, now: Instant, resource: Resource, reply: &Reply<'_>) -> Result<u32, Error> {
         self.tick(now);
-        let now = coarse(self.clock.now());
         check_reply(reply.options)?;
         let (bytes, total) = match reply.body {
             Body::Whole(bytes) => (bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
@@ -132,8 +137,8 @@ impl Endpoint<'_> {
             // [RFC7641-4.1-1] [RFC7641-4.3.1-1] [RFC7641-4.5-1]
             let old = core::mem::replace(&mut o.note, sequence);
             // [RFC7641-4.5-3] [RFC7641-7-1]
-            let silent = now.wrapping_sub(o.heard) > DAY || o.unconfirmed >= UNCONFIRMED;
-            o.due = if reply.confirmable || silent { Due::Confirmable } else { Due::NonConfirmable };
+            let silent = o.age >= DAY || o.unconfirmed >= UNCONFIRMED;
+            o.due = (o.due & due::TOLD) | if reply.confirmable || silent { due::CON } else { due::NON };
             // [RFC7641-4.2-2] [RFC7641-4.2-4]
             if !success {
                 o.state = State::Ending;
@@ -165,10 +170,9 @@ impl Endpoint<'_> {
     /// §4.1: registers, or registers again.
     pub(super) fn register(&mut self, place: usize, id: &RequestId, resource: Resource) {
         self.settle(place);
-        let heard = coarse(self.clock.now());
         if let Some(o) = self.observers.get_mut(place) {
             let (peer, token, szx) = (id.peer, id.token, id.szx);
-            *o = Observer { state: State::Here, peer, token, resource, szx, heard, ..Observer::EMPTY };
+            *o = Observer { state: State::Here, peer, token, resource, szx, ..Observer::EMPTY };
         }
     }
 
@@ -190,15 +194,13 @@ impl Endpoint<'_> {
 
     /// It has acknowledged a notification, or a NON has been sent.
     pub(super) fn notified(&mut self, place: usize, acknowledged: bool) {
-        let now = coarse(self.clock.now());
         let Some(o) = self.observers.get_mut(place) else { return };
         if acknowledged {
-            o.heard = now;
-            o.unconfirmed = 0;
+            (o.unconfirmed, o.age) = (0, 0);
         } else {
             o.unconfirmed = o.unconfirmed.saturating_add(1);
         }
-        if o.due == Due::Nothing {
+        if o.due & due::SOME == 0 {
             self.settle(place);
             if let Some(o) = self.observers.get_mut(place).filter(|o| o.state == State::Ending) {
                 *o = Observer::EMPTY;
@@ -213,7 +215,7 @@ impl Endpoint<'_> {
             self.land(flight);
         }
         if let Some(o) = self.observers.get_mut(place) {
-            o.due = Due::Nothing;
+            o.due &= due::TOLD;
             let old = core::mem::take(&mut o.note);
             self.release(old);
         }
@@ -234,12 +236,12 @@ impl Endpoint<'_> {
     pub(super) fn next_note(&mut self, out: &mut [u8], told: &mut Told<'_>) -> Option<Result<usize, usize>> {
         let kept = self.flights.len() >> 3;
         for place in 0..self.observers.len() {
-            let Some(o) = self.observers.get(place).filter(|o| o.due != Due::Nothing) else { continue };
+            let Some(o) = self.observers.get(place).filter(|o| o.due & due::SOME != 0) else { continue };
             if self.note_flight(place).is_some() {
                 continue;
             }
             let peer = o.peer;
-            if o.due == Due::Confirmable {
+            if o.due & due::CON != 0 {
                 let free = self.flights.iter().filter(|f| matches!(f.owner, Owner::Nobody | Owner::Silent)).count();
                 if free > kept {
                     self.take_off(Owner::Observer, place, peer);
@@ -251,7 +253,7 @@ impl Endpoint<'_> {
             if written.is_ok() {
                 self.mid = mid.wrapping_add(1);
                 if let Some(o) = self.observers.get_mut(place) {
-                    (o.due, o.told, o.mid) = (Due::Nothing, true, mid);
+                    (o.due, o.mid) = (due::TOLD, mid);
                 }
                 self.notified(place, false);
             }
@@ -265,13 +267,13 @@ impl Endpoint<'_> {
     pub(super) fn freshen(&mut self, flight: usize) {
         let mid = self.mid;
         let Some(f) = self.flights.get_mut(flight).filter(|f| f.owner == Owner::Observer) else { return };
-        let Some(o) = self.observers.get_mut(usize::from(f.of)).filter(|o| o.due != Due::Nothing) else { return };
+        let Some(o) = self.observers.get_mut(usize::from(f.of)).filter(|o| o.due & due::SOME != 0) else { return };
         // [RFC7641-4.4-4]
         if f.tries != 0 {
             f.mid = mid;
             self.mid = mid.wrapping_add(1);
         }
-        (o.due, o.told, o.mid) = (Due::Nothing, true, f.mid);
+        (o.due, o.mid) = (due::TOLD, f.mid);
     }
 
     /// Writes a notification as this observer gets it: the kept one, cut to its size of blocks.

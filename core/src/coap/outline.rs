@@ -4,7 +4,7 @@ use super::{
     block::{Bits, Block},
     code::Code,
     endpoint::{Endpoint, tag},
-    exchange::Phase,
+    exchange::{Phase, flag},
     flight::Flight,
     message::{Encoder, Message, Token, Type},
     option::{self, Opt, Options},
@@ -158,7 +158,7 @@ impl Endpoint<'_> {
             Phase::Leaving => outline.uints[own::OBSERVE] = Some(1),
             Phase::Sending => {
                 let (offset, len) = (flight.offset, t.body_len(flight.offset));
-                outline.payload = if t.streamed {
+                outline.payload = if t.is(flag::STREAMED) {
                     self.arena.get(tag::BODY.of(transfer)).unwrap_or(&[])
                 } else {
                     let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -184,10 +184,10 @@ impl Endpoint<'_> {
             // RFC 7959 §4: how far the window may reach.
             outline.uints[own::SIZE2] = Some(0);
         }
-        if t.register && flight.token == t.token {
+        if t.is(flag::REGISTER) && flight.token == t.token {
             outline.uints[own::OBSERVE] = Some(0);
             // Registered again: the version that is already here need not come again.
-            if t.observed && t.ended {
+            if t.is(flag::OBSERVED) && t.is(flag::ENDED) {
                 outline.etag = t.etag;
             }
         }

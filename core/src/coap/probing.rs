@@ -10,6 +10,7 @@
 
 use super::{
     endpoint::{Endpoint, tag},
+    exchange::flag,
     flight::{Owner, Stage},
     message::Message,
     option,
@@ -25,7 +26,7 @@ impl Endpoint<'_> {
         let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
         let Some(Ok(kept)) = kept else { return };
         // A group has answered when one of its members has.
-        if (t.group && t.ended) || kept.options.get(option::NO_RESPONSE).is_some() {
+        if (t.is(flag::GROUP) && t.is(flag::ENDED)) || kept.options.get(option::NO_RESPONSE).is_some() {
             return;
         }
         for index in 0..self.flights.len() {

@@ -5,11 +5,28 @@ pub use super::config::Rules;
 use super::{
     code::Code,
     endpoint::Endpoint,
-    event::{ETag, Event, Exchange, Failure, RequestId, Resource},
+    event::{ETag, Event, Exchange, Failure, Request, RequestId, Resource},
     message::Token,
     option::Options,
 };
 use crate::{Input, Instant, Peer};
+
+/// What of a request is bytes, of which not more is known.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "they are those of `Request`")]
+pub struct Raw<'r> {
+    pub path: &'r [u8],
+    pub host: Option<&'r [u8]>,
+    /// Empty: none.
+    pub etag: &'r [u8],
+}
+
+impl<'r> Raw<'r> {
+    pub(super) fn of(request: &'r Request<'_>) -> Self {
+        let etag = request.etag.as_ref().map_or(&[][..], ETag::as_bytes);
+        Self { path: request.path.as_bytes(), host: request.host.map(str::as_bytes), etag }
+    }
+}
 
 /// What happened: an [`Event`] by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -47,17 +47,22 @@ pub(super) enum Answer {
     Reject,
 }
 
+/// What else is known of it: a bit each.
+pub(super) mod flag {
+    /// The answer is to be sent.
+    pub(in super::super) const DUE: u8 = 8;
+    pub(in super::super) const CONFIRMABLE: u8 = 16;
+    /// It may give up its place once it is answered.
+    pub(in super::super) const HARMLESS: u8 = 32;
+}
+
 /// A message of a peer's. Part of [`Resources`](super::Resources).
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(C)]
 pub struct Seen {
     // What is short first, where short instructions reach it.
-    pub(super) answer: Answer,
-    /// The answer is to be sent.
-    pub(super) due: bool,
-    pub(super) confirmable: bool,
-    /// Whether it may give up its place once it is answered.
-    pub(super) harmless: bool,
+    /// The [`Answer`] in its lowest bits, and of those in [`flag`].
+    state: u8,
     /// The code of the answer.
     pub(super) code: Code,
     pub(super) mid: u16,
@@ -68,43 +73,67 @@ pub struct Seen {
 
 impl Seen {
     /// A free place.
-    pub const EMPTY: Self = Self {
-        at: 0,
-        peer: Peer(0),
-        mid: 0,
-        answer: Answer::Free,
-        due: false,
-        confirmable: false,
-        harmless: false,
-        code: Code::EMPTY,
-    };
+    pub const EMPTY: Self = Self { at: 0, peer: Peer(0), mid: 0, state: 0, code: Code::EMPTY };
+
+    pub(super) const fn new(peer: Peer, mid: u16, answer: Answer, flags: u8) -> Self {
+        Self { peer, mid, state: answer as u8 | flags, ..Self::EMPTY }
+    }
+
+    pub(super) const fn answer(&self) -> Answer {
+        match self.state & ANSWER {
+            1 => Answer::Pending,
+            2 => Answer::Acked,
+            3 => Answer::Done,
+            4 => Answer::Leisure,
+            5 => Answer::Replied,
+            6 => Answer::Forgotten,
+            7 => Answer::Reject,
+            _ => Answer::Free,
+        }
+    }
+
+    /// With another answer, which is to be sent or not.
+    pub(super) fn set(&mut self, answer: Answer, due: bool) {
+        self.state = self.state & !(ANSWER | flag::DUE) | answer as u8 | if due { flag::DUE } else { 0 };
+    }
+
+    pub(super) const fn is(&self, flags: u8) -> bool {
+        self.state & flags != 0
+    }
+
+    /// The answer is to be sent, again perhaps.
+    pub(super) fn fall_due(&mut self) {
+        self.state |= flag::DUE;
+    }
 
     /// When something is to be sent: the acknowledgement of a request that the host has not answered, or the answer to a
     /// multicast request.
     pub(super) fn due_at(&self, delay: Tick) -> Option<Tick> {
-        match self.answer {
-            Answer::Pending if self.confirmable => Some(self.at.wrapping_add(delay)),
+        match self.answer() {
+            Answer::Pending if self.is(flag::CONFIRMABLE) => Some(self.at.wrapping_add(delay)),
             Answer::Leisure => Some(self.at),
             _ => None,
         }
     }
 
     /// That time has come.
-    pub(super) fn fall_due(&mut self) {
-        self.answer = if self.answer == Answer::Leisure { Answer::Replied } else { Answer::Acked };
-        self.due = true;
+    pub(super) fn ripen(&mut self) {
+        self.set(if self.answer() == Answer::Leisure { Answer::Replied } else { Answer::Acked }, true);
     }
 
     fn waits(&self) -> bool {
-        self.due || matches!(self.answer, Answer::Pending | Answer::Acked | Answer::Leisure)
+        self.is(flag::DUE) || matches!(self.answer(), Answer::Pending | Answer::Acked | Answer::Leisure)
     }
 }
+
+/// The bits of an [`Answer`].
+const ANSWER: u8 = 7;
 
 impl Endpoint<'_> {
     /// The place of a message that arrived before.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn find_seen(&self, peer: Peer, mid: u16) -> Option<usize> {
-        let known = |s: &Seen| s.mid == mid && s.peer == peer && s.answer != Answer::Free && !self.is_old(s);
+        let known = |s: &Seen| s.mid == mid && s.peer == peer && s.answer() != Answer::Free && !self.is_old(s);
         self.seen.iter().position(known)
     }
 
@@ -137,10 +166,10 @@ impl Endpoint<'_> {
         // A free one, or the one that is old for the longest time, or that did no harm for the longest time.
         let found = self.heaviest(|e, s| {
             let age = e.age(s);
-            match s.answer {
+            match s.answer() {
                 Answer::Free => u32::MAX,
                 _ if e.is_old(s) => age | !LONGEST,
-                _ if s.waits() || !s.harmless => 0,
+                _ if s.waits() || !s.is(flag::HARMLESS) => 0,
                 _ => age.wrapping_add(1),
             }
         });
@@ -157,13 +186,14 @@ impl Endpoint<'_> {
 
     /// Whether one more request that is not idempotent may hold a place.
     pub(super) fn may_hold(&self) -> bool {
-        let held = self.seen.iter().filter(|s| s.answer != Answer::Free && !s.harmless && !self.is_old(s)).count();
+        let held =
+            self.seen.iter().filter(|s| s.answer() != Answer::Free && !s.is(flag::HARMLESS) && !self.is_old(s)).count();
         held < self.seen.len().div_ceil(2)
     }
 
     /// Resets a message: once, and without remembering it (a duplicate will be reset for the same reason).
     pub(super) fn reject(&mut self, peer: Peer, mid: u16) {
-        self.remember(Seen { peer, mid, answer: Answer::Reject, due: true, harmless: true, ..Seen::EMPTY });
+        self.remember(Seen::new(peer, mid, Answer::Reject, flag::DUE | flag::HARMLESS));
     }
 
     /// A place for a packet in the arena, that of answers kept for duplicates where there is no other: of those that
@@ -173,15 +203,15 @@ impl Endpoint<'_> {
         while self.arena.room() < len {
             let found = self.heaviest(|e, s| {
                 let age = e.age(s).min(LONGEST >> 1).wrapping_add(1);
-                match s.answer {
-                    Answer::Replied if !s.due => age | if s.harmless { !LONGEST } else { 0 },
+                match s.answer() {
+                    Answer::Replied if !s.is(flag::DUE) => age | if s.is(flag::HARMLESS) { !LONGEST } else { 0 },
                     _ => 0,
                 }
             });
             let index = found?;
             self.arena.remove(tag::REPLY.of(index));
             if let Some(seen) = self.seen.get_mut(index) {
-                seen.answer = Answer::Forgotten;
+                seen.set(Answer::Forgotten, false);
             }
         }
         self.arena.place(tag, len)
@@ -191,7 +221,7 @@ impl Endpoint<'_> {
     pub(super) fn age_seen(&mut self) {
         let (now, delay) = (self.now, self.config.ack_delay);
         for index in 0..self.seen.len() {
-            let Some(old) = self.seen.get(index).map(|s| s.answer != Answer::Free && self.is_old(s)) else { break };
+            let Some(old) = self.seen.get(index).map(|s| s.answer() != Answer::Free && self.is_old(s)) else { break };
             if old {
                 self.arena.remove(tag::REPLY.of(index));
             }
@@ -199,7 +229,7 @@ impl Endpoint<'_> {
                 if old {
                     *s = Seen::EMPTY;
                 } else if s.due_at(delay).is_some_and(|at| is_over(now, at)) {
-                    s.fall_due();
+                    s.ripen();
                 }
             }
         }

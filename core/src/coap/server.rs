@@ -21,7 +21,7 @@ use super::{
     option::{self, Opt},
     outline::{Outline, check_reply, own},
     raw::{Kind, Told},
-    seen::{Answer, Seen},
+    seen::{Answer, Seen, flag as known},
     ticks::{Tick, is_over},
     uri::decimal,
 };
@@ -53,8 +53,8 @@ impl Endpoint<'_> {
         let index = self.find_seen(id.peer, id.mid).ok_or(UNKNOWN)?;
         let seen = *self.seen.get(index).ok_or(UNKNOWN)?;
         // [RFC7252-4.2-2] [RFC7252-4.3-2] [RFC7252-4.4-1] [RFC7252-5.2.2-1] [RFC7252-5.3.1-1]
-        let (ty, mid) = match seen.answer {
-            Answer::Pending if seen.confirmable => (Type::Acknowledgement, id.mid),
+        let (ty, mid) = match seen.answer() {
+            Answer::Pending if seen.is(known::CONFIRMABLE) => (Type::Acknowledgement, id.mid),
             Answer::Pending => (Type::NonConfirmable, self.mid),
             Answer::Acked => (Type::Confirmable, self.mid),
             _ => return Err(UNKNOWN),
@@ -110,7 +110,7 @@ impl Endpoint<'_> {
             // RFC 9175 §2.4: never in a message that is sent again by itself.
             let ty = if ty == Type::Confirmable { Type::NonConfirmable } else { ty };
             outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token);
-            echo = self.reach.value(self.clock.now(), id.peer);
+            echo = self.echo(id.peer);
             challenge = [Opt { number: option::ECHO, value: &echo }];
             options = &challenge;
             place = None;
@@ -119,7 +119,7 @@ impl Endpoint<'_> {
             let flight = self.place().ok_or(Capacity::InFlight)?;
             self.keep(tag::SEPARATE.of(flight), &outline, options)?;
             self.take_off(Owner::Response, 0, id.peer);
-            (Answer::Done, seen.due)
+            (Answer::Done, seen.is(known::DUE))
         } else {
             self.keep(tag::REPLY.of(index), &outline, options)?;
             if outline.ty == Type::NonConfirmable {
@@ -144,8 +144,8 @@ impl Endpoint<'_> {
         self.tick(now);
         let index = self.find_seen(id.peer, id.mid).ok_or(UNKNOWN)?;
         match self.seen.get(index) {
-            Some(Seen { answer: Answer::Pending, confirmable, .. }) => {
-                if *confirmable {
+            Some(seen) if seen.answer() == Answer::Pending => {
+                if seen.is(known::CONFIRMABLE) {
                     self.answered(index, Answer::Acked, Code::EMPTY, true);
                 }
                 Ok(())
@@ -156,9 +156,8 @@ impl Endpoint<'_> {
 
     fn answered(&mut self, index: usize, answer: Answer, code: Code, due: bool) {
         if let Some(seen) = self.seen.get_mut(index) {
-            seen.answer = answer;
+            seen.set(answer, due);
             seen.code = code;
-            seen.due = due;
         }
     }
 
@@ -328,15 +327,12 @@ impl Endpoint<'_> {
             Code::EMPTY
         };
         let welcome = verdict == Code::EMPTY;
-        let seen = Seen {
-            peer: id.peer,
-            mid: id.mid,
-            answer: Answer::Pending,
-            confirmable,
-            harmless: harmless || !welcome,
-            at: if id.is_multicast() { self.leisure() } else { 0 },
-            ..Seen::EMPTY
-        };
+        let flags =
+            if confirmable { known::CONFIRMABLE } else { 0 } | if harmless || !welcome { known::HARMLESS } else { 0 };
+        let mut seen = Seen::new(id.peer, id.mid, Answer::Pending, flags);
+        if id.is_multicast() {
+            seen.at = self.leisure();
+        }
         let Some(index) = self.remember(seen) else { return false };
         if !welcome {
             self.refuse(index, id, verdict, refused.unwrap_or(0));
@@ -350,19 +346,19 @@ impl Endpoint<'_> {
     /// A random part of the leisure (RFC 7252 §8.2).
     fn leisure(&mut self) -> Tick {
         // 8 ms are 125 ticks.
-        part(u32::from(self.config.leisure).wrapping_mul(125) >> 3, self.rng.next_u32())
+        part(u32::from(self.config.leisure).wrapping_mul(125) >> 3, self.secret.draw())
     }
 
     /// A request that arrived before. Whether it is to be handled again.
     fn on_duplicate(&mut self, index: usize, id: &RequestId) -> bool {
         Stats::count(&mut self.stats.duplicates);
-        let Some(seen) = self.seen.get_mut(index).filter(|s| s.confirmable) else { return false };
-        match seen.answer {
+        let Some(seen) = self.seen.get_mut(index).filter(|s| s.is(known::CONFIRMABLE)) else { return false };
+        match seen.answer() {
             // [RFC7252-4.2-7] [RFC7252-5.2.2-2]
-            Answer::Acked | Answer::Done | Answer::Replied => seen.due = true,
+            Answer::Acked | Answer::Done | Answer::Replied => seen.fall_due(),
             Answer::Forgotten => {
-                seen.answer = Answer::Pending;
-                if seen.harmless {
+                seen.set(Answer::Pending, false);
+                if seen.is(known::HARMLESS) {
                     return true;
                 }
                 let code = seen.code;

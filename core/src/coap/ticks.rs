@@ -49,6 +49,18 @@ pub(super) fn coarse(now: Instant) -> u32 {
     (now.as_micros() >> 20) as u32
 }
 
+/// The lower half of that.
+#[allow(clippy::cast_possible_truncation, reason = "it wraps after 19 hours")]
+pub(super) fn short(now: Instant) -> u16 {
+    coarse(now) as u16
+}
+
+/// Time in units of 2^32 µs, which are 71 minutes.
+#[allow(clippy::cast_possible_truncation, reason = "nothing is lost")]
+pub(super) fn long(now: Instant) -> u32 {
+    (now.as_micros() >> 32) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use super::{
     block::{self, Block},
     code::Code,
     endpoint::{Endpoint, tag},
-    exchange::Phase,
+    exchange::{Phase, Transfer, flag},
     flight::{Flight, Stage},
     message::Message,
     option,
@@ -32,6 +32,15 @@ use super::{
 
 /// How often a body is begun again at most.
 const MOST_BEGINNINGS: u8 = 3;
+
+impl Transfer {
+    /// RFC 7959 §2.7: what answers a body of several blocks comes in order.
+    fn narrow(&mut self, several: bool) {
+        if several {
+            self.clear(flag::WINDOWED);
+        }
+    }
+}
 
 impl Endpoint<'_> {
     /// The block of a body that was sent from `offset` on has been answered, and is under way no more. Whether that was an answer
@@ -41,9 +50,9 @@ impl Endpoint<'_> {
         let under_way = self.flights.iter().filter(|f| f.is_of(transfer)).map(|f| f.offset).min();
         let Some(t) = self.transfers.get_mut(transfer) else { return false };
         let several = t.body > block::size(t.szx1);
-        if !t.opened && t.limit == 0 {
+        if !t.is(flag::OPENED) && t.limit == 0 {
             // RFC 7959 §2.7: what answers a body of several blocks comes in order. [RFC7959-2.7-1]
-            t.windowed &= !several;
+            t.narrow(several);
             return false;
         }
         let next = offset.saturating_add(t.body_len(offset));
@@ -51,10 +60,10 @@ impl Endpoint<'_> {
         // It went when it was not known yet that one before it would be missing.
         let early = offset < t.position;
         let refused = match message.code {
-            Code::REQUEST_ENTITY_INCOMPLETE => t.opened || offset != 0,
+            Code::REQUEST_ENTITY_INCOMPLETE => t.is(flag::OPENED) || offset != 0,
             // What aiocoap 0.4 says of a block after a gap, and libcoap 4.3 when it has dropped what it had. Any other reason will
             // be told once more.
-            Code::INTERNAL_SERVER_ERROR => early || (t.opened && offset != 0 && t.held == 0),
+            Code::INTERNAL_SERVER_ERROR => early || (t.is(flag::OPENED) && offset != 0 && t.held == 0),
             _ => false,
         };
         if refused && (early || t.held < MOST_BEGINNINGS) {
@@ -66,18 +75,19 @@ impl Endpoint<'_> {
                 t.held = t.held.saturating_add(1);
                 t.position = 0;
             }
-            (t.opened, t.windowed, t.limit) = (true, true, 0);
-            t.span = t.szx1;
+            t.set(flag::OPENED | flag::WINDOWED);
+            (t.span, t.limit) = (t.szx1, 0);
             let from = t.position;
             self.arena.remove(body);
             self.ground(transfer, from);
         } else if let (true, Some(block)) = (message.code.is_success() && next < t.body, block) {
             t.pauses = 0;
             t.position = t.position.max(next);
-            if !t.opened {
+            if !t.is(flag::OPENED) {
                 // First → Any.
                 t.szx1 = t.szx1.min(block.szx);
-                (t.opened, t.span, t.limit) = (true, t.szx1, t.last());
+                t.set(flag::OPENED);
+                (t.span, t.limit) = (t.szx1, t.last());
                 self.arena.remove(body);
             } else if block.szx < t.szx1 && t.phase != Phase::Asked {
                 // [RFC7959-2.3-2] A host that is asked for a block gives one of the size that it was asked for.
@@ -88,17 +98,17 @@ impl Endpoint<'_> {
             }
         } else {
             // After a 4.13 the first may go in a smaller size.
-            if t.opened || message.code != Code::REQUEST_ENTITY_TOO_LARGE {
+            if t.is(flag::OPENED) || message.code != Code::REQUEST_ENTITY_TOO_LARGE {
                 t.close_window();
                 t.phase = Phase::Sending;
-                t.windowed &= !several;
+                t.narrow(several);
                 self.ground(transfer, 0);
             }
             return false;
         }
         let idle = self.flights_of(transfer) == 0;
         if let Some(t) = self.transfers.get_mut(transfer) {
-            t.due = idle && t.position >= t.limit;
+            t.put(flag::DUE, idle && t.position >= t.limit);
         }
         true
     }
@@ -112,7 +122,7 @@ impl Endpoint<'_> {
             Phase::Wanting | Phase::Asked => return false,
             _ => return true,
         }
-        let (streamed, asked, body) = (t.streamed, t.reach, tag::BODY.of(of));
+        let (streamed, asked, body) = (t.is(flag::STREAMED), t.reach, tag::BODY.of(of));
         let ready = |f: &&Flight| f.is_of(of) && f.stage == Stage::Ready;
         if self.arena.get(body).is_some() {
             if self.flights.iter().filter(ready).any(|f| f.offset == asked) {
@@ -140,7 +150,8 @@ impl Endpoint<'_> {
         if t.phase != Phase::Sending || f.offset < t.last() {
             return false;
         }
-        (t.opened, t.windowed, t.limit) = (false, false, u32::MAX);
+        t.clear(flag::OPENED | flag::WINDOWED);
+        t.limit = u32::MAX;
         // As another message: it was none yet.
         (f.mid, self.mid) = (mid, mid.wrapping_add(1));
         true
