@@ -1,6 +1,7 @@
 //! Endpoints that talk to each other over a bad network, in virtual time.
 
 mod extensions;
+mod long;
 mod probing;
 mod server;
 mod standard;
