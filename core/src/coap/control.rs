@@ -17,7 +17,7 @@ use super::{
 use crate::{Duration, Peer, Storage};
 use core::fmt;
 
-/// Hooks of an endpoint. `open`, `sent`, `answered`, `uploads` and `lapse` are called where a transfer has no place among the
+/// Hooks of an endpoint. `open`, `sent`, `answered`, `puts_off`, `uploads` and `lapse` are called where a transfer has no place among the
 /// paths too.
 pub(super) struct Control {
     /// A transfer begins, of which so many blocks may be under way.
@@ -37,7 +37,7 @@ pub(super) struct Control {
     pub(super) lost: fn(&mut Endpoint<'_>, usize) -> bool,
     /// Before a flight of a window goes: see there. Whether it may.
     pub(super) renew: fn(&mut Endpoint<'_>, usize) -> bool,
-    /// An error in a window, in answer to a transfer's flight: whether nothing is to be told of it.
+    /// An error, or nothing, answers a transfer's flight: whether that is a window's, and nothing is to be told of it.
     pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
     /// A transfer's flight for what is at this offset has been answered, and is over. Where it carried a block of a body: whether
     /// all is done about it.
@@ -307,7 +307,7 @@ fn puts_off(e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Mess
     let Some(&Flight { offset, token, .. }) = e.flights.get(flight) else { return false };
     let before = e.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
     let age = message.options.uint(option::MAX_AGE).unwrap_or(60);
-    let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.is(flag::OPENED) && t.token != token) else {
+    let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.is_window() && t.token != token) else {
         return false;
     };
     if matches!(message.code, super::Code::SERVICE_UNAVAILABLE | TOO_MANY_REQUESTS) && age <= 300 && t.pauses < 8 {

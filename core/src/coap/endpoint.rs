@@ -448,17 +448,17 @@ impl<'a> Endpoint<'a> {
             index = index.wrapping_add(1);
         }
         self.freshen(index);
-        let f = *self.flights.get(index)?;
+        let f = self.flights.get(index)?;
         told.peer = f.peer;
-        let of = usize::from(f.of);
+        let (of, again) = (usize::from(f.of), f.tries != 0);
         let written = match f.owner {
-            Owner::Transfer => self.write_request(out, &f, of),
+            Owner::Transfer => self.write_request(out, f, of),
             Owner::Observer => self.write_note(out, of, Type::Confirmable, f.mid),
             Owner::Response => copy(out, self.arena.get(tag::SEPARATE.of(index)).unwrap_or(&[])),
             _ => empty(out, Type::Confirmable, f.mid),
         };
         if written.is_ok() {
-            if f.tries != 0 {
+            if again {
                 Stats::count(&mut self.stats.retransmitted);
             }
             self.sent(index);

@@ -298,6 +298,35 @@ impl Transfer {
         (self.held, self.reach, self.limit) = (0, 0, u32::MAX);
     }
 
+    /// 4. A block of the body arrived, which was asked for at `offset`. What is to be done about flights.
+    fn take_part(&mut self, offset: u32, message: &Message<'_>) -> Result<Next, Failure> {
+        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+        let block = match message.options.get(option::BLOCK2) {
+            // No block option: all there is, which is only an answer to who asked for the beginning.
+            None => Bits::at(0, false, self.szx),
+            Some(value) => Bits::decode(value).ok_or(Failure::BadResponse)?,
+        };
+        let next = offset.saturating_add(len);
+        let more = block.more();
+        // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
+        let szx = self.szx.min(block.szx());
+        let beyond = more && next.wrapping_shr(u32::from(szx).wrapping_add(4)) > Block::MAX_NUM;
+        // [RFC7959-2.3-1]
+        if block.offset() != offset || (more && len != block.size()) || beyond {
+            return Err(Failure::BadResponse);
+        }
+        // [RFC7959-4-2]
+        if !self.take_block(next, more, szx, message.options.uint(option::SIZE2)) {
+            return Err(Failure::Changed);
+        }
+        self.held = self.held.saturating_add(u8::from(self.is(flag::MANUAL)));
+        Ok(match next & block::size(self.span).wrapping_sub(1) {
+            _ if !more => Next::End(next),
+            0 => Next::Place,
+            _ => Next::Rest(next),
+        })
+    }
+
     /// 4. A block of the body, `next` being the place behind it. Whether it belongs to the others.
     fn take_block(&mut self, next: u32, more: bool, szx: u8, size: Option<u32>) -> bool {
         if !self.is(flag::OPENED) {
@@ -341,6 +370,16 @@ impl Transfer {
         let ahead = sequence.wrapping_sub(self.body) & 0xFF_FFFF;
         (ahead != 0 && ahead < 0x80_0000) || self.is(flag::SILENT) || now.wrapping_sub(self.heard) > STALE
     }
+}
+
+/// What follows a block of the response's body.
+enum Next {
+    /// The rest of the place that it was asked for, from here on.
+    Rest(u32),
+    /// The next place.
+    Place,
+    /// Nothing: the body ends here.
+    End(u32),
 }
 
 /// 128 seconds, in units of 2^20 µs.
@@ -438,9 +477,8 @@ impl Endpoint<'_> {
                     return None;
                 }
                 self.measure(flight);
-                let t = self.transfers.get(transfer)?;
                 let odd = code.class() >= 4 || message.payload.is_empty();
-                if odd && t.is(flag::WINDOWED) && (self.control.puts_off)(self, transfer, flight, message) {
+                if odd && (self.control.puts_off)(self, transfer, flight, message) {
                     return None;
                 }
             }
@@ -505,16 +543,26 @@ impl Endpoint<'_> {
                 }
             }
             t.etag = etag;
-            over = match self.take_part(transfer, offset, message) {
-                Ok(over) => over,
+            told.offset = offset;
+            let next = match t.take_part(offset, message) {
+                Ok(next) => next,
                 Err(reason) => {
                     self.fail(transfer, reason);
                     return None;
                 }
             };
-            told.offset = offset;
+            match next {
+                // A smaller block than the place that it was for: on with the rest of that.
+                Next::Rest(at) => _ = self.fly(transfer, false, at),
+                Next::End(at) => self.ground(transfer, at),
+                Next::Place => {}
+            }
+            over = self.flights_of(transfer) == 0;
         }
         let t = self.transfers.get_mut(transfer)?;
+        if code.is_success() && code != Code::VALID {
+            over = over && t.is_complete();
+        }
         told.kind = Kind::Response;
         told.exchange = t.handle(transfer).id();
         told.code = code;
@@ -531,54 +579,18 @@ impl Endpoint<'_> {
         if !over {
             t.phase = Phase::Receiving;
         } else if t.is(flag::OBSERVED) {
-            self.ground(transfer, 0);
             // RFC 7641 §3.3.1: Max-Age, and 5 to 15 seconds more.
             // [RFC7252-5.4.4-1] [RFC7641-3.3.1-1]
             let age = options.uint(option::MAX_AGE).unwrap_or(60);
             // In units of 2^20 µs, of which 7 to 14 are more than 5 seconds and less than 15, however what is before was rounded.
             let patience = part(15_625 << 18, age).saturating_add(self.secret.draw() & 7).saturating_add(7);
             let at = coarse(self.clock.now()).saturating_add(patience);
-            let refresh = if self.config.reregister { at } else { 0 };
-            let t = self.transfers.get_mut(transfer)?;
-            (t.phase, t.reach) = (Phase::Observing, refresh);
+            (t.phase, t.reach) = (Phase::Observing, if self.config.reregister { at } else { 0 });
+            self.ground(transfer, 0);
         } else {
             self.close(transfer);
         }
         None
-    }
-
-    /// 4. A block of the body arrived, which was asked for at `offset`. Whether that was all.
-    fn take_part(&mut self, transfer: usize, offset: u32, message: &Message<'_>) -> Result<bool, Failure> {
-        let Some(t) = self.transfers.get_mut(transfer) else { return Ok(true) };
-        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-        let block = match message.options.get(option::BLOCK2) {
-            // No block option: all there is, which is only an answer to who asked for the beginning.
-            None => Bits::at(0, false, t.szx),
-            Some(value) => Bits::decode(value).ok_or(Failure::BadResponse)?,
-        };
-        let next = offset.saturating_add(len);
-        let more = block.more();
-        // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
-        let szx = t.szx.min(block.szx());
-        let beyond = more && next.wrapping_shr(u32::from(szx).wrapping_add(4)) > Block::MAX_NUM;
-        // [RFC7959-2.3-1]
-        if block.offset() != offset || (more && len != block.size()) || beyond {
-            return Err(Failure::BadResponse);
-        }
-        // [RFC7959-4-2]
-        if !t.take_block(next, more, szx, message.options.uint(option::SIZE2)) {
-            return Err(Failure::Changed);
-        }
-        let part = more && next & block::size(t.span).wrapping_sub(1) != 0;
-        t.held = t.held.saturating_add(u8::from(t.is(flag::MANUAL)));
-        if part {
-            // A smaller block than the place that it was for: on with the rest of that.
-            self.fly(transfer, None, next);
-        } else if !more {
-            self.ground(transfer, next);
-        }
-        let idle = self.flights_of(transfer) == 0;
-        Ok(idle && self.transfers.get_mut(transfer).is_none_or(Transfer::is_complete))
     }
 
     /// 4, an answer that asks for what another block's answer has asked for before, and was given since: whether the block is

@@ -137,8 +137,8 @@ impl Endpoint<'_> {
         }
         let named = t.is(flag::REGISTER) || t.phase == Phase::Leaving;
         // [RFC7959-2.7-1]
-        let (token, offset) = if named { (Some(t.token), 0) } else { (None, t.position) };
-        if !self.fly(index, token, offset) {
+        let offset = if named { 0 } else { t.position };
+        if !self.fly(index, named, offset) {
             return false;
         }
         if let Some(t) = self.transfers.get_mut(index) {
@@ -150,11 +150,11 @@ impl Endpoint<'_> {
         true
     }
 
-    /// A flight for what is at `offset` of a transfer's body, under a token of its own where none is given.
+    /// A flight for what is at `offset` of a transfer's body, under the transfer's token or one of its own.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn fly(&mut self, transfer: usize, token: Option<u32>, offset: u32) -> bool {
-        let token = token.unwrap_or_else(|| self.secret.draw());
+    pub(super) fn fly(&mut self, transfer: usize, named: bool, offset: u32) -> bool {
         let Some(t) = self.transfers.get(transfer) else { return false };
+        let token = if named { t.token } else { self.secret.draw() };
         let (peer, confirmable) = (t.peer, t.is(flag::CONFIRMABLE));
         match self.take_off(Owner::Transfer, transfer, peer) {
             Some(f) => {

@@ -122,10 +122,10 @@ impl Endpoint<'_> {
         let success = reply.code.is_success();
         // [RFC7641-4.4-1] [RFC7641-4.4-2] [RFC7641-4.4-3]
         let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
-        let mut outline = Outline::new(Type::Confirmable, reply.code, 0, Token::EMPTY);
+        let mut outline = Outline::new(Type::Confirmable, reply.code, 0, &Token::EMPTY);
         // [RFC7641-4.2-5]
-        outline.uints[own::OBSERVE] = success.then_some(sequence);
-        outline.uints[own::SIZE2] = Some(total);
+        outline.uint(own::OBSERVE, success.then_some(sequence));
+        outline.uint(own::SIZE2, Some(total));
         outline.payload = payload;
         self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options)?;
         self.sequence = sequence;
@@ -285,9 +285,9 @@ impl Endpoint<'_> {
         let size = block::size(o.szx);
         let more = total > size;
         // [RFC7641-4.2-1]
-        let mut outline = Outline::new(ty, kept.code, mid, o.token);
+        let mut outline = Outline::new(ty, kept.code, mid, &o.token);
         if more {
-            outline.uints[own::BLOCK2] = Some(Bits::at(0, more, o.szx).get());
+            outline.uint(own::BLOCK2, Some(Bits::at(0, more, o.szx).get()));
         }
         let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());
         outline.payload = kept.payload.get(..len).unwrap_or(&[]);

@@ -18,17 +18,17 @@ pub(super) struct Outline<'p> {
     pub(super) ty: Type,
     pub(super) code: Code,
     pub(super) mid: u16,
-    pub(super) token: Token,
+    token: &'p Token,
     /// Empty: none.
-    pub(super) etag: Token,
-    /// Options that are unsigned integers, in the order of [`own`].
-    pub(super) uints: [Option<u32>; 5],
+    etag: &'p [u8],
+    /// Options that are unsigned integers, in the order of [`own`]: 1 more than each has, 0 where there is none.
+    uints: [u32; 5],
     /// Empty: none.
     pub(super) echo: &'p [u8],
     pub(super) payload: &'p [u8],
 }
 
-/// Where an option stands in [`Outline::uints`], which is in the order of their numbers.
+/// Where an option stands in an [`Outline`], which has them in the order of their numbers.
 pub(super) mod own {
     pub(in super::super) const OBSERVE: usize = 0;
     pub(in super::super) const BLOCK2: usize = 1;
@@ -72,10 +72,19 @@ impl<'b> Iterator for Base<'b> {
     }
 }
 
-impl Outline<'_> {
+impl<'p> Outline<'p> {
     /// A message with nothing but its header.
-    pub(super) const fn new(ty: Type, code: Code, mid: u16, token: Token) -> Self {
-        Self { ty, code, mid, token, etag: Token::EMPTY, uints: [None; 5], echo: &[], payload: &[] }
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) const fn new(ty: Type, code: Code, mid: u16, token: &'p Token) -> Self {
+        Self { ty, code, mid, token, etag: &[], uints: [0; 5], echo: &[], payload: &[] }
+    }
+
+    /// Gives it one of the options in [`own`], or none. (A size of `u32::MAX` is none: no block reaches its end.)
+    #[inline(always)]
+    pub(super) fn uint(&mut self, own: usize, value: Option<u32>) {
+        if let Some(place) = self.uints.get_mut(own) {
+            *place = value.map_or(0, |value| value.wrapping_add(1));
+        }
     }
 
     /// Bytes of the message with these options.
@@ -86,7 +95,7 @@ impl Outline<'_> {
 
     /// Writes the message: `base` and the outline's own options in order. Its length, or what it takes.
     pub(super) fn write(&self, buf: &mut [u8], mut base: Base<'_>) -> Result<usize, usize> {
-        let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, &self.token);
+        let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, self.token);
         let mut next = base.next();
         let mut uints = self.uints.iter();
         for number in [
@@ -105,11 +114,11 @@ impl Outline<'_> {
                 next = base.next();
             }
             let bytes = match number {
-                option::ETAG => self.etag.as_bytes(),
+                option::ETAG => self.etag,
                 option::ECHO => self.echo,
                 _ => {
-                    if let Some(Some(value)) = uints.next() {
-                        let _ = encoder.uint(number, *value);
+                    if let Some(value) = uints.next().and_then(|more| more.checked_sub(1)) {
+                        let _ = encoder.uint(number, value);
                     }
                     continue;
                 }
@@ -152,10 +161,10 @@ impl Endpoint<'_> {
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
-        let mut outline = Outline::new(ty, kept.code, flight.mid, token);
+        let mut outline = Outline::new(ty, kept.code, flight.mid, &token);
         outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..)).unwrap_or(&[]);
         match t.phase() {
-            Phase::Leaving => outline.uints[own::OBSERVE] = Some(1),
+            Phase::Leaving => outline.uint(own::OBSERVE, Some(1)),
             Phase::Sending => {
                 let (offset, len) = (flight.offset, t.body_len(flight.offset));
                 outline.payload = if t.is(flag::STREAMED) {
@@ -167,28 +176,28 @@ impl Endpoint<'_> {
                 };
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {
-                    outline.uints[own::BLOCK1] = Some(Bits::at(offset, more, t.szx1).get());
-                    outline.uints[own::SIZE1] = (offset == 0).then_some(t.body);
+                    outline.uint(own::BLOCK1, Some(Bits::at(offset, more, t.szx1).get()));
+                    outline.uint(own::SIZE1, (offset == 0).then_some(t.body));
                 }
                 if !more && t.szx < Block::MAX_SZX {
-                    outline.uints[own::BLOCK2] = Some(Bits::at(0, false, t.szx).get());
+                    outline.uint(own::BLOCK2, Some(Bits::at(0, false, t.szx).get()));
                 }
             }
             // [RFC7959-2.2-1] [RFC7959-2.3-3] [RFC7959-2.4-1]
             _ if flight.offset != 0 || t.szx < Block::MAX_SZX => {
-                outline.uints[own::BLOCK2] = Some(Bits::at(flight.offset, false, t.szx).get());
+                outline.uint(own::BLOCK2, Some(Bits::at(flight.offset, false, t.szx).get()));
             }
             _ => {}
         }
         if t.asks_size() {
             // RFC 7959 §4: how far the window may reach.
-            outline.uints[own::SIZE2] = Some(0);
+            outline.uint(own::SIZE2, Some(0));
         }
         if t.is(flag::REGISTER) && flight.token == t.token {
-            outline.uints[own::OBSERVE] = Some(0);
+            outline.uint(own::OBSERVE, Some(0));
             // Registered again: the version that is already here need not come again.
             if t.is(flag::OBSERVED) && t.is(flag::ENDED) {
-                outline.etag = t.etag;
+                outline.etag = t.etag.as_bytes();
             }
         }
         // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]

@@ -30,11 +30,11 @@ impl Endpoint<'_> {
             return;
         }
         for index in 0..self.flights.len() {
-            let Some(&f) = self.flights.get(index).filter(|f| f.is_of(transfer) && f.tries != 0) else { continue };
-            if (f.confirmable && f.stage != Stage::Acknowledged) || self.is_windowed(&f) {
+            let Some(f) = self.flights.get(index).filter(|f| f.is_of(transfer) && f.tries != 0) else { continue };
+            if (f.confirmable && f.stage != Stage::Acknowledged) || self.is_windowed(f) {
                 continue;
             }
-            let (Ok(len) | Err(len)) = self.write_request(&mut [], &f, transfer);
+            let (Ok(len) | Err(len)) = self.write_request(&mut [], f, transfer);
             // Each of the NSTART interactions that there may be with the peer has its part of the rate.
             let times = u32::from(f.tries).wrapping_mul(u32::from(self.config.nstart));
             let bytes = u32::try_from(len).unwrap_or(u32::MAX).saturating_mul(times);

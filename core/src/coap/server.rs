@@ -61,7 +61,7 @@ impl Endpoint<'_> {
         };
         let (offset, size) = id.wanted();
         let success = reply.code.is_success();
-        let mut outline = Outline::new(ty, reply.code, mid, id.token);
+        let mut outline = Outline::new(ty, reply.code, mid, &id.token);
         let mut options = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
         match cut(&reply.body, if success { offset } else { 0 }, size)? {
@@ -70,9 +70,9 @@ impl Endpoint<'_> {
                 if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
                     // Far below 2^32: an offset has 30 bits.
                     let more = offset.wrapping_add(size) < total;
-                    outline.uints[own::BLOCK2] = Some(Bits::at(offset, more, id.szx).get());
+                    outline.uint(own::BLOCK2, Some(Bits::at(offset, more, id.szx).get()));
                     if id.is(flag::SIZE2) || (offset == 0 && more) {
-                        outline.uints[own::SIZE2] = Some(total);
+                        outline.uint(own::SIZE2, Some(total));
                     }
                 }
             }
@@ -92,12 +92,12 @@ impl Endpoint<'_> {
         let told = matches!(code, Code::REQUEST_ENTITY_TOO_LARGE | Code::REQUEST_ENTITY_INCOMPLETE);
         if let Some(block) = id.block1.filter(|_| told || code.is_success()) {
             let szx = block.szx().min(self.config.szx);
-            outline.uints[own::BLOCK1] = Some(block.with(block.more() && code == Code::CONTINUE, szx).get());
+            outline.uint(own::BLOCK1, Some(block.with(block.more() && code == Code::CONTINUE, szx).get()));
         }
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observes() && code.is_success());
         let mut place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
-        outline.uints[own::OBSERVE] = place.map(|_| self.sequence);
+        outline.uint(own::OBSERVE, place.map(|_| self.sequence));
         if !id.is_proven() && !self.reach.knows(id.peer) {
             let len = outline.len(options);
             // What is not safe has been done: it cannot be asked for again.
@@ -109,7 +109,7 @@ impl Endpoint<'_> {
             Stats::count(&mut self.stats.challenged);
             // RFC 9175 §2.4: never in a message that is sent again by itself.
             let ty = if ty == Type::Confirmable { Type::NonConfirmable } else { ty };
-            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, id.token);
+            outline = Outline::new(ty, Code::UNAUTHORIZED, mid, &id.token);
             echo = self.echo(id.peer);
             challenge = [Opt { number: option::ECHO, value: &echo }];
             options = &challenge;
