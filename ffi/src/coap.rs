@@ -79,17 +79,21 @@ const _: () = assert!(size_of::<Observer>() <= WAFT_COAP_OBSERVER_SIZE, "raise W
 /// Options that one call takes at most.
 pub const WAFT_COAP_OPTIONS: usize = 16;
 
+/// Options as the core has them.
+type List<'b> = Vec<Opt<'b>, WAFT_COAP_OPTIONS>;
+
+/// Fills a list.
+///
 /// # Safety
 /// As for [`lent`], and each option's value likewise.
-unsafe fn list<'b>(options: *const waft_coap_option_t, count: usize) -> Result<Vec<Opt<'b>, WAFT_COAP_OPTIONS>, Fail> {
-    let mut list = Vec::new();
+unsafe fn list<'b>(list: &mut List<'b>, options: *const waft_coap_option_t, count: usize) -> Result<(), Fail> {
     // SAFETY: the caller's.
     for option in unsafe { lent(options, count) }? {
         // SAFETY: likewise.
         let value = unsafe { option.value.lent() }?;
         list.push(Opt { number: option.number, value }).map_err(|_| Misuse::OutOfRange)?;
     }
-    Ok(list)
+    Ok(())
 }
 
 /// Hands the core's reply to `then`.
@@ -103,7 +107,9 @@ unsafe fn with_reply(
     // SAFETY: the caller's, for this function's whole body.
     unsafe {
         let r = lent(reply, 1)?.first().ok_or(Misuse::NullPointer)?;
-        let (options, bytes) = (list(r.options, r.option_count)?, r.body.lent()?);
+        let mut options = List::new();
+        list(&mut options, r.options, r.option_count)?;
+        let bytes = r.body.lent()?;
         let whole = r.total == 0;
         then(&Reply {
             code: Code(r.code),
@@ -342,7 +348,8 @@ unsafe fn ask(
         unsafe {
             let (endpoint, out) = (machine(handle)?, Out::new(exchange)?);
             let r = lent(request, 1)?.first().ok_or(Misuse::NullPointer)?;
-            let options = list(r.options, r.option_count)?;
+            let mut options = List::new();
+            list(&mut options, r.options, r.option_count)?;
             let etag = r.etag.lent()?;
             let request = Request {
                 method: Code(r.method),

@@ -24,18 +24,20 @@ pub(super) struct Control {
     pub(super) open: fn(&mut Endpoint<'_>, usize, u8),
     /// A transfer is over.
     pub(super) close: fn(&mut Endpoint<'_>, usize),
+    /// Whether a flight belongs to a window.
+    pub(super) windows: fn(&Endpoint<'_>, &Flight) -> bool,
     /// How many flights the transfer may have.
     pub(super) size: fn(&Endpoint<'_>, &Transfer) -> u16,
-    /// When something is to be done about a flight of a window: see [`Endpoint::due`].
-    pub(super) due: fn(&Endpoint<'_>, &Flight) -> Option<Tick>,
+    /// When something is to be done about a flight that is not acknowledged: see [`Endpoint::due`]. `None`: it is no window's.
+    pub(super) due: fn(&Endpoint<'_>, &Flight) -> Option<Option<Tick>>,
     /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
     /// with a random number to do it by.
     pub(super) sent: fn(&mut Endpoint<'_>, usize, Tick, u32) -> bool,
     /// A flight was answered, or acknowledged for the first time.
     pub(super) answered: fn(&mut Endpoint<'_>, usize),
-    /// A flight of a window is lost. Whether its transfer goes on.
-    pub(super) lost: fn(&mut Endpoint<'_>, usize) -> bool,
-    /// Before a flight of a window goes: see there. Whether it may.
+    /// A flight's time is over. Whether its transfer goes on; `None`: it is no window's, or waits no more.
+    pub(super) lost: fn(&mut Endpoint<'_>, usize) -> Option<bool>,
+    /// Before a flight goes, of a window perhaps: see there. Whether it may.
     pub(super) renew: fn(&mut Endpoint<'_>, usize) -> bool,
     /// An error, or nothing, answers a transfer's flight: whether that is a window's, and nothing is to be told of it.
     pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
@@ -57,11 +59,12 @@ impl fmt::Debug for Control {
 pub(super) static STANDARD: Control = Control {
     open: |_, _, _| {},
     close: |_, _| {},
+    windows: |_, _| false,
     size: |_, _| 1,
     due: |_, _| None,
     sent: |_, _, _, _| false,
     answered: |_, _| {},
-    lost: |_, _| false,
+    lost: |_, _| None,
     renew: |_, _| true,
     puts_off: |_, _, _, _| false,
     uploads: |_, _, _, _| false,
@@ -69,7 +72,8 @@ pub(super) static STANDARD: Control = Control {
 };
 
 /// By paths.
-static MEASURED: Control = Control { open, close, size, due, sent, answered, lost, renew, puts_off, uploads, lapse };
+static MEASURED: Control =
+    Control { open, close, windows, size, due, sent, answered, lost, renew, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -161,14 +165,25 @@ fn close(e: &mut Endpoint<'_>, transfer: usize) {
     }
 }
 
+fn windows(e: &Endpoint<'_>, flight: &Flight) -> bool {
+    flight.owner == Owner::Transfer && e.transfers.get(usize::from(flight.of)).is_some_and(Transfer::is_window)
+}
+
 fn size(e: &Endpoint<'_>, transfer: &Transfer) -> u16 {
     match e.paths.get(usize::from(transfer.path)) {
-        Some(Path(Known::Windowed(window))) => window.size(),
+        Some(Path(Known::Windowed(window))) if transfer.is_window() => window.size(),
         _ => 1,
     }
 }
 
-fn due(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
+/// How often a block is asked for at most while others arrive.
+const MOST_TRIES: u8 = 60;
+
+fn due(e: &Endpoint<'_>, f: &Flight) -> Option<Option<Tick>> {
+    windows(e, f).then(|| due_in_window(e, f))
+}
+
+fn due_in_window(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
     let Some(Path(Known::Windowed(window))) = e.path_of(f) else { return None };
     if f.stage == Stage::Waiting {
         return Some(window.deadline(f.at, e.config.ack_timeout).0);
@@ -237,9 +252,14 @@ fn answered(e: &mut Endpoint<'_>, flight: usize) {
     }
 }
 
+fn lost(e: &mut Endpoint<'_>, flight: usize) -> Option<bool> {
+    let tries = e.flights.get(flight).filter(|f| f.stage == Stage::Waiting && windows(e, f))?.tries;
+    Some(lose(e, flight) && tries < MOST_TRIES)
+}
+
 /// Waiting → Ready. Where that is known by silence, so are all that have had a round trip; and after MAX_TRANSMIT_WAIT
 /// (§4.8.2) of silence the transfer is lost.
-fn lost(e: &mut Endpoint<'_>, flight: usize) -> bool {
+fn lose(e: &mut Endpoint<'_>, flight: usize) -> bool {
     let (now, first, most) = (e.now, e.config.ack_timeout, e.config.max_retransmit);
     let wait = first.saturating_add(e.config.ack_jitter).saturating_mul((2_u32 << most).wrapping_sub(1));
     let Some(&f) = e.flights.get(flight) else { return true };
@@ -267,7 +287,7 @@ fn lost(e: &mut Endpoint<'_>, flight: usize) -> bool {
 /// The ID of a new message, where it is one, or where the same was sent as often and as long as may be (§4.2), or was a NON.
 /// False: there is none now.
 fn renew(e: &mut Endpoint<'_>, flight: usize) -> bool {
-    let Some(f) = e.flights.get(flight).copied() else { return true };
+    let Some(f) = e.flights.get(flight).copied().filter(|f| windows(e, f)) else { return true };
     if !e.has_its_turn(&f) {
         return false;
     }

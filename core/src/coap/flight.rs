@@ -104,9 +104,6 @@ impl Flight {
     }
 }
 
-/// How often a block is asked for at most while others arrive.
-const MOST_TRIES: u8 = 60;
-
 impl Endpoint<'_> {
     /// Lets transfers that want flights have them, where there are free places.
     pub(super) fn launch(&mut self) {
@@ -172,12 +169,12 @@ impl Endpoint<'_> {
 
     /// How many flights a transfer may have.
     pub(super) fn window(&self, transfer: &Transfer) -> usize {
-        if transfer.is_window() { (self.control.size)(self, transfer).into() } else { 1 }
+        (self.control.size)(self, transfer).into()
     }
 
     /// Whether a flight belongs to a window.
     pub(super) fn is_windowed(&self, flight: &Flight) -> bool {
-        flight.owner == Owner::Transfer && self.transfers.get(usize::from(flight.of)).is_some_and(Transfer::is_window)
+        (self.control.windows)(self, flight)
     }
 
     /// When something is to be done about a flight. That is ready: when it may go, by NSTART (RFC 7252 §4.7), or by its
@@ -186,8 +183,10 @@ impl Endpoint<'_> {
         if matches!(f.owner, Owner::Nobody | Owner::Pong | Owner::Silence) {
             return None;
         }
-        if f.stage != Stage::Acknowledged && self.is_windowed(f) {
-            return (self.control.due)(self, f);
+        if f.stage != Stage::Acknowledged
+            && let Some(due) = (self.control.due)(self, f)
+        {
+            return due;
         }
         if f.stage != Stage::Ready {
             return Some(f.at);
@@ -324,13 +323,9 @@ impl Endpoint<'_> {
     /// A flight's time is over: it is sent again after twice the time, or given up (§4.2). One of a window goes by its path.
     pub(super) fn expire(&mut self, index: usize) {
         let most = self.config.max_retransmit;
-        let Some(f) = self.flights.get(index) else { return };
-        if f.stage == Stage::Waiting && self.is_windowed(f) {
-            let tries = f.tries;
-            if !(self.control.lost)(self, index) || tries >= MOST_TRIES {
-                self.on_lost(index, Failure::Timeout);
-            }
-        } else if f.stage == Stage::Waiting && f.confirmable && f.tries <= most {
+        let goes_on = (self.control.lost)(self, index);
+        let Some(f) = self.flights.get(index).filter(|_| goes_on != Some(true)) else { return };
+        if goes_on.is_none() && f.stage == Stage::Waiting && f.confirmable && f.tries <= most {
             let (late, from) = (self.is_late(f), self.from());
             if let Some(f) = self.flights.get_mut(index) {
                 f.stage = Stage::Ready;
@@ -355,8 +350,7 @@ impl Endpoint<'_> {
     /// Whether a flight is ready, and may go now.
     pub(super) fn may_fly(&mut self, index: usize) -> bool {
         let Some(f) = self.flights.get(index).filter(|f| f.stage == Stage::Ready) else { return false };
-        self.due(f).is_some_and(|at| is_over(self.now, at))
-            && (!self.is_windowed(f) || (self.control.renew)(self, index))
+        self.due(f).is_some_and(|at| is_over(self.now, at)) && (self.control.renew)(self, index)
     }
 }
 

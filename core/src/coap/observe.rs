@@ -280,7 +280,8 @@ impl Endpoint<'_> {
     pub(super) fn write_note(&self, out: &mut [u8], place: usize, ty: Type, mid: u16) -> Result<usize, usize> {
         let Some(o) = self.observers.get(place) else { return Ok(0) };
         let kept = self.arena.get(tag::NOTE.of(usize::try_from(o.note).unwrap_or(0)));
-        let Some(Ok(kept)) = kept.map(Message::decode) else { return Ok(0) };
+        let kept = kept.map(Message::decode);
+        let Some(Ok(kept)) = &kept else { return Ok(0) };
         let total = kept.options.uint(option::SIZE2).unwrap_or(0);
         let size = block::size(o.szx);
         let more = total > size;

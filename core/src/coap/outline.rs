@@ -157,7 +157,8 @@ impl Endpoint<'_> {
     /// Writes the message of a transfer's flight: the kept request with what this flight has of its own.
     pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight, transfer: usize) -> Result<usize, usize> {
         let Some(t) = self.transfers.get(transfer) else { return Ok(0) };
-        let Some(Ok(kept)) = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode) else { return Ok(0) };
+        let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
+        let Some(Ok(kept)) = &kept else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]

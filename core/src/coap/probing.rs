@@ -24,7 +24,7 @@ impl Endpoint<'_> {
     pub(super) fn hush(&mut self, transfer: usize) {
         let Some(t) = self.transfers.get(transfer) else { return };
         let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
-        let Some(Ok(kept)) = kept else { return };
+        let Some(Ok(kept)) = &kept else { return };
         // A group has answered when one of its members has.
         if (t.is(flag::GROUP) && t.is(flag::ENDED)) || kept.options.get(option::NO_RESPONSE).is_some() {
             return;
@@ -37,8 +37,13 @@ impl Endpoint<'_> {
             let (Ok(len) | Err(len)) = self.write_request(&mut [], f, transfer);
             // Each of the NSTART interactions that there may be with the peer has its part of the rate.
             let times = u32::from(f.tries).wrapping_mul(u32::from(self.config.nstart));
-            let bytes = u32::try_from(len).unwrap_or(u32::MAX).saturating_mul(times);
-            let owed = bytes.saturating_mul(SECOND).checked_div(self.config.probing_rate).unwrap_or(LONGEST);
+            // Datagrams of 16 bits, so often as two times 8 bits say, are 32 bits of bytes; and of ticks, where they are cut.
+            let bytes = u32::from(u16::try_from(len).unwrap_or(u16::MAX)).wrapping_mul(times);
+            let owed = bytes
+                .min(u32::MAX / SECOND)
+                .wrapping_mul(SECOND)
+                .checked_div(self.config.probing_rate)
+                .unwrap_or(LONGEST);
             let paid = self.now.wrapping_sub(f.since);
             if let (1.., Some(f)) = (owed.saturating_sub(paid), self.flights.get_mut(index)) {
                 (f.owner, f.stage, f.at) = (
