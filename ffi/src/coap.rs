@@ -87,6 +87,9 @@ type List<'b> = Vec<Opt<'b>, WAFT_COAP_OPTIONS>;
 /// # Safety
 /// As for [`lent`], and each option's value likewise.
 unsafe fn list<'b>(list: &mut List<'b>, options: *const waft_coap_option_t, count: usize) -> Result<(), Fail> {
+    if count > WAFT_COAP_OPTIONS {
+        return Err(Misuse::OutOfRange.into());
+    }
     // SAFETY: the caller's.
     for option in unsafe { lent(options, count) }? {
         // SAFETY: likewise.

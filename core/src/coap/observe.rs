@@ -8,7 +8,7 @@ use super::{
     endpoint::{Endpoint, Error, tag},
     event::{Body, Reply, RequestId, Resource},
     flight::Owner,
-    message::{Message, Token, Type},
+    message::{Token, Type},
     option,
     outline::{Base, Outline, check_reply, own},
     raw::{Kind, Told},
@@ -279,9 +279,7 @@ impl Endpoint<'_> {
     /// Writes a notification as this observer gets it: the kept one, cut to its size of blocks.
     pub(super) fn write_note(&self, out: &mut [u8], place: usize, ty: Type, mid: u16) -> Result<usize, usize> {
         let Some(o) = self.observers.get(place) else { return Ok(0) };
-        let kept = self.arena.get(tag::NOTE.of(usize::try_from(o.note).unwrap_or(0)));
-        let kept = kept.map(Message::decode);
-        let Some(Ok(kept)) = &kept else { return Ok(0) };
+        let Ok(kept) = self.kept(tag::NOTE.of(usize::try_from(o.note).unwrap_or(0))) else { return Ok(0) };
         let total = kept.options.uint(option::SIZE2).unwrap_or(0);
         let size = block::size(o.szx);
         let more = total > size;

@@ -1,6 +1,7 @@
 //! The one place where an endpoint's messages are written: kept options and the endpoint's own, merged in order.
 
 use super::{
+    Violation,
     block::{Bits, Block},
     code::Code,
     endpoint::{Endpoint, tag},
@@ -21,20 +22,32 @@ pub(super) struct Outline<'p> {
     token: &'p Token,
     /// Empty: none.
     etag: &'p [u8],
-    /// Options that are unsigned integers, in the order of [`own`]: 1 more than each has, 0 where there is none.
-    uints: [u32; 5],
+    /// Options that are unsigned integers, as in [`NUMBERS`]: 1 more than each has, 0 where there is none.
+    uints: [u32; NUMBERS.len()],
     /// Empty: none.
     pub(super) echo: &'p [u8],
     pub(super) payload: &'p [u8],
 }
 
-/// Where an option stands in an [`Outline`], which has them in the order of their numbers.
+/// The options that an [`Outline`] may have, in order, and what is behind all.
+static NUMBERS: [u16; 8] = [
+    option::ETAG,
+    option::OBSERVE,
+    option::BLOCK2,
+    option::BLOCK1,
+    option::SIZE2,
+    option::SIZE1,
+    option::ECHO,
+    u16::MAX,
+];
+
+/// Where those of them stand there that are unsigned integers.
 pub(super) mod own {
-    pub(in super::super) const OBSERVE: usize = 0;
-    pub(in super::super) const BLOCK2: usize = 1;
-    pub(in super::super) const BLOCK1: usize = 2;
-    pub(in super::super) const SIZE2: usize = 3;
-    pub(in super::super) const SIZE1: usize = 4;
+    pub(in super::super) const OBSERVE: usize = 1;
+    pub(in super::super) const BLOCK2: usize = 2;
+    pub(in super::super) const BLOCK1: usize = 3;
+    pub(in super::super) const SIZE2: usize = 4;
+    pub(in super::super) const SIZE1: usize = 5;
 }
 
 /// The options that a message is based on.
@@ -76,7 +89,7 @@ impl<'p> Outline<'p> {
     /// A message with nothing but its header.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) const fn new(ty: Type, code: Code, mid: u16, token: &'p Token) -> Self {
-        Self { ty, code, mid, token, etag: &[], uints: [0; 5], echo: &[], payload: &[] }
+        Self { ty, code, mid, token, etag: &[], uints: [0; NUMBERS.len()], echo: &[], payload: &[] }
     }
 
     /// Gives it one of the options in [`own`], or none. (A size of `u32::MAX` is none: no block reaches its end.)
@@ -97,34 +110,24 @@ impl<'p> Outline<'p> {
     pub(super) fn write(&self, buf: &mut [u8], mut base: Base<'_>) -> Result<usize, usize> {
         let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, self.token);
         let mut next = base.next();
-        let mut uints = self.uints.iter();
-        for number in [
-            option::ETAG,
-            option::OBSERVE,
-            option::BLOCK2,
-            option::BLOCK1,
-            option::SIZE2,
-            option::SIZE1,
-            option::ECHO,
-            u16::MAX,
-        ] {
-            while let Some(option) = next.filter(|o| o.number <= number) {
+        for (number, uint) in NUMBERS.iter().zip(&self.uints) {
+            while let Some(option) = next.filter(|o| o.number <= *number) {
                 // In order, having been checked or written in order before.
                 let _ = encoder.option(option.number, option.value);
                 next = base.next();
             }
-            let bytes = match number {
+            let bytes = match *number {
                 option::ETAG => self.etag,
                 option::ECHO => self.echo,
                 _ => {
-                    if let Some(value) = uints.next().and_then(|more| more.checked_sub(1)) {
-                        let _ = encoder.uint(number, value);
+                    if let Some(value) = uint.checked_sub(1) {
+                        let _ = encoder.uint(*number, value);
                     }
                     continue;
                 }
             };
             if !bytes.is_empty() {
-                let _ = encoder.option(number, bytes);
+                let _ = encoder.option(*number, bytes);
             }
         }
         encoder.payload(self.payload);
@@ -154,11 +157,16 @@ pub(super) fn check_reply(options: &[Opt<'_>]) -> Result<(), Misuse> {
 }
 
 impl Endpoint<'_> {
+    /// A message in the arena; none where it is not there.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn kept(&self, tag: u32) -> Result<Message<'_>, Violation> {
+        Message::decode(self.arena.get(tag).unwrap_or(&[]))
+    }
+
     /// Writes the message of a transfer's flight: the kept request with what this flight has of its own.
     pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight, transfer: usize) -> Result<usize, usize> {
         let Some(t) = self.transfers.get(transfer) else { return Ok(0) };
-        let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
-        let Some(Ok(kept)) = &kept else { return Ok(0) };
+        let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]

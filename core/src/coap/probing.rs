@@ -12,7 +12,6 @@ use super::{
     endpoint::{Endpoint, tag},
     exchange::flag,
     flight::{Owner, Stage},
-    message::Message,
     option,
     ticks::{LONGEST, SECOND, later},
 };
@@ -23,8 +22,7 @@ impl Endpoint<'_> {
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn hush(&mut self, transfer: usize) {
         let Some(t) = self.transfers.get(transfer) else { return };
-        let kept = self.arena.get(tag::REQUEST.of(transfer)).map(Message::decode);
-        let Some(Ok(kept)) = &kept else { return };
+        let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return };
         // A group has answered when one of its members has.
         if (t.is(flag::GROUP) && t.is(flag::ENDED)) || kept.options.get(option::NO_RESPONSE).is_some() {
             return;
