@@ -26,8 +26,10 @@ pub(super) struct Control {
     pub(super) close: fn(&mut Endpoint<'_>, usize),
     /// Whether a flight belongs to a window.
     pub(super) windows: fn(&Endpoint<'_>, &Flight) -> bool,
-    /// How many flights the transfer may have.
-    pub(super) size: fn(&Endpoint<'_>, &Transfer) -> u16,
+    /// How many flights each transfer may have at most.
+    pub(super) share: fn(&Endpoint<'_>) -> usize,
+    /// Whether a transfer that has so many flights, and whose first block is there, wants one more and may have it.
+    pub(super) more: fn(&Endpoint<'_>, &Transfer, usize) -> bool,
     /// When something is to be done about a flight that is not acknowledged: see [`Endpoint::due`]. `None`: it is no window's.
     pub(super) due: fn(&Endpoint<'_>, &Flight) -> Option<Option<Tick>>,
     /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
@@ -39,6 +41,9 @@ pub(super) struct Control {
     pub(super) lost: fn(&mut Endpoint<'_>, usize) -> Option<bool>,
     /// Before a flight goes, of a window perhaps: see there. Whether it may.
     pub(super) renew: fn(&mut Endpoint<'_>, usize) -> bool,
+    /// An answer to a transfer's flight asks for what another's has asked for before, and was given since. Whether it is a window's,
+    /// and asked for again.
+    pub(super) again: fn(&mut Endpoint<'_>, usize, usize) -> bool,
     /// An error, or nothing, answers a transfer's flight: whether that is a window's, and nothing is to be told of it.
     pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
     /// A transfer's flight for what is at this offset has been answered, and is over. Where it carried a block of a body: whether
@@ -60,12 +65,14 @@ pub(super) static STANDARD: Control = Control {
     open: |_, _, _| {},
     close: |_, _| {},
     windows: |_, _| false,
-    size: |_, _| 1,
+    share: |_| 1,
+    more: |_, t, own| own == 0 && t.held == 0 && t.fetches(),
     due: |_, _| None,
     sent: |_, _, _, _| false,
     answered: |_, _| {},
     lost: |_, _| None,
     renew: |_, _| true,
+    again: |_, _, _| false,
     puts_off: |_, _, _, _| false,
     uploads: |_, _, _, _| false,
     lapse: |_| {},
@@ -73,7 +80,7 @@ pub(super) static STANDARD: Control = Control {
 
 /// By paths.
 static MEASURED: Control =
-    Control { open, close, windows, size, due, sent, answered, lost, renew, puts_off, uploads, lapse };
+    Control { open, close, windows, share, more, due, sent, answered, lost, renew, again, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -169,9 +176,25 @@ fn windows(e: &Endpoint<'_>, flight: &Flight) -> bool {
     flight.owner == Owner::Transfer && e.transfers.get(usize::from(flight.of)).is_some_and(Transfer::is_window)
 }
 
-fn size(e: &Endpoint<'_>, transfer: &Transfer) -> u16 {
+/// An eighth of the places is for what else there is; the others are shared by those that fetch.
+fn share(e: &Endpoint<'_>) -> usize {
+    let busy = e.transfers.iter().filter(|t| !matches!(t.phase, Phase::Free | Phase::Observing)).count();
+    let places = e.flights.len().saturating_sub(e.flights.len() >> 3);
+    places.checked_div(busy).unwrap_or(0).max(1)
+}
+
+/// A window is no reason to forget whom to leave alone.
+fn more(e: &Endpoint<'_>, transfer: &Transfer, own: usize) -> bool {
+    let wants = transfer.fetches() || (transfer.phase == Phase::Sending && transfer.position < transfer.limit);
+    wants
+        && own.saturating_add(transfer.held.into()) < size(e, transfer)
+        && (own == 0 || e.flights.iter().any(|f| f.owner == Owner::Nobody))
+}
+
+/// How many flights a transfer may have.
+fn size(e: &Endpoint<'_>, transfer: &Transfer) -> usize {
     match e.paths.get(usize::from(transfer.path)) {
-        Some(Path(Known::Windowed(window))) if transfer.is_window() => window.size(),
+        Some(Path(Known::Windowed(window))) if transfer.is_window() => window.size().into(),
         _ => 1,
     }
 }
@@ -235,7 +258,7 @@ fn answered(e: &mut Endpoint<'_>, flight: usize) {
     let Some(&f) = e.flights.get(flight) else { return };
     let (now, standard, out) = (e.now, e.config.ack_timeout, e.outstanding(&f));
     let Some(t) = e.transfers.get(usize::from(f.of)) else { return };
-    let filled = out >= e.window(t);
+    let filled = out >= size(e, t);
     let rtt = now.wrapping_sub(f.since);
     match e.paths.get_mut(usize::from(t.path)) {
         Some(Path(Known::Cocoa(cocoa))) => cocoa.answered(now, rtt, f.tries, standard),
@@ -319,6 +342,14 @@ fn renew(e: &mut Endpoint<'_>, flight: usize) -> bool {
     if let Some(f) = e.flights.get_mut(flight) {
         (f.mid, f.confirmable, f.since, f.timeout) = (mid, confirmable, at, copy);
     }
+    true
+}
+
+fn again(e: &mut Endpoint<'_>, transfer: usize, flight: usize) -> bool {
+    let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.is_window() && t.pauses < 64) else { return false };
+    let Some(f) = e.flights.get_mut(flight) else { return false };
+    t.pauses = t.pauses.saturating_add(1);
+    f.renew();
     true
 }
 

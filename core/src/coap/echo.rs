@@ -115,7 +115,7 @@ impl Endpoint<'_> {
         let (often, before) = self.arena.get(tag).and_then(<[u8]>::split_first).map_or((0, &[][..]), |(n, v)| (*n, v));
         let len = value.len().wrapping_add(1);
         if before == value {
-            return self.asks_again(transfer, flight);
+            return (self.control.again)(self, transfer, flight);
         }
         if often == u8::MAX || value.is_empty() || value.len() > 40 {
             return false;

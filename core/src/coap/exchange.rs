@@ -231,9 +231,9 @@ impl Transfer {
         self.phase == Phase::Receiving && self.flags & (flag::OPENED | flag::WINDOWED) == flag::WINDOWED
     }
 
-    /// The place behind the last one that is to be asked for.
-    pub(super) fn bound(&self) -> u32 {
-        self.limit.min(self.until)
+    /// Whether there are blocks of the response's body that were not asked for yet.
+    pub(super) fn fetches(&self) -> bool {
+        self.phase == Phase::Receiving && self.position < self.limit.min(self.until)
     }
 
     /// Where the last block of the body begins.
@@ -591,18 +591,6 @@ impl Endpoint<'_> {
             self.close(transfer);
         }
         None
-    }
-
-    /// 4, an answer that asks for what another block's answer has asked for before, and was given since: whether the block is
-    /// asked for again.
-    pub(super) fn asks_again(&mut self, transfer: usize, flight: usize) -> bool {
-        let Some(t) = self.transfers.get_mut(transfer).filter(|t| t.is_window() && t.pauses < 64) else {
-            return false;
-        };
-        let Some(f) = self.flights.get_mut(flight) else { return false };
-        t.pauses = t.pauses.saturating_add(1);
-        f.renew();
-        true
     }
 
     /// The next thing that a transfer or a ping has to tell of itself.

@@ -11,7 +11,7 @@ use super::{
     block,
     endpoint::{Endpoint, tag},
     event::Failure,
-    exchange::{Phase, Transfer, flag},
+    exchange::{Phase, flag},
     ticks::{LONGEST, Tick, is_over, later, since},
 };
 use crate::Peer;
@@ -107,10 +107,7 @@ impl Flight {
 impl Endpoint<'_> {
     /// Lets transfers that want flights have them, where there are free places.
     pub(super) fn launch(&mut self) {
-        // An eighth of the places is for what else there is; the others are shared by those that fetch.
-        let busy = self.transfers.iter().filter(|t| !matches!(t.phase, Phase::Free | Phase::Observing)).count();
-        let places = self.flights.len().saturating_sub(self.flights.len() >> 3);
-        let share = places.checked_div(busy).unwrap_or(0).max(1);
+        let share = (self.control.share)(self);
         for index in 0..self.transfers.len() {
             while self.give_flight(index, share) {}
         }
@@ -120,16 +117,8 @@ impl Endpoint<'_> {
     fn give_flight(&mut self, index: usize, share: usize) -> bool {
         let own = self.flights_of(index);
         let Some(t) = self.transfers.get(index).filter(|t| own < share && t.phase != Phase::Free) else { return false };
-        let fetching = t.is(flag::OPENED)
-            && match t.phase {
-                Phase::Receiving => t.position < t.bound(),
-                Phase::Sending => t.position < t.limit,
-                _ => false,
-            };
-        let wants =
-            if t.is(flag::DUE) { own == 0 } else { fetching && own.saturating_add(t.held.into()) < self.window(t) };
-        // A window is no reason to forget whom to leave alone.
-        if !wants || (own != 0 && !self.flights.iter().any(|f| f.owner == Owner::Nobody)) {
+        let wants = if t.is(flag::DUE) { own == 0 } else { t.is(flag::OPENED) && (self.control.more)(self, t, own) };
+        if !wants {
             return false;
         }
         let named = t.is(flag::REGISTER) || t.phase == Phase::Leaving;
@@ -165,11 +154,6 @@ impl Endpoint<'_> {
     /// How many flights a transfer has.
     pub(super) fn flights_of(&self, transfer: usize) -> usize {
         self.flights.iter().filter(|f| f.is_of(transfer)).count()
-    }
-
-    /// How many flights a transfer may have.
-    pub(super) fn window(&self, transfer: &Transfer) -> usize {
-        (self.control.size)(self, transfer).into()
     }
 
     /// Whether a flight belongs to a window.
@@ -214,7 +198,7 @@ impl Endpoint<'_> {
         f.stage = Stage::Waiting;
         let before = f.timeout;
         // [RFC7252-4.2-5] [RFC7252-4.8.1-2]
-        f.timeout = before.saturating_mul(2).min(LONGEST);
+        f.timeout = before.min(LONGEST >> 1).wrapping_mul(2);
         if f.tries == 0 {
             (f.since, f.timeout) = (now, first);
         }
