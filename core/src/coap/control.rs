@@ -17,8 +17,7 @@ use super::{
 use crate::{Duration, Peer, Storage};
 use core::fmt;
 
-/// Hooks of an endpoint. `open`, `sent`, `answered`, `puts_off`, `uploads` and `lapse` are called where a transfer has no place among the
-/// paths too.
+/// Hooks of an endpoint, which are called for any flight and any transfer, whether it has a place among the paths or none.
 pub(super) struct Control {
     /// A transfer begins, of which so many blocks may be under way.
     pub(super) open: fn(&mut Endpoint<'_>, usize, u8),
@@ -35,7 +34,7 @@ pub(super) struct Control {
     /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
     /// with a random number to do it by.
     pub(super) sent: fn(&mut Endpoint<'_>, usize, Tick, u32) -> bool,
-    /// A flight was answered, or acknowledged for the first time.
+    /// A flight is answered or acknowledged.
     pub(super) answered: fn(&mut Endpoint<'_>, usize),
     /// A flight's time is over. Whether its transfer goes on; `None`: it is no window's, or waits no more.
     pub(super) lost: fn(&mut Endpoint<'_>, usize) -> Option<bool>,
@@ -44,7 +43,7 @@ pub(super) struct Control {
     /// An answer to a transfer's flight asks for what another's has asked for before, and was given since. Whether it is a window's,
     /// and asked for again.
     pub(super) again: fn(&mut Endpoint<'_>, usize, usize) -> bool,
-    /// An error, or nothing, answers a transfer's flight: whether that is a window's, and nothing is to be told of it.
+    /// A transfer's flight is answered: whether that is an error in a window, and nothing is to be told of it.
     pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
     /// A transfer's flight for what is at this offset has been answered, and is over. Where it carried a block of a body: whether
     /// all is done about it.
@@ -163,7 +162,7 @@ fn open(e: &mut Endpoint<'_>, transfer: usize, window: u8) {
 }
 
 fn close(e: &mut Endpoint<'_>, transfer: usize) {
-    let Some(t) = e.transfers.get_mut(transfer) else { return };
+    let Some(t) = e.transfers.get_mut(transfer).filter(|t| t.path != 0) else { return };
     let (path, peer, now) = (core::mem::take(&mut t.path), t.peer, e.now);
     let Some(path) = e.paths.get_mut(usize::from(path)) else { return };
     let known = core::mem::take(&mut path.0);
@@ -218,7 +217,7 @@ fn due_in_window(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
 
 fn sent(e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool {
     let (now, standard, jitter) = (e.now, e.config.ack_timeout, e.config.ack_jitter);
-    let Some(&f) = e.flights.get(flight) else { return false };
+    let Some(&f) = e.flights.get(flight).filter(|f| f.owner == Owner::Transfer) else { return false };
     let Some(t) = e.transfers.get(usize::from(f.of)) else { return false };
     let past = e.past(f.peer).and_then(Past::timeout);
     // Of a body that goes block by block a copy that comes late may do harm where duplicates are forgotten soon.
@@ -255,7 +254,9 @@ fn sent(e: &mut Endpoint<'_>, flight: usize, before: Tick, spread: u32) -> bool 
 }
 
 fn answered(e: &mut Endpoint<'_>, flight: usize) {
-    let Some(&f) = e.flights.get(flight) else { return };
+    // What was acknowledged has been measured then.
+    let first = |f: &&Flight| f.owner == Owner::Transfer && f.stage != Stage::Acknowledged;
+    let Some(&f) = e.flights.get(flight).filter(first) else { return };
     let (now, standard, out) = (e.now, e.config.ack_timeout, e.outstanding(&f));
     let Some(t) = e.transfers.get(usize::from(f.of)) else { return };
     let filled = out >= size(e, t);
@@ -355,6 +356,9 @@ fn again(e: &mut Endpoint<'_>, transfer: usize, flight: usize) -> bool {
 
 /// The body may end before it, or the server asks to be asked later.
 fn puts_off(e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
+    if message.code.class() < 4 && !message.payload.is_empty() {
+        return false;
+    }
     let Some(&Flight { offset, token, .. }) = e.flights.get(flight) else { return false };
     let before = e.flights.iter().any(|f| f.is_of(transfer) && f.offset < offset);
     let age = message.options.uint(option::MAX_AGE).unwrap_or(60);

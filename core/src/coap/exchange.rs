@@ -413,9 +413,7 @@ impl Endpoint<'_> {
         }
         let Some(t) = self.transfers.get_mut(transfer) else { return };
         t.phase = Phase::Free;
-        if t.path != 0 {
-            (self.control.close)(self, transfer);
-        }
+        (self.control.close)(self, transfer);
     }
 
     /// 7. Observing → Leaving; all else is over at once.
@@ -476,9 +474,8 @@ impl Endpoint<'_> {
                 if self.echoes(transfer, flight, message) {
                     return None;
                 }
-                self.measure(flight);
-                let odd = code.class() >= 4 || message.payload.is_empty();
-                if odd && (self.control.puts_off)(self, transfer, flight, message) {
+                (self.control.answered)(self, flight);
+                if (self.control.puts_off)(self, transfer, flight, message) {
                     return None;
                 }
             }

@@ -204,21 +204,12 @@ impl Endpoint<'_> {
         }
         f.tries = f.tries.saturating_add(1);
         f.at = now;
-        let measured = f.owner == Owner::Transfer;
-        if measured && (self.control.sent)(self, index, before, spread) {
+        if (self.control.sent)(self, index, before, spread) {
             return;
         }
         let response = self.config.response_timeout;
         if let Some(f) = self.flights.get_mut(index) {
             f.at = from.wrapping_add(if f.confirmable { f.timeout } else { response });
-        }
-    }
-
-    /// A flight was answered or acknowledged for the first time: what that says of the path.
-    pub(super) fn measure(&mut self, flight: usize) {
-        let Some(f) = self.flights.get(flight) else { return };
-        if f.owner == Owner::Transfer && f.stage != Stage::Acknowledged {
-            (self.control.answered)(self, flight);
         }
     }
 
@@ -269,7 +260,7 @@ impl Endpoint<'_> {
     /// An empty ACK arrived (RFC 7252 §4.2): Ready or Waiting → Acknowledged, or over where nothing else follows.
     pub(super) fn on_acknowledged(&mut self, flight: usize) {
         let until = self.from().wrapping_add(self.config.response_timeout);
-        self.measure(flight);
+        (self.control.answered)(self, flight);
         let Some(f) = self.flights.get_mut(flight).filter(|f| f.confirmable) else { return };
         match f.owner {
             Owner::Transfer => {
