@@ -462,7 +462,7 @@ impl<'a> Endpoint<'a> {
                 Stats::count(&mut self.stats.retransmitted);
             }
             self.sent(index);
-            self.cursor = u16::try_from(index).unwrap_or(0).wrapping_add(1);
+            self.cursor = u16::try_from(index & 0xFFFF).unwrap_or(0).wrapping_add(1);
         }
         Some(written)
     }

@@ -181,7 +181,8 @@ impl Transfer {
     }
 
     pub(super) fn handle(&self, index: usize) -> Exchange {
-        Exchange::new(u16::try_from(index).unwrap_or(u16::MAX), self.generation)
+        // There are 65 535 places at most.
+        Exchange::new(u16::try_from(index & 0xFFFF).unwrap_or(u16::MAX), self.generation)
     }
 
     /// When an observation is to be registered again, in units of 2^20 µs.
@@ -199,8 +200,6 @@ impl Transfer {
     /// 1.
     pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, etag: &[u8], body: u32, szx: u8, token: u32) {
         let streamed = request.payload_len.is_some() && body != 0;
-        // A block can only begin at a multiple of its size.
-        let fits = u8::try_from(request.offset.trailing_zeros().saturating_sub(4)).unwrap_or(szx);
         let generation = self.generation.wrapping_add(1);
         *self = Self::EMPTY;
         self.phase = match (streamed, body) {
@@ -215,7 +214,9 @@ impl Transfer {
         self.put(flag::CONFIRMABLE, request.confirmable);
         self.put(flag::MANUAL, request.flow == Flow::Manual);
         self.put(flag::REGISTER, request.observe);
-        self.szx = if request.offset == 0 { szx } else { szx.min(fits) };
+        // A block can only begin at a multiple of its size: any at 0, which has 32 zeros.
+        let zeros = request.offset.trailing_zeros().saturating_sub(4);
+        self.szx = u8::try_from(u32::from(szx).min(zeros)).unwrap_or(szx);
         self.szx1 = szx;
         self.token = token;
         self.position = if body == 0 { request.offset } else { 0 };

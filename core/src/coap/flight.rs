@@ -218,8 +218,14 @@ impl Endpoint<'_> {
         let index = self.place()?;
         let mid = self.mid;
         // [RFC7252-4.4-2] [RFC7252-8.1-3]
-        let flight =
-            Flight { owner, of: u16::try_from(of).unwrap_or(u16::MAX), peer, mid, confirmable: true, ..Flight::EMPTY };
+        let flight = Flight {
+            owner,
+            of: u16::try_from(of & 0xFFFF).unwrap_or(u16::MAX),
+            peer,
+            mid,
+            confirmable: true,
+            ..Flight::EMPTY
+        };
         // One of a window takes its ID when it goes.
         if !self.is_windowed(&flight) {
             self.mid = mid.wrapping_add(1);

@@ -64,7 +64,7 @@ impl Endpoint<'_> {
         let mut outline = Outline::new(ty, reply.code, mid, &id.token);
         let mut options = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
-        match cut(&reply.body, if success { offset } else { 0 }, size)? {
+        match cut(&reply.body, offset.wrapping_mul(success.into()), size)? {
             Some((payload, total)) => {
                 outline.payload = payload;
                 if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
@@ -373,6 +373,7 @@ impl Endpoint<'_> {
 }
 
 /// What goes out of a body from `offset` on, and the length of all of it. None: that is past its end.
+#[cfg_attr(feature = "opt-size", inline(never))]
 fn cut<'r>(body: &Body<'r>, offset: u32, size: u32) -> Result<Option<(&'r [u8], u32)>, Misuse> {
     let (start, bytes, total) = match *body {
         Body::Whole(bytes) => (0, bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),

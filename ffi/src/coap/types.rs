@@ -75,7 +75,7 @@ pub const WAFT_COAP_POLICY_COCOA: u8 = 1;
 /// WAFT_COAP_POLICY_STANDARD, but for the first time-out where the peer is known.
 pub const WAFT_COAP_POLICY_WINDOWED: u8 = 2;
 
-/// Bytes of memory that do for the defaults: the tables, and 1,356 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
+/// Bytes of memory that do for the defaults: the tables, and 1,500 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
 pub const WAFT_COAP_ENDPOINT_MEMORY: usize = 2048;
 
 /// A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
