@@ -521,12 +521,13 @@ impl Endpoint<'_> {
                 t.heard = now;
             }
         }
-        let etag = options.get(option::ETAG).and_then(Token::new).unwrap_or(Token::EMPTY);
+        let etag = options.get(option::ETAG).filter(|tag| tag.len() <= 8).unwrap_or(&[]);
         let mut over = true;
-        if code.is_success() && code != Code::VALID {
+        let whole = code.is_success() && code != Code::VALID;
+        if whole {
             if t.is(flag::OPENED | flag::BOUND) {
                 // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
-                if t.etag != Token::EMPTY && t.etag != etag {
+                if t.etag.len() != 0 && t.etag.as_bytes() != etag {
                     // RFC 7959 §2.4: blocks of two versions must not be put together.
                     if t.is(flag::OBSERVED) && !t.is(flag::BOUND) {
                         // From the beginning: there is a version that was not seen yet.
@@ -540,8 +541,6 @@ impl Endpoint<'_> {
                     return None;
                 }
             }
-            t.etag = etag;
-            told.offset = offset;
             let next = match t.take_part(offset, message) {
                 Ok(next) => next,
                 Err(reason) => {
@@ -556,16 +555,18 @@ impl Endpoint<'_> {
                 Next::Place => {}
             }
             over = self.flights_of(transfer) == 0;
+            told.offset = offset;
         }
         let t = self.transfers.get_mut(transfer)?;
-        if code.is_success() && code != Code::VALID {
+        told.etag = Token::new(etag).unwrap_or(Token::EMPTY);
+        if whole {
+            t.etag = told.etag;
             over = over && t.is_complete();
         }
         told.kind = Kind::Response;
         told.exchange = t.handle(transfer).id();
         told.code = code;
         told.options = options;
-        told.etag = etag;
         if t.is(flag::OBSERVED) {
             (told.observe, told.sequence) = (true, t.body);
         }
