@@ -923,7 +923,7 @@
 #define WAFT_COAP_POLICY_WINDOWED 2
 
 /**
- * Bytes of memory that do for the defaults: the tables, and 1,356 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
+ * Bytes of memory that do for the defaults: the tables, and 1,500 bytes for messages. WAFT_COAP_MEMORY() says it exactly.
  */
 #define WAFT_COAP_ENDPOINT_MEMORY 2048
 

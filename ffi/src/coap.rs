@@ -79,14 +79,15 @@ const _: () = assert!(size_of::<Observer>() <= WAFT_COAP_OBSERVER_SIZE, "raise W
 /// Options that one call takes at most.
 pub const WAFT_COAP_OPTIONS: usize = 16;
 
-/// Options as the core has them.
-type List<'b> = Vec<Opt<'b>, WAFT_COAP_OPTIONS>;
-
 /// Fills a list.
 ///
 /// # Safety
 /// As for [`lent`], and each option's value likewise.
-unsafe fn list<'b>(list: &mut List<'b>, options: *const waft_coap_option_t, count: usize) -> Result<(), Fail> {
+unsafe fn list<'b>(
+    list: &mut Vec<Opt<'b>, WAFT_COAP_OPTIONS>,
+    options: *const waft_coap_option_t,
+    count: usize,
+) -> Result<(), Fail> {
     if count > WAFT_COAP_OPTIONS {
         return Err(Misuse::OutOfRange.into());
     }
@@ -110,7 +111,7 @@ unsafe fn with_reply(
     // SAFETY: the caller's, for this function's whole body.
     unsafe {
         let r = lent(reply, 1)?.first().ok_or(Misuse::NullPointer)?;
-        let mut options = List::new();
+        let mut options = Vec::new();
         list(&mut options, r.options, r.option_count)?;
         let bytes = r.body.lent()?;
         let whole = r.total == 0;
@@ -351,7 +352,7 @@ unsafe fn ask(
         unsafe {
             let (endpoint, out) = (machine(handle)?, Out::new(exchange)?);
             let r = lent(request, 1)?.first().ok_or(Misuse::NullPointer)?;
-            let mut options = List::new();
+            let mut options = Vec::new();
             list(&mut options, r.options, r.option_count)?;
             let etag = r.etag.lent()?;
             let request = Request {

@@ -10,7 +10,7 @@ use super::{
     event::Event,
     exchange::Transfer,
     flight::{Flight, Owner, Stage},
-    message::{Encoder, Message, Token, Type},
+    message::{Message, Type},
     multicast::{Group, no_group},
     observe::Observer,
     option,
@@ -410,11 +410,12 @@ impl<'a> Endpoint<'a> {
         let s = self.seen.get_mut(index)?;
         told.peer = s.peer;
         let answer = s.answer();
-        let written = match answer {
-            Answer::Replied => copy(out, self.arena.get(tag::REPLY.of(index)).unwrap_or(&[])),
-            Answer::Reject => empty(out, Type::Reset, s.mid),
-            _ => empty(out, Type::Acknowledgement, s.mid),
-        };
+        let head = empty(if answer == Answer::Reject { Type::Reset } else { Type::Acknowledgement }, s.mid);
+        let mut bytes = &head[..];
+        if answer == Answer::Replied {
+            bytes = self.arena.get(tag::REPLY.of(index)).unwrap_or(&[]);
+        }
+        let written = copy(out, bytes);
         if written.is_ok() {
             let once = answer == Answer::Replied && !s.is(flag::CONFIRMABLE);
             let left = match answer {
@@ -455,7 +456,7 @@ impl<'a> Endpoint<'a> {
             Owner::Transfer => self.write_request(out, f, of),
             Owner::Observer => self.write_note(out, of, Type::Confirmable, f.mid),
             Owner::Response => copy(out, self.arena.get(tag::SEPARATE.of(index)).unwrap_or(&[])),
-            _ => empty(out, Type::Confirmable, f.mid),
+            _ => copy(out, &empty(Type::Confirmable, f.mid)),
         };
         if written.is_ok() {
             if again {
@@ -482,9 +483,10 @@ pub(super) fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {
     w.finish().map(<[u8]>::len)
 }
 
-fn empty(out: &mut [u8], ty: Type, mid: u16) -> Result<usize, usize> {
+/// A message of nothing but its header (RFC 7252 §3, §4.1): version 1, its type, no token, the code 0.00, its message ID.
+fn empty(ty: Type, mid: u16) -> [u8; 4] {
     // [RFC7252-4.2-2] [RFC7252-4.2-3] [RFC7252-4.4-1]
-    Encoder::new(out, ty, Code::EMPTY, mid, &Token::EMPTY).finish().map(<[u8]>::len)
+    (0x4000_0000 | (ty as u32) << 28 | u32::from(mid)).to_be_bytes()
 }
 
 impl Machine for Endpoint<'_> {
