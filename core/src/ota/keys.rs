@@ -124,9 +124,7 @@ impl KeyTable {
     /// # Errors
     /// [`Refusal::KeyTable`]: it is none.
     pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
-        Encoded::read(payload)
-            .filter(|(_, rest)| rest.is_empty())
-            .map_or(Err(Refusal::KeyTable), |(table, _)| Ok(table.decoded()))
+        Encoded::whole(payload).map(|table| table.decoded())
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
@@ -166,9 +164,9 @@ impl KeyTable {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
         let (body, crc) = bytes.split_first_chunk::<BODY>()?;
-        let (table, rest) = Encoded::read(body)?;
-        let whole = Reader::new(crc).u32()? == crc32(body) && rest.iter().all(|byte| *byte == 0);
-        whole.then(|| table.decoded())
+        let mut reader = Reader::new(body);
+        let table = Encoded::read(&mut reader)?;
+        (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then(|| table.decoded())
     }
 
     /// The table that a verified manifest with the payload `payload`, signed by the key `signer`, puts in this one's
@@ -190,7 +188,7 @@ impl KeyTable {
 /// # Errors
 /// As there.
 pub(crate) fn may_replace(keys: &[Key], epoch: u32, payload: &[u8], signer: &[u8; 8]) -> Result<(), Refusal> {
-    let Some((new, [])) = Encoded::read(payload) else { return Err(Refusal::KeyTable) };
+    let new = Encoded::whole(payload)?;
     let mut same = new.epoch == epoch && new.entries.len() == keys.len();
     let (mut stay, mut signs, mut images) = (true, false, false);
     for key in new.entries.iter().map(Encoded::key) {
@@ -200,13 +198,16 @@ pub(crate) fn may_replace(keys: &[Key], epoch: u32, payload: &[u8], signer: &[u8
         signs |= key.id == *signer && key.scope.has(Component::Keys);
         images |= key.scope.has(Component::Image(0));
     }
-    match () {
-        () if same => Ok(()),
-        () if new.epoch <= epoch || !stay => Err(Refusal::KeyEpoch),
-        () if !signs => Err(Refusal::KeyRevokesItself),
-        () if !images => Err(Refusal::KeyNoneLeft),
-        () => Ok(()),
+    if same {
+        return Ok(());
     }
+    if new.epoch <= epoch || !stay {
+        return Err(Refusal::KeyEpoch);
+    }
+    if !signs {
+        return Err(Refusal::KeyRevokesItself);
+    }
+    if images { Ok(()) } else { Err(Refusal::KeyNoneLeft) }
 }
 
 /// A table where it is encoded.
@@ -216,14 +217,18 @@ struct Encoded<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    /// The table at the front of `bytes`, and what is behind it; `None` where there is none.
+    /// The table that is all of a payload.
+    fn whole(payload: &'a [u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader::new(payload);
+        Self::read(&mut reader).filter(|_| reader.is_empty()).ok_or(Refusal::KeyTable)
+    }
+
+    /// Reads a table; `None` where there is none.
     #[inline(never)]
-    fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let ([FORMAT, count @ 1..=MAX, 0, 0, epoch @ ..], rest) = bytes.split_first_chunk::<HEAD>()? else {
-            return None;
-        };
-        let (entries, rest) = rest.split_at_checked(usize::from(*count).wrapping_mul(ENTRY))?;
-        let table = Self { epoch: u32::from_be_bytes(*epoch), entries: entries.as_chunks().0 };
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let [FORMAT, count @ 1..=MAX, 0, 0] = reader.array()? else { return None };
+        let epoch = reader.u32()?;
+        let table = Self { epoch, entries: reader.take(usize::from(count).wrapping_mul(ENTRY))?.as_chunks().0 };
         let mut before: Option<&[u8; 32]> = None;
         for entry in table.entries {
             let (public, scope, epoch) = Self::parts(entry);
@@ -232,7 +237,7 @@ impl<'a> Encoded<'a> {
             }
             before = Some(public);
         }
-        Some((table, rest))
+        Some(table)
     }
 
     /// The key of an entry.
