@@ -54,7 +54,7 @@ struct Survey<'a, 'r> {
     lists: usize,
     /// There was an image.
     imaged: bool,
-    /// The component that was looked at last, and what it is to hold.
+    /// The component whose content was looked for last, if no other one was looked at since; what it is to hold.
     looked: usize,
     item: Item<'a>,
     /// What the first image says.
@@ -63,6 +63,9 @@ struct Survey<'a, 'r> {
     layout: Layout<'a, 'r>,
     processor: Processor<'a, 'r>,
 }
+
+/// No component.
+const NONE: usize = usize::MAX;
 
 /// What a component is to hold: a [`Payload`] whose parts are still in the envelope.
 struct Item<'a> {
@@ -95,7 +98,7 @@ impl<'a, 'r> Survey<'a, 'r> {
             payloads: 0,
             lists: 0,
             imaged: false,
-            looked: 0,
+            looked: NONE,
             item: Item {
                 component: Component::Image(0),
                 digest: &[0; 32],
@@ -142,7 +145,7 @@ impl<'a, 'r> Survey<'a, 'r> {
                 unchecked |= bit(n);
                 continue;
             }
-            self.enclosed();
+            self.enclosed(n);
             if number.map_or(self.item.component == Component::Image(0), |number| number == self.payloads) {
                 wanted = Some(n);
             }
@@ -158,7 +161,7 @@ impl<'a, 'r> Survey<'a, 'r> {
         let Some(n) = wanted else { return false };
         if n != self.looked {
             self.look(n);
-            self.enclosed();
+            self.enclosed(n);
         }
         true
     }
@@ -221,7 +224,7 @@ impl<'a, 'r> Survey<'a, 'r> {
         let layout = &self.layout;
         let reader = self.reader;
         let processor = &mut self.processor;
-        self.looked = n;
+        self.looked = NONE;
         processor.pass(layout, n, &mut ());
         let Found { image, from, at, validated } = &processor.found;
         let (digest, from, at) = (image.get(DIGEST), *from, *at);
@@ -266,13 +269,14 @@ impl<'a, 'r> Survey<'a, 'r> {
         true
     }
 
-    /// Looks for what the component is to hold in the envelope, where it belongs if its URI says so. (By itself: less stack is
+    /// Looks for what component `n`, which was looked at, is to hold in the envelope, where it belongs if its URI says so. (By itself: less stack is
     /// under the hash.)
     #[inline(never)]
-    fn enclosed(&mut self) {
+    fn enclosed(&mut self, n: usize) {
+        self.looked = n;
         let Self { reader, item, .. } = self;
-        if let Some((n, payload)) = self.layout.payload(item.uri) {
-            self.used |= bit(n);
+        if let Some((place, payload)) = self.layout.payload(item.uri) {
+            self.used |= bit(place);
             reader.unless(payload.len() == item.size as usize && Sha256::of(payload) == *item.digest, Refusal::Payload);
             item.content = Some(payload);
         }
