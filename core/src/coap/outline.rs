@@ -169,6 +169,7 @@ impl Endpoint<'_> {
         let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
+        let mut without = None;
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, &token);
         outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..)).unwrap_or(&[]);
@@ -183,6 +184,10 @@ impl Endpoint<'_> {
                     let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
                     kept.payload.get(start..end).unwrap_or(&[])
                 };
+                if offset != 0 {
+                    // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
+                    without = Some(option::IF_NONE_MATCH);
+                }
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {
                     outline.uint(own::BLOCK1, Some(Bits::at(offset, more, t.szx1).get()));
@@ -209,8 +214,6 @@ impl Endpoint<'_> {
                 outline.etag = t.etag.as_bytes();
             }
         }
-        // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
-        let later = t.phase() == Phase::Sending && t.body_block().0 != 0;
-        outline.write(out, Base::kept(kept.options, later.then_some(option::IF_NONE_MATCH)))
+        outline.write(out, Base::kept(kept.options, without))
     }
 }

@@ -450,3 +450,19 @@ fn a_first_block_that_is_too_large_goes_again_in_smaller_ones_side_by_side() {
         assert!(done.unwrap() < Instant::from_micros(400_000), "{done:?}");
     }
 }
+
+/// RFC 7959 §2.10: what the first block has made would make the condition of the others fail.
+#[test]
+fn if_none_match_goes_with_the_first_block_alone() {
+    let image = body(64 * 9);
+    let condition = [Opt { number: option::IF_NONE_MATCH, value: b"" }];
+    for request in [put(), streamed(), Request { window: 1, random_access: false, ..put() }] {
+        let request = Request { options: &condition, ..request };
+        let (mut pair, mut server) = (before(Config::DEFAULT, Net::default(), 8), Server::new(Takes::Each));
+        let told = upload(&mut pair, &request, &image, &mut server, 100);
+        assert_eq!((told.code, server.has(&image)), (Some(Code::CHANGED), true));
+        let conditional = pair.sides[0].sent.iter().map(|m| Message::decode(m).unwrap().options);
+        let firsts: Vec<_> = conditional.map(|options| options.get(option::IF_NONE_MATCH).is_some()).collect();
+        assert!(firsts[0] && firsts[1..].iter().all(|first| !first), "{firsts:?}");
+    }
+}
