@@ -14,7 +14,7 @@ use crate::{
         deadline, instant, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
     },
 };
-use core::ffi::c_char;
+use core::{ffi::c_char, mem, ptr};
 use heapless::Vec;
 use message::waft_coap_option_t;
 use types::{
@@ -25,9 +25,9 @@ use types::{
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, Endpoint, Exchange, Flight, Flow, Observer, Opt, Path, Policy, Reply, Request, RequestId, Resource,
-        Resources, Seen, Transfer,
-        raw::{Kind, Raw, Rules},
+        Body, Code, Endpoint, Exchange, Flight, Observer, Opt, Path, Policy, Reply, RequestId, Resource, Resources,
+        Seen, Transfer,
+        raw::{Kind, Raw, Rules, Wishes},
     },
 };
 
@@ -311,9 +311,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_request(
 ) -> i32 {
     // SAFETY: as there.
     unsafe {
-        ask(handle, request, exchange, |endpoint, request, raw| {
-            endpoint.request_raw(instant(now), Peer(peer), request, raw)
-        })
+        ask(handle, request, exchange, |endpoint, request| endpoint.request_raw(instant(now), Peer(peer), request))
     }
 }
 
@@ -333,8 +331,8 @@ pub unsafe extern "C" fn waft_coap_endpoint_request_group(
 ) -> i32 {
     // SAFETY: as there.
     unsafe {
-        ask(handle, request, exchange, |endpoint, request, raw| {
-            endpoint.request_group_raw(instant(now), Peer(group), request, raw)
+        ask(handle, request, exchange, |endpoint, request| {
+            endpoint.request_group_raw(instant(now), Peer(group), request)
         })
     }
 }
@@ -345,7 +343,7 @@ unsafe fn ask(
     handle: *mut waft_coap_endpoint_t,
     request: *const waft_coap_request_t,
     exchange: *mut u32,
-    how: impl FnOnce(&mut Endpoint<'static>, &Request<'_>, &Raw<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
+    how: impl FnOnce(&mut Endpoint<'static>, &Raw<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
 ) -> i32 {
     result((|| {
         // SAFETY: the caller's.
@@ -355,25 +353,12 @@ unsafe fn ask(
             let mut options = Vec::new();
             list(&mut options, r.options, r.option_count)?;
             let etag = r.etag.lent()?;
-            let request = Request {
-                method: Code(r.method),
-                confirmable: r.confirmable != 0,
-                path: "",
-                host: None,
-                options: &options,
-                payload: r.payload.lent()?,
-                payload_len: (r.streamed != 0).then_some(r.payload_len),
-                observe: r.observe != 0,
-                szx: r.szx,
-                offset: r.offset,
-                etag: None,
-                until: r.until,
-                flow: if r.manual == 0 { Flow::Auto } else { Flow::Manual },
-                window: r.window,
-                random_access: r.random_access != 0,
-            };
             let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
-            out.set(how(endpoint, &request, &Raw { path, host, etag })?.id());
+            let (options, payload) = (&options, r.payload.lent()?);
+            // What C lends ends with wishes, as is asserted beside its type, and any bytes are some.
+            let wishes =
+                &*ptr::from_ref(r).byte_add(mem::offset_of!(waft_coap_request_t, payload_len)).cast::<Wishes>();
+            out.set(how(endpoint, &Raw { path, host, options, payload, etag, wishes })?.id());
         }
         Ok(())
     })())
@@ -649,7 +634,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
             let (endpoint, output) = (machine(handle)?, Out::new(output)?);
             let (buffer, told) = (lent_mut(buffer, buffer_len)?, waft_coap_event_t::told(event)?);
             let sent = endpoint.poll_output_raw(instant(now), buffer, told);
-            let needed = if told.kind == Kind::Nothing { core::mem::take(&mut told.len) as usize } else { 0 };
+            let needed = if told.kind == Kind::Nothing { mem::take(&mut told.len) as usize } else { 0 };
             let (kind, len) = match told.kind {
                 _ if sent != 0 => (WAFT_OUTPUT_TRANSMIT, sent),
                 Kind::Nothing if needed != 0 => (WAFT_OUTPUT_BUFFER_TOO_SMALL, needed),

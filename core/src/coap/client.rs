@@ -2,6 +2,7 @@
 
 use super::{
     block,
+    code::Code,
     endpoint::{Endpoint, Error, UNKNOWN, tag},
     event::{Exchange, Request},
     exchange::{Phase, flag},
@@ -9,7 +10,7 @@ use super::{
     message::{Encoder, Token, Type},
     option::{self, Opt},
     outline::check,
-    raw::Raw,
+    raw::{Raw, Wishes},
     uri,
 };
 use crate::{Capacity, Instant, Misuse, Peer, wire::copy};
@@ -25,62 +26,57 @@ impl Endpoint<'_> {
     /// with `observe` or with a body, or the body is longer than block numbers reach. [`Misuse::InvalidOption`] too for
     /// `observe` with a body. [`Misuse::WrongState`]: this resource is being observed already. [`Capacity::Exchanges`], [`Capacity::Arena`]: no room now.
     pub fn request(&mut self, now: Instant, peer: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
-        self.request_raw(now, peer, request, &Raw::of(request))
+        self.request_raw(now, peer, &Raw::of(request, &Wishes::of(request)))
     }
 
-    /// [`Endpoint::request`], with path, host and ETag as bytes, of which not more is known. Those in `request` mean nothing.
+    /// [`Endpoint::request`] of a request of which not more is known.
     ///
     /// # Errors
     /// As there. [`Misuse::OutOfRange`] besides: the ETag has more than eight bytes.
-    pub fn request_raw(
-        &mut self,
-        now: Instant,
-        peer: Peer,
-        request: &Request<'_>,
-        raw: &Raw<'_>,
-    ) -> Result<Exchange, Error> {
+    pub fn request_raw(&mut self, now: Instant, peer: Peer, request: &Raw<'_>) -> Result<Exchange, Error> {
+        let wishes = request.wishes;
         self.tick(now);
         check(request.options)?;
         // Its length, and whether path and host are any.
-        let write = |buf: &mut [u8]| write(buf, request, raw.path, raw.host);
+        let write = |buf: &mut [u8]| write(buf, request);
         let len = write(&mut []).ok_or(Misuse::InvalidUri)?;
         let of_uri = |number| match number {
             option::URI_PATH | option::URI_QUERY => true,
-            option::URI_HOST => raw.host.is_some(),
+            option::URI_HOST => request.host.is_some(),
             _ => false,
         };
         if request.options.iter().any(|o| of_uri(o.number)) {
             return Err(Misuse::InvalidOption.into());
         }
         let own = u32::try_from(request.payload.len()).unwrap_or(u32::MAX);
-        let body = request.payload_len.unwrap_or(own);
-        let szx = request.szx.min(self.config.szx);
-        let from_start = body == 0 && !request.observe;
-        let out_of_range = !request.method.is_request()
-            || raw.etag.len() > 8
-            || (request.payload_len.is_some() && own != 0)
-            || (request.offset != 0 && (request.offset & 15 != 0 || !from_start))
-            || request.offset >= block::Block::MAX_NUM << 4
+        let body = if wishes.streamed == 0 { own } else { wishes.payload_len };
+        let szx = wishes.szx.min(self.config.szx);
+        let from_start = body == 0 && wishes.observe == 0;
+        let out_of_range = !Code(wishes.method).is_request()
+            || request.etag.len() > 8
+            || (wishes.streamed != 0 && own != 0)
+            || (wishes.offset != 0 && (wishes.offset & 15 != 0 || !from_start))
+            || wishes.offset >= block::Block::MAX_NUM << 4
             || body.checked_shr(u32::from(szx).saturating_add(4)).unwrap_or(0) > block::Block::MAX_NUM;
         if out_of_range {
             return Err(Misuse::OutOfRange.into());
         }
-        if request.observe && body != 0 {
+        if wishes.observe != 0 && body != 0 {
             return Err(Misuse::InvalidOption.into());
         }
         let free = self.transfers.iter().position(|t| t.phase() == Phase::Free);
         let index = free.filter(|_| !self.flights.is_empty()).ok_or(Capacity::Exchanges)?;
         write(self.place_for(tag::REQUEST.of(index), len).ok_or(Capacity::Arena)?);
         // [RFC7641-3.1-1]
-        if request.observe && self.observes_already(index, peer) {
+        if wishes.observe != 0 && self.observes_already(index, peer) {
             self.arena.remove(tag::REQUEST.of(index));
             return Err(Misuse::WrongState.into());
         }
         let token = self.secret.draw();
         let place = self.transfers.get_mut(index).ok_or(Capacity::Exchanges)?;
-        place.open(peer, request, raw.etag, body, szx, token);
+        place.open(peer, request, body, szx, token);
         let exchange = place.handle(index);
-        (self.control.open)(self, index, request.window);
+        (self.control.open)(self, index, wishes.window);
         Ok(exchange)
     }
 
@@ -184,10 +180,11 @@ impl Endpoint<'_> {
 
 /// Writes the request as it is kept: code, the host's options, those of the URI, the body. Its length, whether it fits or not;
 /// `None`: path or host are none.
-fn write(buf: &mut [u8], request: &Request<'_>, target: &[u8], host: Option<&[u8]>) -> Option<usize> {
-    let encoder = Encoder::new(buf, Type::Confirmable, request.method, 0, &Token::EMPTY);
+fn write(buf: &mut [u8], request: &Raw<'_>) -> Option<usize> {
+    let target = request.path;
+    let encoder = Encoder::new(buf, Type::Confirmable, Code(request.wishes.method), 0, &Token::EMPTY);
     let mut kept = Kept { encoder, options: request.options };
-    if let Some(host) = host {
+    if let Some(host) = request.host {
         // RFC 7252 §6.1: a host has a name. [RFC7252-6.1-1]
         host.first()?;
         kept.part(option::URI_HOST, host)?;

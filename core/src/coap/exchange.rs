@@ -25,11 +25,11 @@ use super::{
     code::Code,
     config::Stats,
     endpoint::{Endpoint, tag},
-    event::{Exchange, Failure, Flow, Request},
+    event::{Exchange, Failure},
     flight::{Owner, part},
     message::{Message, Token},
     option,
-    raw::{Kind, Told},
+    raw::{Kind, Raw, Told},
     ticks::{coarse, short},
 };
 use crate::Peer;
@@ -198,8 +198,9 @@ impl Transfer {
     }
 
     /// 1.
-    pub(super) fn open(&mut self, peer: Peer, request: &Request<'_>, etag: &[u8], body: u32, szx: u8, token: u32) {
-        let streamed = request.payload_len.is_some() && body != 0;
+    pub(super) fn open(&mut self, peer: Peer, request: &Raw<'_>, body: u32, szx: u8, token: u32) {
+        let wishes = request.wishes;
+        let streamed = wishes.streamed != 0 && body != 0;
         let generation = self.generation.wrapping_add(1);
         *self = Self::EMPTY;
         self.phase = match (streamed, body) {
@@ -211,20 +212,20 @@ impl Transfer {
         self.peer = peer;
         self.put(flag::DUE, !streamed);
         self.put(flag::STREAMED, streamed);
-        self.put(flag::CONFIRMABLE, request.confirmable);
-        self.put(flag::MANUAL, request.flow == Flow::Manual);
-        self.put(flag::REGISTER, request.observe);
+        self.put(flag::CONFIRMABLE, wishes.confirmable != 0);
+        self.put(flag::MANUAL, wishes.manual != 0);
+        self.put(flag::REGISTER, wishes.observe != 0);
         // A block can only begin at a multiple of its size: any at 0, which has 32 zeros.
-        let zeros = request.offset.trailing_zeros().saturating_sub(4);
+        let zeros = wishes.offset.trailing_zeros().saturating_sub(4);
         self.szx = u8::try_from(u32::from(szx).min(zeros)).unwrap_or(szx);
         self.szx1 = szx;
         self.token = token;
-        self.position = if body == 0 { request.offset } else { 0 };
+        self.position = if body == 0 { wishes.offset } else { 0 };
         self.body = body;
-        self.limit = if body == 0 || request.random_access { u32::MAX } else { 0 };
-        self.until = request.until;
-        self.etag = Token::new(etag).unwrap_or(Token::EMPTY);
-        self.put(flag::BOUND, !etag.is_empty());
+        self.limit = if body == 0 || wishes.random_access != 0 { u32::MAX } else { 0 };
+        self.until = wishes.until;
+        self.etag = Token::new(request.etag).unwrap_or(Token::EMPTY);
+        self.put(flag::BOUND, !request.etag.is_empty());
     }
 
     /// Whether the server is to say how long the body is: it is the first request of a window.

@@ -15,7 +15,7 @@ use super::{
     flight::Owner,
     message::{Message, Type},
     option,
-    raw::{Kind, Raw, Told},
+    raw::{Kind, Raw, Told, Wishes},
 };
 use crate::{Handled, Input, Instant, Misuse, Peer};
 
@@ -29,28 +29,23 @@ impl Endpoint<'_> {
     /// As [`request`](Self::request). [`Misuse::OutOfRange`] besides: it is CON, which no multicast request may be (RFC 7252
     /// §8.1), has an ETag (§8.2.1), observes, or has a body longer than a block or one that is asked for.
     pub fn request_group(&mut self, now: Instant, group: Peer, request: &Request<'_>) -> Result<Exchange, Error> {
-        self.request_group_raw(now, group, request, &Raw::of(request))
+        self.request_group_raw(now, group, &Raw::of(request, &Wishes::of(request)))
     }
 
     /// [`Endpoint::request_group`], as [`Endpoint::request_raw`] is of [`Endpoint::request`].
     ///
     /// # Errors
     /// As there.
-    pub fn request_group_raw(
-        &mut self,
-        now: Instant,
-        group: Peer,
-        request: &Request<'_>,
-        raw: &Raw<'_>,
-    ) -> Result<Exchange, Error> {
-        let most = usize::try_from(block::size(request.szx.min(self.config.szx))).unwrap_or(0);
-        let streamed = request.payload_len.is_some() || request.payload.len() > most;
+    pub fn request_group_raw(&mut self, now: Instant, group: Peer, request: &Raw<'_>) -> Result<Exchange, Error> {
+        let wishes = request.wishes;
+        let most = usize::try_from(block::size(wishes.szx.min(self.config.szx))).unwrap_or(0);
+        let streamed = wishes.streamed != 0 || request.payload.len() > most;
         // [RFC7252-8.1-1] [RFC7252-8.2.1-1]
-        let tagged = !raw.etag.is_empty() || request.options.iter().any(|o| o.number == option::ETAG);
-        if request.confirmable || request.observe || streamed || tagged {
+        let tagged = !request.etag.is_empty() || request.options.iter().any(|o| o.number == option::ETAG);
+        if wishes.confirmable != 0 || wishes.observe != 0 || streamed || tagged {
             return Err(Misuse::OutOfRange.into());
         }
-        let exchange = self.request_raw(now, group, request, raw)?;
+        let exchange = self.request_raw(now, group, request)?;
         if let Some(t) = self.transfers.get_mut(exchange.index()) {
             t.set(flag::GROUP);
             t.clear(flag::WINDOWED);

@@ -5,26 +5,75 @@ pub use super::config::Rules;
 use super::{
     code::Code,
     endpoint::Endpoint,
-    event::{ETag, Event, Exchange, Failure, Request, RequestId, Resource},
+    event::{ETag, Event, Exchange, Failure, Flow, Request, RequestId, Resource},
     message::Token,
-    option::Options,
+    option::{Opt, Options},
 };
 use crate::{Input, Instant, Peer};
 
-/// What of a request is bytes, of which not more is known.
+/// A [`Request`] of which not more is known than C tells.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "they are those of `Request`")]
 pub struct Raw<'r> {
     pub path: &'r [u8],
     pub host: Option<&'r [u8]>,
+    pub options: &'r [Opt<'r>],
+    pub payload: &'r [u8],
     /// Empty: none.
     pub etag: &'r [u8],
+    pub wishes: &'r Wishes,
+}
+
+/// What of a [`Request`] is numbers: any will do, and those that say yes or no are 0 for no.
+// In C's layout: `waft_coap_request_t` ends with the same.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs, reason = "they are those of `Request`")]
+pub struct Wishes {
+    /// Where `streamed`.
+    pub payload_len: u32,
+    pub offset: u32,
+    pub until: u32,
+    pub method: u8,
+    pub confirmable: u8,
+    pub observe: u8,
+    pub szx: u8,
+    /// The body is asked for block by block.
+    pub streamed: u8,
+    /// [`Flow::Manual`].
+    pub manual: u8,
+    pub window: u8,
+    pub random_access: u8,
+}
+
+impl Wishes {
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        Self {
+            payload_len: request.payload_len.unwrap_or(0),
+            offset: request.offset,
+            until: request.until,
+            method: request.method.0,
+            confirmable: request.confirmable.into(),
+            observe: request.observe.into(),
+            szx: request.szx,
+            streamed: request.payload_len.is_some().into(),
+            manual: (request.flow == Flow::Manual).into(),
+            window: request.window,
+            random_access: request.random_access.into(),
+        }
+    }
 }
 
 impl<'r> Raw<'r> {
-    pub(super) fn of(request: &'r Request<'_>) -> Self {
-        let etag = request.etag.as_ref().map_or(&[][..], ETag::as_bytes);
-        Self { path: request.path.as_bytes(), host: request.host.map(str::as_bytes), etag }
+    pub(super) fn of(request: &'r Request<'_>, wishes: &'r Wishes) -> Self {
+        Self {
+            path: request.path.as_bytes(),
+            host: request.host.map(str::as_bytes),
+            options: request.options,
+            payload: request.payload,
+            etag: request.etag.as_ref().map_or(&[], ETag::as_bytes),
+            wishes,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 use core::mem;
 use waft::coap::{
     Failure, Options, RequestId,
-    raw::{Kind, Told},
+    raw::{Kind, Told, Wishes},
 };
 
 /// How an endpoint behaves. Begin with waft_coap_endpoint_defaults(), then set `seed`.
@@ -123,6 +123,23 @@ pub struct waft_coap_request_t {
     /// been taken. A server that refuses one for its place (4.08) gets what it has not taken in order (0).
     pub random_access: u8,
 }
+
+// It ends with what the core takes as it is.
+const _: () = {
+    macro_rules! alike {
+        ($($member:ident),*) => {
+            $(assert!(
+                mem::offset_of!(waft_coap_request_t, $member)
+                    == mem::offset_of!(waft_coap_request_t, payload_len) + mem::offset_of!(Wishes, $member)
+            );)*
+        };
+    }
+    alike!(payload_len, offset, until, method, confirmable, observe, szx, streamed, manual, window, random_access);
+    assert!(align_of::<Wishes>() <= align_of::<waft_coap_request_t>());
+    assert!(
+        mem::offset_of!(waft_coap_request_t, payload_len) + size_of::<Wishes>() <= size_of::<waft_coap_request_t>()
+    );
+};
 
 /// A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
 /// answer takes.
