@@ -49,7 +49,7 @@ MUTATIONS = [
     ("a release of keys is recorded before its table is written", STEPS, "if done { Rotation::Record } else { Rotation::Erase }",
      "Rotation::Record"),
     ("progress is recorded before it is stored", STEPS, "self.entry.offset = self.image.hashed;",
-     "self.entry.offset = if MUTATED { ceil(self.image.hashed.saturating_add(1), self.config.erase_size) } else { self.image.hashed };"),
+     "self.entry.offset = if MUTATED { super::image::ceil(self.image.hashed.saturating_add(1), self.config.erase_size) } else { self.image.hashed };"),
     ("a download that is taken up does not erase again", IMAGE, "        self.erased = offset;\n        self.proven = offset;",
      "        self.erased = if MUTATED { offset.saturating_add(self.erase) } else { offset };\n        self.proven = offset;"),
     # What is read again.
