@@ -162,7 +162,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a byte and then `bytes`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     pub fn headed(&mut self, head: u8, bytes: &[u8]) {
         if !WORDS {
             self.u8(head);
@@ -180,6 +180,7 @@ impl<'a> Writer<'a> {
 
     /// Writes `bytes`: all of them or, where they do not fit, none.
     #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn bytes(&mut self, bytes: &[u8]) {
         let start = self.len;
         let Some(end) = start.checked_add(bytes.len()) else {
@@ -229,6 +230,29 @@ impl<'a> Writer<'a> {
 }
 
 /// Copies as many bytes as both have; how many.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    let len = to.len().min(from.len());
+    if let Some(to) = to.get_mut(..len) {
+        copy_all(to, from);
+    }
+    len
+}
+
+/// Copies as many bytes as `to` has. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z. This loop
+/// ends where others begin, and so becomes memcpy at that level too, as long as it is a function of its own.)
+#[cfg(not(target_pointer_width = "64"))]
+fn copy_all(to: &mut [u8], from: &[u8]) {
+    if let Some(from) = from.get(..to.len()) {
+        to.iter_mut().enumerate().for_each(|(n, to)| {
+            if let Some(from) = from.get(n) {
+                *to = *from;
+            }
+        });
+    }
+}
+
+/// Copies as many bytes as both have; how many.
 #[cfg(target_pointer_width = "64")]
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
@@ -238,6 +262,10 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
     }
     len
 }
+
+/// [`copy`].
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) use copy as copy_name;
 
 /// [`copy`], without a call where it is the 8 to 32 bytes of most names.
 #[cfg(target_pointer_width = "64")]
@@ -260,21 +288,6 @@ pub(crate) fn copy_name(to: &mut [u8], from: &[u8]) {
     if done.is_none() {
         copy(to, from);
     }
-}
-
-/// [`copy`].
-#[cfg(not(target_pointer_width = "64"))]
-pub(crate) use copy as copy_name;
-
-/// Copies as many bytes as both have; how many. (Not by `copy_from_slice`, whose check of the lengths keeps a panic at opt-level z.
-/// This becomes memcpy too, after a look at whether the two overlap.)
-#[cfg(not(target_pointer_width = "64"))]
-#[inline]
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-    to.len().min(from.len())
 }
 
 #[cfg(test)]

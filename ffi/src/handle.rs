@@ -2,7 +2,6 @@
 
 use crate::error::Fail;
 use core::{
-    hint,
     mem::MaybeUninit,
     ptr::{self, NonNull},
     slice,
@@ -144,8 +143,12 @@ pub(crate) unsafe fn lent<'b, T>(pointer: *const T, len: usize) -> Result<&'b [T
 /// `pointer` is NULL or points to a value that lives, and does not change, for `'b`.
 #[inline(always)]
 pub(crate) unsafe fn lent_one<'b, T>(pointer: *const T) -> Result<&'b T, Fail> {
+    let pointer = NonNull::new(pointer.cast_mut()).ok_or(Misuse::NullPointer)?;
+    if !pointer.is_aligned() {
+        return Err(Misuse::OutOfRange.into());
+    }
     // SAFETY: not NULL and aligned; the caller vouches for the rest.
-    Ok(unsafe { check(pointer, 1)?.as_ref() })
+    Ok(unsafe { pointer.as_ref() })
 }
 
 /// The same, to be written to.
@@ -162,23 +165,28 @@ pub(crate) unsafe fn lent_mut<'b, T>(pointer: *mut T, len: usize) -> Result<&'b 
 /// What a pointer and a length lend, as far as it shows that they do: a pointer to nothing, aligned, where the length is 0.
 #[inline(always)]
 pub(crate) fn check<T>(pointer: *const T, len: usize) -> Result<NonNull<T>, Fail> {
-    let found: *mut u8 = check_bytes(pointer.cast(), len.saturating_mul(size_of::<T>()), align_of::<T>())?.as_ptr();
-    // SAFETY: it is not NULL. Said once more, since a result's tag makes the compiler forget it.
-    unsafe {
-        hint::assert_unchecked(!found.is_null());
-        Ok(NonNull::new_unchecked(found.cast()))
-    }
-}
-
-/// The same of any type, so that there is one such function.
-#[inline(never)]
-fn check_bytes(pointer: *const u8, len: usize, align: usize) -> Result<NonNull<u8>, Fail> {
-    let pointer = if len == 0 { ptr::without_provenance(align) } else { pointer };
-    let found = NonNull::new(pointer.cast_mut()).ok_or(Misuse::NullPointer)?;
-    if len > isize::MAX.unsigned_abs() || pointer.addr() & align.wrapping_sub(1) != 0 {
+    const { assert!(align_of::<T>() <= NOTHING) };
+    let (found, fail) = check_bytes(pointer.cast(), len);
+    let Some(found) = found else { return Err(fail) };
+    // No object is longer. (A length that is a constant shows that it is not; `check_bytes` has seen to that of bytes.)
+    let most = isize::MAX.unsigned_abs().checked_div(size_of::<T>()).filter(|_| size_of::<T>() > 1);
+    if most.is_some_and(|most| len > most) || !found.cast::<T>().is_aligned() {
         return Err(Misuse::OutOfRange.into());
     }
-    Ok(found)
+    Ok(found.cast())
+}
+
+/// Where a pointer to nothing points: aligned for every type.
+const NOTHING: usize = 16;
+
+/// The same of any type, so that there is one such function, but for the alignment of what is something; and what
+/// is wrong, where there is nothing. (A result would have a tag besides, and not go into two registers.)
+#[inline(never)]
+fn check_bytes(pointer: *const u8, len: usize) -> (Option<NonNull<u8>>, Fail) {
+    let pointer = if len == 0 { ptr::without_provenance(NOTHING) } else { pointer };
+    let Some(found) = NonNull::new(pointer.cast_mut()) else { return (None, Misuse::NullPointer.into()) };
+    let fits = len <= isize::MAX.unsigned_abs();
+    (fits.then_some(found), Misuse::OutOfRange.into())
 }
 
 /// A place for a result: checked before anything happens, written when all went well.

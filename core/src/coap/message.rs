@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::Misuse,
-    wire::{WORDS, Writer},
+    wire::{WORDS, Writer, copy},
 };
 use core::array;
 
@@ -55,7 +55,12 @@ impl Token {
     #[must_use]
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() <= 8).then(|| Self::of(bytes))
+        if WORDS {
+            return (bytes.len() <= 8).then(|| Self::of(bytes));
+        }
+        let mut token = Self { len: bytes.len() as u8, ..Self::EMPTY };
+        copy(token.bytes.get_mut(..bytes.len())?, bytes);
+        Some(token)
     }
 
     /// Of these bytes, eight at most.
@@ -225,6 +230,15 @@ impl<'a> Encoder<'a> {
     /// payload is already written. Nothing is written then.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn option(&mut self, number: u16, value: &[u8]) -> Result<(), Misuse> {
+        self.option_here(number, value)
+    }
+
+    /// [`option`](Self::option), compiled into the function that calls it: smaller and faster where there is but one.
+    ///
+    /// # Errors
+    /// As [`option`](Self::option).
+    #[inline(always)]
+    pub fn option_here(&mut self, number: u16, value: &[u8]) -> Result<(), Misuse> {
         match self.head(number, value.len())? {
             Some(head) => self.w.headed(head, value),
             None => self.w.bytes(value),
@@ -267,6 +281,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Appends the payload behind its marker, or nothing where it is empty. No option may follow.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub fn payload(&mut self, payload: &[u8]) {
         if !payload.is_empty() {
             self.w.headed(option::PAYLOAD_MARKER, payload);
@@ -298,7 +313,11 @@ impl<'a> Encoder<'a> {
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     fn long_head(&mut self, delta: u32, len: usize) -> Result<(), Misuse> {
-        let len = u32::try_from(len).ok().filter(|len| *len <= 65_804).ok_or(Misuse::InvalidOption)?;
+        // More than 269 and two bytes. No slice is so long that it would seem negative.
+        if len.wrapping_sub(269).cast_signed() > 0xFFFF {
+            return Err(Misuse::InvalidOption);
+        }
+        let len = len as u32;
         let at = self.w.len();
         self.w.u8(0);
         let head = self.field(delta) << 4 | self.field(len);
@@ -308,10 +327,14 @@ impl<'a> Encoder<'a> {
 
     /// The field of four bits for `n`, having written what extends it: a byte of 13, two of 14.
     fn field(&mut self, n: u32) -> u32 {
-        let Some(more) = n.checked_sub(13) else { return n };
-        let (more, len) = more.checked_sub(256).map_or((more, 1_u8), |more| (more, 2));
-        self.w.uint(more, len.into());
-        u32::from(len).wrapping_add(12)
+        if n < 13 {
+            return n;
+        }
+        // 269 less in two bytes. Where that is below zero it is 13 less in one byte, which is the lower of the two.
+        let more = n.wrapping_sub(269);
+        let len = 2_u32.wrapping_add_signed(more.cast_signed() >> 31);
+        self.w.uint(more, len as usize);
+        len.wrapping_add(12)
     }
 }
 
@@ -369,6 +392,32 @@ mod tests {
         encoder.payload(b"x");
         assert_eq!(encoder.option(12, b""), Err(Misuse::InvalidOption));
         assert_eq!(encoder.finish().unwrap(), b"\x40\x01\x00\x01\xb1a\x01b\xffx");
+    }
+
+    #[test]
+    fn a_length_or_a_delta_takes_the_form_of_its_range() {
+        static BYTES: [u8; 65_805] = [7; 65_805];
+        let mut buf = std::vec![0; 66_000];
+        for (n, head) in [
+            (12, &[0xCC][..]),
+            (13, &[0xDD, 0, 0]),
+            (268, &[0xDD, 255, 255]),
+            (269, &[0xEE, 0, 0, 0, 0]),
+            (65_535, &[0xEE, 0xFE, 0xF2, 0xFE, 0xF2]),
+        ] {
+            let mut encoder = Encoder::new(&mut buf, Type::Confirmable, Code::GET, 1, &Token::EMPTY);
+            encoder.option(n, &BYTES[..n.into()]).unwrap();
+            let bytes = encoder.finish().unwrap();
+            assert_eq!(&bytes[4..][..head.len()], head, "{n}");
+            let option = Message::decode(bytes).unwrap().options.next().unwrap();
+            assert_eq!((option.number, option.value.len()), (n, n.into()));
+        }
+        let mut encoder = Encoder::new(&mut buf, Type::Confirmable, Code::GET, 1, &Token::EMPTY);
+        assert_eq!(encoder.option(1, &BYTES), Err(Misuse::InvalidOption));
+        encoder.option(1, &BYTES[..65_804]).unwrap();
+        let bytes = encoder.finish().unwrap();
+        assert_eq!(&bytes[4..7], [0x1E, 0xFF, 0xFF]);
+        assert_eq!(Message::decode(bytes).unwrap().options.next().unwrap().value.len(), 65_804);
     }
 
     proptest! {

@@ -268,11 +268,11 @@ impl<'a> Options<'a> {
     fn step(&mut self, fault: &mut Option<Violation>) -> Option<&'a [u8]> {
         let (&head, rest) = self.rest.split_first().filter(|(head, _)| **head != PAYLOAD_MARKER)?;
         self.rest = rest;
-        let (delta, len) = (usize::from(head >> 4), usize::from(head & 0x0F));
-        let delta = field(&mut self.rest, delta);
+        let head = usize::from(head);
+        let delta = field(&mut self.rest, head >> 4);
         let violation = if let Ok(number) = u16::try_from(usize::from(self.number).wrapping_add(delta)) {
             self.number = number;
-            let len = field(&mut self.rest, len);
+            let len = field(&mut self.rest, head & 0x0F);
             if let Some((value, rest)) = self.rest.split_at_checked(len) {
                 self.rest = rest;
                 return Some(value);
@@ -342,33 +342,21 @@ impl<'a> Iterator for Options<'a> {
 /// What stands between options and payload (RFC 7252 §3): no option begins so.
 pub(super) const PAYLOAD_MARKER: u8 = 0xFF;
 
-/// What a field of four bits says with the bytes that extend it, which are taken off `rest` (RFC 7252 §3.1).
+/// What a field of four bits says with the bytes that extend it, which are taken off `rest` (RFC 7252 §3.1): 13 adds a byte, 14 two,
+/// 15 is reserved. More than any delta and any length where that cannot be.
+// [RFC7252-3.1-2] [RFC7252-3.1-3]
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 fn field(rest: &mut &[u8], nibble: usize) -> usize {
-    if nibble < 13 {
-        return nibble;
-    }
-    let mut left = *rest;
-    let value = extended(&mut left, nibble);
-    *rest = left;
-    value
-}
-
-/// The same of 13 to 15: 13 adds a byte, 14 two, 15 is reserved. More than any delta and any length where that cannot be.
-// [RFC7252-3.1-2] [RFC7252-3.1-3]
-#[cfg_attr(target_pointer_width = "64", inline(never))]
-fn extended(rest: &mut &[u8], nibble: usize) -> usize {
-    let mut value = 0;
-    for _ in 12..nibble {
-        let Some((byte, behind)) = rest.split_first() else { return NONE };
-        value = value << 8 | usize::from(*byte);
-        *rest = behind;
-    }
-    match nibble {
-        13 => value.wrapping_add(13),
-        14 => value.wrapping_add(269),
-        _ => NONE,
-    }
+    let (high, last) = match (nibble, *rest) {
+        (..13, _) => return nibble,
+        (13, all) => (0, all),
+        // 269 is 13 and one in the upper byte.
+        (14, [high, last @ ..]) => (usize::from(*high).wrapping_add(1) << 8, last),
+        _ => return NONE,
+    };
+    let [low, behind @ ..] = last else { return NONE };
+    *rest = behind;
+    (high | usize::from(*low)).wrapping_add(13)
 }
 
 /// More than a field of four bits and what extends it can say.

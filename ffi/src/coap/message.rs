@@ -346,7 +346,7 @@ pub unsafe extern "C" fn waft_coap_encode(
             let mut encoder = Encoder::with_token(buffer, kind, Code(m.code), m.id, token);
             let mut options = lent(options, count)?;
             while let [option, rest @ ..] = options {
-                encoder.option(option.number, option.value.lent()?)?;
+                encoder.option_here(option.number, option.value.lent()?)?;
                 options = rest;
             }
             encoder.payload(m.payload.lent()?);
