@@ -1,14 +1,13 @@
 //! `waft.coap`: the endpoint.
 
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use waft::coap::proxy::{self, Answer, Forward, ProxyConfig, Step};
 use waft::coap::{
-    Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Failure, Flow, Message, Opt,
-    Options, Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation, option,
+    Body, Code, Condition, Config, ETag, Encoder, Endpoint as Machine, Event, Exchange, Failure, Flow, Opt, Options,
+    Policy, Reply, Request, RequestId as Id, Resource, Resources, Token, Type, Violation, option,
 };
 use waft::{Duration, Input, Output, Peer};
 
@@ -75,12 +74,12 @@ fn part(bytes: &[u8], offset: u32, total: Option<u32>) -> Body<'_> {
     total.map_or(Body::Whole(bytes), |total| Body::Part { offset, bytes, total })
 }
 
-fn options<'py>(py: Python<'py>, options: Options<'_>) -> Vec<(u16, Bound<'py, PyBytes>)> {
+pub(crate) fn options<'py>(py: Python<'py>, options: Options<'_>) -> Vec<(u16, Bound<'py, PyBytes>)> {
     options.map(|opt| (opt.number, bytes(py, opt.value))).collect()
 }
 
 /// A code's object: each is made once.
-fn code(py: Python<'_>, code: Code) -> PyResult<Object> {
+pub(crate) fn code(py: Python<'_>, code: Code) -> PyResult<Object> {
     static MADE: [PyOnceLock<Object>; 256] = [const { PyOnceLock::new() }; 256];
     let make = || make!(py, "waft.coap", "Code", (code.0,));
     match MADE.get(usize::from(code.0)) {
@@ -561,48 +560,4 @@ impl Proxy {
     fn kept(&self) -> (usize, usize) {
         self.0.kept()
     }
-}
-
-/// The names of the types, by number.
-const TYPES: [(&str, Type); 4] =
-    [("CON", Type::Confirmable), ("NON", Type::NonConfirmable), ("ACK", Type::Acknowledgement), ("RST", Type::Reset)];
-
-/// Decodes a datagram, for tools and tests: an endpoint does it by itself.
-#[pyfunction]
-pub(crate) fn decode_message(py: Python<'_>, datagram: &[u8]) -> PyResult<Object> {
-    let m = Message::decode(datagram).map_err(|e| errors::peer(py, &e))?;
-    let ty = match m.ty {
-        Type::Confirmable => intern!(py, "CON"),
-        Type::NonConfirmable => intern!(py, "NON"),
-        Type::Acknowledgement => intern!(py, "ACK"),
-        Type::Reset => intern!(py, "RST"),
-    };
-    let (token, payload) = (bytes(py, m.token.as_bytes()), bytes(py, m.payload));
-    make!(py, "waft.coap", "Message", (ty, code(py, m.code)?, m.id, token, options(py, m.options), payload))
-}
-
-/// Encodes a message; its options have to be in ascending order of their numbers.
-#[pyfunction]
-pub(crate) fn encode_message(
-    py: Python<'_>,
-    ty: &str,
-    code: u8,
-    id: u16,
-    token: &[u8],
-    options: Vec<(u16, Vec<u8>)>,
-    payload: &[u8],
-) -> PyResult<Vec<u8>> {
-    let (_, ty) = *TYPES
-        .iter()
-        .find(|(name, _)| *name == ty)
-        .ok_or_else(|| PyValueError::new_err("a type is CON, NON, ACK or RST"))?;
-    let token = Token::new(token).ok_or_else(|| PyValueError::new_err("a token has at most 8 bytes"))?;
-    let most = options.iter().map(|(_, value)| value.len().saturating_add(5)).fold(13, usize::saturating_add);
-    let mut buffer = vec![0; most.saturating_add(payload.len())];
-    let mut encoder = Encoder::new(&mut buffer, ty, Code(code), id, &token);
-    for (number, value) in &options {
-        encoder.option(*number, value).map_err(|e| errors::misuse(py, e))?;
-    }
-    encoder.payload(payload);
-    encoder.finish().map(<[u8]>::to_vec).map_err(|_| PyValueError::new_err("the message is too long"))
 }

@@ -14,6 +14,7 @@ mod gateway;
 mod keep;
 mod links;
 mod manifest;
+mod message;
 mod mqtt;
 mod ota;
 mod uris;
@@ -30,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::broker::Broker;
     #[pymodule_export]
-    use crate::coap::{Endpoint, Proxy, ProxyForward, RequestId, condition, decode_message, encode_message};
+    use crate::coap::{Endpoint, Proxy, ProxyForward, RequestId, condition};
     #[pymodule_export]
     use crate::errors::error_table;
     #[pymodule_export]
@@ -48,6 +49,8 @@ mod _native {
         SecretKey, apply_keys, check_chunk, chunk_list, encode_keys, encode_report, inspect, key_id, open_report,
         open1, read_keys, read_report, refusal_table, sign1, verify, verify_signature, walk,
     };
+    #[pymodule_export]
+    use crate::message::{Message, decode_message};
     #[pymodule_export]
     use crate::mqtt::{Client, Journal, decode_packet, topic_matches};
     #[pymodule_export]

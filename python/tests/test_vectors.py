@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,26 @@ def test_a_message_that_cannot_be_is_not_encoded() -> None:
         coap.Message("CON", get, 1, bytes(9)).encode()
     with pytest.raises(waft.Misuse, match="option"):
         coap.Message("CON", get, 1, options=[(11, b"a"), (4, b"b")]).encode()
+
+
+def test_a_message_is_a_value() -> None:
+    options = [(4, b"12345678"), (12, b"*")]
+    made = coap.Message("ACK", coap.Code.CONTENT, 7, b"abcd", options, b"x")
+    m = coap.decode(made.encode())
+    assert m == made == pickle.loads(pickle.dumps(m)) == copy.deepcopy(m)
+    assert m != coap.Message("ACK", coap.Code.CONTENT, 8, b"abcd", options, b"x") and m != "m"
+    assert (m.type, m.code, m.id, m.token, m.options, m.payload) == ("ACK", coap.Code.CONTENT, 7, b"abcd", options, b"x")
+    assert type(m.code) is coap.Code and type(m.options) is list and type(m.options[0]) is tuple
+    assert repr(m) == (
+        "Message(type='ACK', code=Code(2.05), id=7, token=b'abcd', options=[(4, b'12345678'), (12, b'*')], payload=b'x')"
+    )
+    match coap.Message("CON", coap.Code.GET, id=1):
+        case coap.Message("CON", code, 1, b"", [], b""):
+            assert code == coap.Code.GET
+        case _:
+            pytest.fail("defaults")
+    with pytest.raises(AttributeError):
+        m.id = 8  # type: ignore[misc]
+    assert m != type("Other", (coap.Message,), {})(*(getattr(m, name) for name in m.__match_args__))
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(m)

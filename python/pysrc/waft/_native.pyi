@@ -3,6 +3,8 @@
 from types import GenericAlias
 from typing import Any, Generic, TypeVar, final
 
+from typing_extensions import disjoint_base
+
 from . import agent as _agent
 from . import gateway as _gateway
 from . import mqtt as _mqtt
@@ -23,6 +25,7 @@ __all__ = [
     "Handled",
     "HandledAll",
     "Journal",
+    "Message",
     "Payload",
     "PayloadWanted",
     "Proxy",
@@ -50,7 +53,6 @@ __all__ = [
     "decode_message",
     "decode_packet",
     "encode_keys",
-    "encode_message",
     "encode_report",
     "error_table",
     "inspect",
@@ -75,10 +77,7 @@ def decode_packet(data: bytes, max: int = 268_435_455) -> Handled[_mqtt.Packet]:
 def condition(
     method: int, options: list[tuple[int, bytes]], exists: bool, etag: bytes | None = None
 ) -> _coap.Code | None: ...
-def decode_message(datagram: bytes) -> _coap.Message: ...
-def encode_message(
-    ty: str, code: int, id: int, token: bytes, options: list[tuple[int, bytes]], payload: bytes
-) -> bytes: ...
+def decode_message(datagram: bytes) -> Message: ...
 def read_links(document: str) -> list[tuple[str, list[tuple[str, str]]]]: ...
 def write_links(links: list[tuple[str, list[tuple[str, str]]]], filters: list[str] = ...) -> str: ...
 def parse_uri(uri: str) -> tuple[str, str, int, str, bool]: ...
@@ -151,6 +150,34 @@ class HandledAll(Generic[_E]):
     @property
     def events(self) -> list[_E]: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@disjoint_base
+class Message:
+    __match_args__ = ("type", "code", "id", "token", "options", "payload")
+    def __new__(
+        cls,
+        type: str,
+        code: _coap.Code,
+        id: int,
+        token: bytes | None = None,
+        options: list[tuple[int, bytes]] | None = None,
+        payload: bytes | None = None,
+    ) -> Message: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def code(self) -> _coap.Code: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def token(self) -> bytes: ...
+    @property
+    def options(self) -> list[tuple[int, bytes]]: ...
+    @property
+    def payload(self) -> bytes: ...
+    def encode(self) -> bytes: ...
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ._errors import Misuse
 from ._native import (
     Endpoint,
+    Message,
     Proxy,
     ProxyForward,
     RequestId,
     compose_uri,
     condition,
-    encode_message,
     parse_uri,
     read_links,
     resolve_uri,
@@ -158,22 +158,6 @@ for _name, _value, _ in _CODES:
 def uint(value: int) -> bytes:
     """An option's value that is an unsigned integer: big-endian, without leading zeros (RFC 7252 §3.2)."""
     return value.to_bytes((value.bit_length() + 7) // 8, "big")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message (RFC 7252 §3), for tools and tests. ``type`` is CON, NON, ACK or RST."""
-
-    type: str
-    code: Code
-    id: int
-    token: bytes = b""
-    options: list[Option] = field(default_factory=list)
-    payload: bytes = b""
-
-    def encode(self) -> bytes:
-        """Its datagram. The options have to be in ascending order of their numbers."""
-        return encode_message(self.type, self.code, self.id, self.token, self.options, self.payload)
 
 
 @dataclass(frozen=True, slots=True)
