@@ -331,7 +331,7 @@ impl<'a> Options<'a> {
 impl<'a> Iterator for Options<'a> {
     type Item = Opt<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Opt<'a>> {
         // Of checked options there is never a fault; of others (`from_parts`) it is the end.
         let value = self.step(&mut None)?;

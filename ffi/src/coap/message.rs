@@ -2,7 +2,7 @@
 #![allow(non_camel_case_types, reason = "C's names")]
 
 use crate::{
-    error::{Fail, result},
+    error::{Fail, found, result},
     handle::{Out, lent, lent_mut, lent_one},
     types::{waft_bytes_t, waft_str_t},
 };
@@ -176,11 +176,6 @@ impl waft_coap_options_t {
         // SAFETY: the caller's.
         Ok(Options::from_parts(unsafe { self.bytes.lent() }?, self.number))
     }
-}
-
-/// 1 or 0, or an error.
-fn found(result: Result<bool, Fail>) -> i32 {
-    result.map_or_else(Fail::code, i32::from)
 }
 
 /// Takes the next option out of `options`. 1 where there was one, 0 at the end; then `*option` is left alone. So:

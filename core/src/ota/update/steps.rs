@@ -10,7 +10,7 @@ use crate::error::{Capacity, Code, Error, Misuse};
 use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
-use crate::ota::keys::KeyTable;
+use crate::ota::keys::{self, KeyTable};
 use crate::ota::manifest::{Component, Payload};
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
@@ -86,15 +86,7 @@ impl Update<'_> {
     #[inline(never)]
     pub(super) fn may_replace(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<(), Refusal> {
         let content = payload.content.ok_or(Refusal::Payload)?;
-        let factory;
-        let table = match &self.table {
-            Some((table, _)) => table,
-            None => {
-                factory = KeyTable::factory(self.config.keys).ok_or(Refusal::KeyTable)?;
-                &factory
-            }
-        };
-        table.apply(content, signer).map(drop)
+        keys::may_replace(self.keys(), self.epoch(), content, signer)
     }
 
     /// Whether that table is the one in use.
