@@ -91,7 +91,7 @@ explore: ## every run of an MQTT session with some messages and faults, to its e
 	@cargo test -q --release -p waft --all-features --test mqtt_session -- --ignored --nocapture
 
 .PHONY: powercut
-powercut: ## power fails at every byte of an update's life, and again at every byte of what mends it (three quarters of an hour on two cores)
+powercut: ## power fails at every byte of an update's life, and again at every byte of what mends it (a quarter of an hour on two cores)
 	@$(PY) scripts/powercut.py --out $(TARGET)/figures.json
 
 .PHONY: test-features

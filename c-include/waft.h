@@ -2660,152 +2660,6 @@ typedef struct {
 } waft_coap_endpoint_t;
 
 /**
- * An option to send, or one received.
- */
-typedef struct {
-    /**
-     * Its value as it stands on the wire.
-     */
-    waft_bytes_t value;
-    /**
-     * WAFT_COAP_OPTION_..., or any other number.
-     */
-    uint16_t number;
-} waft_coap_option_t;
-
-/**
- * A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
- */
-typedef struct {
-    /**
-     * Path and query, percent-encoded: "/a/b?x=y".
-     */
-    waft_str_t path;
-    /**
-     * Uri-Host, percent-encoded; `data` is NULL where there is none: a server with one name needs none.
-     */
-    waft_str_t host;
-    /**
-     * Further options in ascending order of their numbers. Not Uri-Path, Uri-Query, Observe, Block1, Block2, Size1 or
-     * Size2: the endpoint writes those itself.
-     */
-    const waft_coap_option_t *options;
-    /**
-     * How many, at most WAFT_COAP_OPTIONS (0).
-     */
-    size_t option_count;
-    /**
-     * The body, copied. Longer than a block, it goes out by Block1.
-     */
-    waft_bytes_t payload;
-    /**
-     * The version that the response must be of, 1 to 8 bytes, else WAFT_COAP_FAILURE_CHANGED; `len` is 0 for any
-     * version.
-     */
-    waft_bytes_t etag;
-    /**
-     * With `streamed`: bytes of the body.
-     */
-    uint32_t payload_len;
-    /**
-     * Where in the response's body to begin: a multiple of 16 (0).
-     */
-    uint32_t offset;
-    /**
-     * Where in the response's body to stop: blocks from here on are not asked for (UINT32_MAX: all of it).
-     */
-    uint32_t until;
-    /**
-     * A method (WAFT_COAP_GET).
-     */
-    uint8_t method;
-    /**
-     * 0: NON messages, which are not repeated when they are lost (1).
-     */
-    uint8_t confirmable;
-    /**
-     * Not 0: observe the resource (0).
-     */
-    uint8_t observe;
-    /**
-     * The largest block wanted: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
-     */
-    uint8_t szx;
-    /**
-     * Not 0: the body is not in `payload` but asked for by WAFT_COAP_EVENT_BODY_WANTED, block by block (0).
-     */
-    uint8_t streamed;
-    /**
-     * Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
-     */
-    uint8_t manual;
-    /**
-     * How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control: where
-     * waft_coap_endpoint_measure_paths() has given room for that.
-     * 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
-     */
-    uint8_t window;
-    /**
-     * Not 0: the server takes the blocks of the body in any order, since it acts on each by itself or puts together what it has.
-     * Then `window` is how many of those may be under way at a time; the first goes alone, and the last when all others have
-     * been taken. A server that refuses one for its place (4.08) gets what it has not taken in order (0).
-     */
-    uint8_t random_access;
-} waft_coap_request_t;
-
-/**
- * A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
- * answer takes.
- */
-typedef struct {
-    uint32_t _priv[WAFT_COAP_REQUEST_ID_WORDS];
-} waft_coap_request_id_t;
-
-/**
- * A response or a notification. All zero but `code` and `body` is good.
- */
-typedef struct {
-    /**
-     * Further options in ascending order of their numbers: ETag, Content-Format, Max-Age and so on. Not Observe,
-     * Block1, Block2, Size1 or Size2: the endpoint writes those itself. A body of several blocks should have an ETag.
-     */
-    const waft_coap_option_t *options;
-    /**
-     * How many, at most WAFT_COAP_OPTIONS.
-     */
-    size_t option_count;
-    /**
-     * The body: the endpoint cuts out of it the block that was asked for. Or a part of the body that holds at least
-     * what is wanted: see waft_coap_event_t, `offset`, `total`.
-     */
-    waft_bytes_t body;
-    /**
-     * Where `body` begins in the whole body.
-     */
-    uint32_t offset;
-    /**
-     * Bytes of the whole body; 0 says that `body` is all of it.
-     */
-    uint32_t total;
-    /**
-     * With `observe`: the number of the resource.
-     */
-    uint32_t resource;
-    /**
-     * A response code.
-     */
-    uint8_t code;
-    /**
-     * Not 0, of a response: accepts the observation asked for, under the number `resource`.
-     */
-    uint8_t observe;
-    /**
-     * Not 0, of a notification: it is a CON. One a day is regardless (RFC 7641 §4.5).
-     */
-    uint8_t confirmable;
-} waft_coap_reply_t;
-
-/**
  * Counts since the endpoint was made. They stop at their end instead of wrapping.
  */
 typedef struct {
@@ -2864,6 +2718,14 @@ typedef struct {
      */
     uint16_t number;
 } waft_coap_options_t;
+
+/**
+ * A request received, to be answered by waft_coap_endpoint_respond(). It is a value: keep a copy for as long as the
+ * answer takes.
+ */
+typedef struct {
+    uint32_t _priv[WAFT_COAP_REQUEST_ID_WORDS];
+} waft_coap_request_id_t;
 
 /**
  * What an endpoint tells. Members that a kind does not name are 0 or empty.
@@ -2964,6 +2826,100 @@ typedef struct {
 } waft_coap_event_t;
 
 /**
+ * An option to send, or one received.
+ */
+typedef struct {
+    /**
+     * Its value as it stands on the wire.
+     */
+    waft_bytes_t value;
+    /**
+     * WAFT_COAP_OPTION_..., or any other number.
+     */
+    uint16_t number;
+} waft_coap_option_t;
+
+/**
+ * A request to be made. Begin with waft_coap_request_defaults(), then set `path`.
+ */
+typedef struct {
+    /**
+     * Path and query, percent-encoded: "/a/b?x=y".
+     */
+    waft_str_t path;
+    /**
+     * Uri-Host, percent-encoded; `data` is NULL where there is none: a server with one name needs none.
+     */
+    waft_str_t host;
+    /**
+     * Further options in ascending order of their numbers. Not Uri-Path, Uri-Query, Observe, Block1, Block2, Size1 or
+     * Size2: the endpoint writes those itself.
+     */
+    const waft_coap_option_t *options;
+    /**
+     * How many, at most WAFT_COAP_OPTIONS (0).
+     */
+    size_t option_count;
+    /**
+     * The body, copied. Longer than a block, it goes out by Block1.
+     */
+    waft_bytes_t payload;
+    /**
+     * The version that the response must be of, 1 to 8 bytes, else WAFT_COAP_FAILURE_CHANGED; `len` is 0 for any
+     * version.
+     */
+    waft_bytes_t etag;
+    /**
+     * With `streamed`: bytes of the body.
+     */
+    uint32_t payload_len;
+    /**
+     * Where in the response's body to begin: a multiple of 16 (0).
+     */
+    uint32_t offset;
+    /**
+     * Where in the response's body to stop: blocks from here on are not asked for (UINT32_MAX: all of it).
+     */
+    uint32_t until;
+    /**
+     * A method (WAFT_COAP_GET).
+     */
+    uint8_t method;
+    /**
+     * 0: NON messages, which are not repeated when they are lost (1).
+     */
+    uint8_t confirmable;
+    /**
+     * Not 0: observe the resource (0).
+     */
+    uint8_t observe;
+    /**
+     * The largest block wanted: 2 to the power of (szx + 4) bytes, 0 to 6 (6).
+     */
+    uint8_t szx;
+    /**
+     * Not 0: the body is not in `payload` but asked for by WAFT_COAP_EVENT_BODY_WANTED, block by block (0).
+     */
+    uint8_t streamed;
+    /**
+     * Not 0: after each block but the last, waft_coap_endpoint_advance() has to be called for the next (0).
+     */
+    uint8_t manual;
+    /**
+     * How many blocks of the response may be under way at a time, as far as `flights` reaches, under congestion control: where
+     * waft_coap_endpoint_measure_paths() has given room for that.
+     * 0 and 1: one after the other, in order. With more, the first block comes first and the others as they arrive (1).
+     */
+    uint8_t window;
+    /**
+     * Not 0: the server takes the blocks of the body in any order, since it acts on each by itself or puts together what it has.
+     * Then `window` is how many of those may be under way at a time; the first goes alone, and the last when all others have
+     * been taken. A server that refuses one for its place (4.08) gets what it has not taken in order (0).
+     */
+    uint8_t random_access;
+} waft_coap_request_t;
+
+/**
  * A link. Pointers in it point into the document.
  */
 typedef struct {
@@ -3024,6 +2980,50 @@ typedef struct {
      */
     uint16_t id;
 } waft_coap_message_t;
+
+/**
+ * A response or a notification. All zero but `code` and `body` is good.
+ */
+typedef struct {
+    /**
+     * Further options in ascending order of their numbers: ETag, Content-Format, Max-Age and so on. Not Observe,
+     * Block1, Block2, Size1 or Size2: the endpoint writes those itself. A body of several blocks should have an ETag.
+     */
+    const waft_coap_option_t *options;
+    /**
+     * How many, at most WAFT_COAP_OPTIONS.
+     */
+    size_t option_count;
+    /**
+     * The body: the endpoint cuts out of it the block that was asked for. Or a part of the body that holds at least
+     * what is wanted: see waft_coap_event_t, `offset`, `total`.
+     */
+    waft_bytes_t body;
+    /**
+     * Where `body` begins in the whole body.
+     */
+    uint32_t offset;
+    /**
+     * Bytes of the whole body; 0 says that `body` is all of it.
+     */
+    uint32_t total;
+    /**
+     * With `observe`: the number of the resource.
+     */
+    uint32_t resource;
+    /**
+     * A response code.
+     */
+    uint8_t code;
+    /**
+     * Not 0, of a response: accepts the observation asked for, under the number `resource`.
+     */
+    uint8_t observe;
+    /**
+     * Not 0, of a notification: it is a CON. One a day is regardless (RFC 7641 §4.5).
+     */
+    uint8_t confirmable;
+} waft_coap_reply_t;
 
 /**
  * A `coap` URI in its parts. Pointers in it point into the text.
@@ -4055,6 +4055,60 @@ int32_t waft_coap_endpoint_measure_paths(waft_coap_endpoint_t *handle,
                                          size_t memory_len);
 
 /**
+ * What has been counted.
+ */
+int32_t waft_coap_endpoint_stats(const waft_coap_endpoint_t *handle, waft_coap_stats_t *stats);
+
+/**
+ * What a WAFT_COAP_FAILURE_... is called: "Timeout" say. "Unknown" for a number that is not in use. Never NULL.
+ */
+const char *waft_coap_failure_name(uint8_t reason);
+
+/**
+ * Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell.
+ */
+int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
+                                        uint64_t now,
+                                        uint32_t peer,
+                                        const uint8_t *data,
+                                        size_t len,
+                                        waft_handled_t *handled,
+                                        waft_coap_event_t *event);
+
+/**
+ * Hands in a datagram that came to a multicast address. All but a request in a NON message is ignored (RFC 7252 §8.1).
+ * The answer goes out at a random time within `leisure`.
+ */
+int32_t waft_coap_endpoint_handle_multicast(waft_coap_endpoint_t *handle,
+                                            uint64_t now,
+                                            uint32_t peer,
+                                            const uint8_t *data,
+                                            size_t len,
+                                            waft_handled_t *handled,
+                                            waft_coap_event_t *event);
+
+/**
+ * Lets time-outs happen. Early or twice does no harm.
+ */
+int32_t waft_coap_endpoint_handle_timeout(waft_coap_endpoint_t *handle, uint64_t now);
+
+/**
+ * Asks for the next datagram to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for
+ * one datagram: 1,152 bytes hold any that is sent with blocks of 1,024.
+ */
+int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
+                                       uint64_t now,
+                                       uint8_t *buffer,
+                                       size_t buffer_len,
+                                       waft_output_t *output,
+                                       waft_coap_event_t *event);
+
+/**
+ * When to call waft_coap_endpoint_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
+ */
+uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
+
+/**
  * Writes a confirmable GET with blocks of up to 1024 bytes. What is left to set is `path`.
  */
 int32_t waft_coap_request_defaults(waft_coap_request_t *request);
@@ -4127,113 +4181,6 @@ int32_t waft_coap_endpoint_cancel(waft_coap_endpoint_t *handle, uint64_t now, ui
  * WAFT_ERROR_IN_FLIGHT: no room now.
  */
 int32_t waft_coap_endpoint_ping(waft_coap_endpoint_t *handle, uint64_t now, uint32_t peer);
-
-/**
- * Answers a request. Where there is an acknowledgement still to be sent, the response rides on it. A block past the
- * end of the body is answered 4.00.
- *
- * WAFT_ERROR_BAD_HANDLE: no event gave that request. WAFT_ERROR_UNKNOWN_ID: it is answered already, or too old.
- * WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or one that the endpoint writes itself.
- * WAFT_ERROR_OUT_OF_RANGE: the part does not hold what is wanted, the code is no response, or there are too many
- * options. WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
- */
-int32_t waft_coap_endpoint_respond(waft_coap_endpoint_t *handle,
-                                   uint64_t now,
-                                   const waft_coap_request_id_t *id,
-                                   const waft_coap_reply_t *reply);
-
-/**
- * Acknowledges a request whose response will take a while. After `ack_delay` that happens by itself.
- *
- * WAFT_ERROR_UNKNOWN_ID: it is answered or acknowledged already.
- */
-int32_t waft_coap_endpoint_acknowledge(waft_coap_endpoint_t *handle,
-                                       uint64_t now,
-                                       const waft_coap_request_id_t *id);
-
-/**
- * Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
- * `proven` is 1. For requests that open a valve, say. Nothing may have been done about the request yet.
- *
- * As waft_coap_endpoint_respond().
- */
-int32_t waft_coap_endpoint_challenge(waft_coap_endpoint_t *handle,
-                                     uint64_t now,
-                                     const waft_coap_request_id_t *id);
-
-/**
- * Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
- * class 4 or 5 ends the observations.
- *
- * WAFT_ERROR_INVALID_OPTION, WAFT_ERROR_OUT_OF_RANGE: as waft_coap_endpoint_respond(); a part has to begin at 0 and
- * to hold a block. WAFT_ERROR_ARENA: no room now.
- */
-int32_t waft_coap_endpoint_notify(waft_coap_endpoint_t *handle,
-                                  uint64_t now,
-                                  uint32_t resource,
-                                  const waft_coap_reply_t *reply,
-                                  uint32_t *observers);
-
-/**
- * How many observe a resource of ours.
- */
-int32_t waft_coap_endpoint_observers(const waft_coap_endpoint_t *handle,
-                                     uint32_t resource,
-                                     uint32_t *observers);
-
-/**
- * What has been counted.
- */
-int32_t waft_coap_endpoint_stats(const waft_coap_endpoint_t *handle, waft_coap_stats_t *stats);
-
-/**
- * What a WAFT_COAP_FAILURE_... is called: "Timeout" say. "Unknown" for a number that is not in use. Never NULL.
- */
-const char *waft_coap_failure_name(uint8_t reason);
-
-/**
- * Hands in a datagram. `event->kind` is WAFT_COAP_EVENT_NONE where there is nothing to tell.
- */
-int32_t waft_coap_endpoint_handle_input(waft_coap_endpoint_t *handle,
-                                        uint64_t now,
-                                        uint32_t peer,
-                                        const uint8_t *data,
-                                        size_t len,
-                                        waft_handled_t *handled,
-                                        waft_coap_event_t *event);
-
-/**
- * Hands in a datagram that came to a multicast address. All but a request in a NON message is ignored (RFC 7252 §8.1).
- * The answer goes out at a random time within `leisure`.
- */
-int32_t waft_coap_endpoint_handle_multicast(waft_coap_endpoint_t *handle,
-                                            uint64_t now,
-                                            uint32_t peer,
-                                            const uint8_t *data,
-                                            size_t len,
-                                            waft_handled_t *handled,
-                                            waft_coap_event_t *event);
-
-/**
- * Lets time-outs happen. Early or twice does no harm.
- */
-int32_t waft_coap_endpoint_handle_timeout(waft_coap_endpoint_t *handle, uint64_t now);
-
-/**
- * Asks for the next datagram to send or thing to tell, until `output->kind` is WAFT_OUTPUT_TIMEOUT. `buffer` is for
- * one datagram: 1,152 bytes hold any that is sent with blocks of 1,024.
- */
-int32_t waft_coap_endpoint_poll_output(waft_coap_endpoint_t *handle,
-                                       uint64_t now,
-                                       uint8_t *buffer,
-                                       size_t buffer_len,
-                                       waft_output_t *output,
-                                       waft_coap_event_t *event);
-
-/**
- * When to call waft_coap_endpoint_handle_timeout() at the latest; WAFT_NEVER for a bad handle too.
- */
-uint64_t waft_coap_endpoint_next_timeout(const waft_coap_endpoint_t *handle);
 
 /**
  * Takes the next link out of `document`, the body of an answer of Content-Format WAFT_COAP_FORMAT_LINK_FORMAT. 1 where there
@@ -4327,6 +4274,59 @@ int32_t waft_coap_encode(const waft_coap_message_t *message,
                          uint8_t *buffer,
                          size_t buffer_len,
                          size_t *len);
+
+/**
+ * Answers a request. Where there is an acknowledgement still to be sent, the response rides on it. A block past the
+ * end of the body is answered 4.00.
+ *
+ * WAFT_ERROR_BAD_HANDLE: no event gave that request. WAFT_ERROR_UNKNOWN_ID: it is answered already, or too old.
+ * WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or one that the endpoint writes itself.
+ * WAFT_ERROR_OUT_OF_RANGE: the part does not hold what is wanted, the code is no response, or there are too many
+ * options. WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
+ */
+int32_t waft_coap_endpoint_respond(waft_coap_endpoint_t *handle,
+                                   uint64_t now,
+                                   const waft_coap_request_id_t *id,
+                                   const waft_coap_reply_t *reply);
+
+/**
+ * Acknowledges a request whose response will take a while. After `ack_delay` that happens by itself.
+ *
+ * WAFT_ERROR_UNKNOWN_ID: it is answered or acknowledged already.
+ */
+int32_t waft_coap_endpoint_acknowledge(waft_coap_endpoint_t *handle,
+                                       uint64_t now,
+                                       const waft_coap_request_id_t *id);
+
+/**
+ * Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
+ * `proven` is 1. For requests that open a valve, say. Nothing may have been done about the request yet.
+ *
+ * As waft_coap_endpoint_respond().
+ */
+int32_t waft_coap_endpoint_challenge(waft_coap_endpoint_t *handle,
+                                     uint64_t now,
+                                     const waft_coap_request_id_t *id);
+
+/**
+ * Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
+ * class 4 or 5 ends the observations.
+ *
+ * WAFT_ERROR_INVALID_OPTION, WAFT_ERROR_OUT_OF_RANGE: as waft_coap_endpoint_respond(); a part has to begin at 0 and
+ * to hold a block. WAFT_ERROR_ARENA: no room now.
+ */
+int32_t waft_coap_endpoint_notify(waft_coap_endpoint_t *handle,
+                                  uint64_t now,
+                                  uint32_t resource,
+                                  const waft_coap_reply_t *reply,
+                                  uint32_t *observers);
+
+/**
+ * How many observe a resource of ours.
+ */
+int32_t waft_coap_endpoint_observers(const waft_coap_endpoint_t *handle,
+                                     uint32_t resource,
+                                     uint32_t *observers);
 
 /**
  * Takes an absolute `coap` or `coaps` URI apart (RFC 7252 §6.4).

@@ -6,7 +6,7 @@ use crate::{
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
     manifest::waft_manifest_t,
     types::{WAFT_NEVER, deadline, instant, millis, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t},
-    update::{waft_update_config_t, waft_update_event_t, waft_update_facts_t, waft_update_status_t},
+    update::types::{waft_update_config_t, waft_update_event_t, waft_update_facts_t, waft_update_status_t},
 };
 use waft::{
     Input, Instant, Misuse, Peer,

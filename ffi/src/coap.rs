@@ -1,33 +1,34 @@
 //! The CoAP endpoint.
 #![allow(non_camel_case_types, reason = "C's names")]
 
+pub mod client;
 pub mod link_format;
 pub mod message;
+pub mod server;
 pub mod types;
 pub mod uri;
 
 use crate::{
     error::{Fail, result},
-    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, lent_one, machine, machine_ref, place},
+    handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
-        deadline, instant, waft_bytes_t, waft_handled_t, waft_output_t, waft_str_t,
+        deadline, instant, waft_handled_t, waft_output_t,
     },
 };
-use core::{ffi::c_char, mem, ptr};
+use core::{ffi::c_char, mem};
 use heapless::Vec;
 use message::waft_coap_option_t;
 use types::{
     WAFT_COAP_FAILURE_BAD_RESPONSE, WAFT_COAP_FAILURE_CHANGED, WAFT_COAP_FAILURE_RESET, WAFT_COAP_FAILURE_TIMEOUT,
     WAFT_COAP_POLICY_COCOA, WAFT_COAP_POLICY_STANDARD, WAFT_COAP_POLICY_WINDOWED, waft_coap_endpoint_config_t,
-    waft_coap_event_t, waft_coap_reply_t, waft_coap_request_id_t, waft_coap_request_t, waft_coap_stats_t,
+    waft_coap_event_t, waft_coap_stats_t,
 };
 use waft::{
     Input, Misuse, Peer,
     coap::{
-        Body, Code, Endpoint, Exchange, Flight, Observer, Opt, Path, Policy, Reply, RequestId, Resource, Resources,
-        Seen, Transfer,
-        raw::{Kind, Raw, Rules, Wishes},
+        Endpoint, Flight, Observer, Opt, Path, Policy, Resources, Seen, Transfer,
+        raw::{Kind, Rules},
     },
 };
 
@@ -98,39 +99,6 @@ unsafe fn list<'b>(
         list.push(Opt { number: option.number, value }).map_err(|_| Misuse::OutOfRange)?;
     }
     Ok(())
-}
-
-/// Hands the core's reply to `then`.
-///
-/// # Safety
-/// `reply` and all that it names are lent for this call, or NULL.
-unsafe fn with_reply(
-    reply: *const waft_coap_reply_t,
-    then: &mut dyn FnMut(&Reply<'_>) -> Result<(), Fail>,
-) -> Result<(), Fail> {
-    // SAFETY: the caller's, for this function's whole body.
-    unsafe {
-        let r = lent(reply, 1)?.first().ok_or(Misuse::NullPointer)?;
-        let mut options = Vec::new();
-        list(&mut options, r.options, r.option_count)?;
-        let bytes = r.body.lent()?;
-        let whole = r.total == 0;
-        then(&Reply {
-            code: Code(r.code),
-            options: &options,
-            body: if whole { Body::Whole(bytes) } else { Body::Part { offset: r.offset, bytes, total: r.total } },
-            observe: (r.observe != 0).then_some(Resource(r.resource)),
-            confirmable: r.confirmable != 0,
-        })
-    }
-}
-
-/// # Safety
-/// `id` is NULL or points to a waft_coap_request_id_t.
-unsafe fn request_id<'b>(id: *const waft_coap_request_id_t) -> Result<&'b RequestId, Fail> {
-    // SAFETY: the caller's. It is as long, and any bytes are a value of it.
-    let id = unsafe { lent_one(id.cast::<RequestId>()) }?;
-    id.is_sound().then_some(id).ok_or_else(|| Misuse::BadHandle.into())
 }
 
 /// Writes the defaults, which the members' descriptions name in parentheses.
@@ -262,260 +230,6 @@ pub unsafe extern "C" fn waft_coap_endpoint_measure_paths(
         // SAFETY: C lends the handle, and the memory for as long as the endpoint is used.
         let (endpoint, mut memory) = unsafe { (machine(handle)?, Memory::new(memory, memory_len)?) };
         endpoint.measure_paths(policy, memory.all(|_| Path::EMPTY)?.into());
-        Ok(())
-    })())
-}
-
-/// Writes a confirmable GET with blocks of up to 1024 bytes. What is left to set is `path`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_request_defaults(request: *mut waft_coap_request_t) -> i32 {
-    result((|| {
-        let value = waft_coap_request_t {
-            path: waft_str_t::EMPTY,
-            host: waft_str_t::EMPTY,
-            options: core::ptr::null(),
-            option_count: 0,
-            payload: waft_bytes_t::EMPTY,
-            etag: waft_bytes_t::EMPTY,
-            payload_len: 0,
-            offset: 0,
-            until: u32::MAX,
-            method: Code::GET.0,
-            confirmable: 1,
-            observe: 0,
-            szx: 6,
-            streamed: 0,
-            manual: 0,
-            window: 1,
-            random_access: 0,
-        };
-        // SAFETY: C lends the place.
-        unsafe { Out::new(request)?.set(value) };
-        Ok(())
-    })())
-}
-
-/// Makes a request, which is copied. Its events carry `*exchange`.
-///
-/// WAFT_ERROR_INVALID_URI: path or host. WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or
-/// one that the endpoint writes itself; or `observe` with a body. WAFT_ERROR_OUT_OF_RANGE: no method; an `etag` of
-/// more than 8 bytes; `offset` is not a multiple of 16, or comes with `observe` or a body; too long a body; too many
-/// options. WAFT_ERROR_EXCHANGES, WAFT_ERROR_ARENA: no room now.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_request(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    peer: u32,
-    request: *const waft_coap_request_t,
-    exchange: *mut u32,
-) -> i32 {
-    // SAFETY: as there.
-    unsafe {
-        ask(handle, request, exchange, |endpoint, request| endpoint.request_raw(instant(now), Peer(peer), request))
-    }
-}
-
-/// Asks all members of a group, whose multicast address is that of `group`. Each answer is a
-/// WAFT_COAP_EVENT_GROUP_RESPONSE. The end is WAFT_COAP_EVENT_FAILED with WAFT_COAP_FAILURE_TIMEOUT after
-/// `response_timeout`, however many have answered; or waft_coap_endpoint_cancel() before.
-///
-/// As waft_coap_endpoint_request(). WAFT_ERROR_OUT_OF_RANGE besides: the request is confirmable, observes, or has a
-/// body that is longer than a block or streamed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_request_group(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    group: u32,
-    request: *const waft_coap_request_t,
-    exchange: *mut u32,
-) -> i32 {
-    // SAFETY: as there.
-    unsafe {
-        ask(handle, request, exchange, |endpoint, request| {
-            endpoint.request_group_raw(instant(now), Peer(group), request)
-        })
-    }
-}
-
-/// # Safety
-/// C lends the handle, the request and all that it names for this call, and the place of the exchange.
-unsafe fn ask(
-    handle: *mut waft_coap_endpoint_t,
-    request: *const waft_coap_request_t,
-    exchange: *mut u32,
-    how: impl FnOnce(&mut Endpoint<'static>, &Raw<'_>) -> Result<Exchange, waft::Error<waft::coap::Violation>>,
-) -> i32 {
-    result((|| {
-        // SAFETY: the caller's.
-        unsafe {
-            let (endpoint, out) = (machine(handle)?, Out::new(exchange)?);
-            let r = lent(request, 1)?.first().ok_or(Misuse::NullPointer)?;
-            let mut options = Vec::new();
-            list(&mut options, r.options, r.option_count)?;
-            let etag = r.etag.lent()?;
-            let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
-            let (options, payload) = (&options, r.payload.lent()?);
-            // What C lends ends with wishes, as is asserted beside its type, and any bytes are some.
-            let wishes =
-                &*ptr::from_ref(r).byte_add(mem::offset_of!(waft_coap_request_t, payload_len)).cast::<Wishes>();
-            out.set(how(endpoint, &Raw { path, host, options, payload, etag, wishes })?.id());
-        }
-        Ok(())
-    })())
-}
-
-/// Gives the part of a body that WAFT_COAP_EVENT_BODY_WANTED asked for. It is copied.
-///
-/// WAFT_ERROR_UNKNOWN_ID, WAFT_ERROR_WRONG_STATE: nothing was asked for. WAFT_ERROR_OUT_OF_RANGE: not of the length
-/// asked for. WAFT_ERROR_ARENA: no room now; give it again later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_body(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    exchange: u32,
-    bytes: waft_bytes_t,
-) -> i32 {
-    // SAFETY: C lends the handle, and the bytes for this call.
-    result((|| unsafe { Ok(machine(handle)?.body(instant(now), Exchange::from_id(exchange), bytes.lent()?)?) })())
-}
-
-/// Writes to `*position` where the first block begins that was not asked for yet: what is before it is told or under way.
-///
-/// WAFT_ERROR_UNKNOWN_ID.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_position(
-    handle: *const waft_coap_endpoint_t,
-    exchange: u32,
-    position: *mut u32,
-) -> i32 {
-    result((|| {
-        // SAFETY: C lends the handle, and the place of the position.
-        unsafe {
-            let out = Out::new(position)?;
-            out.set(machine_ref(handle)?.position(Exchange::from_id(exchange))?);
-        }
-        Ok(())
-    })())
-}
-
-/// With `manual`: lets another block be fetched.
-///
-/// WAFT_ERROR_UNKNOWN_ID. WAFT_ERROR_WRONG_STATE: it does not wait for this.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_advance(handle: *mut waft_coap_endpoint_t, now: u64, exchange: u32) -> i32 {
-    // SAFETY: C lends the handle.
-    result(unsafe { machine(handle) }.and_then(|e| Ok(e.advance(instant(now), Exchange::from_id(exchange))?)))
-}
-
-/// Gives a request up: no more events of it. An observation is deregistered.
-///
-/// WAFT_ERROR_UNKNOWN_ID.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_cancel(handle: *mut waft_coap_endpoint_t, now: u64, exchange: u32) -> i32 {
-    // SAFETY: C lends the handle.
-    result(unsafe { machine(handle) }.and_then(|e| Ok(e.cancel(instant(now), Exchange::from_id(exchange))?)))
-}
-
-/// Asks whether a peer is there: WAFT_COAP_EVENT_PONG or WAFT_COAP_EVENT_SILENT.
-///
-/// WAFT_ERROR_IN_FLIGHT: no room now.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_ping(handle: *mut waft_coap_endpoint_t, now: u64, peer: u32) -> i32 {
-    // SAFETY: C lends the handle.
-    result(unsafe { machine(handle) }.and_then(|e| Ok(e.ping(instant(now), Peer(peer))?)))
-}
-
-/// Answers a request. Where there is an acknowledgement still to be sent, the response rides on it. A block past the
-/// end of the body is answered 4.00.
-///
-/// WAFT_ERROR_BAD_HANDLE: no event gave that request. WAFT_ERROR_UNKNOWN_ID: it is answered already, or too old.
-/// WAFT_ERROR_INVALID_OPTION: an option is out of order, of a wrong length, or one that the endpoint writes itself.
-/// WAFT_ERROR_OUT_OF_RANGE: the part does not hold what is wanted, the code is no response, or there are too many
-/// options. WAFT_ERROR_ARENA, WAFT_ERROR_IN_FLIGHT: no room now.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_respond(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    id: *const waft_coap_request_id_t,
-    reply: *const waft_coap_reply_t,
-) -> i32 {
-    result((|| {
-        // SAFETY: C lends the handle, the identifier, the reply, and all that it names for this call.
-        unsafe {
-            let (endpoint, id) = (machine(handle)?, request_id(id)?);
-            with_reply(reply, &mut |reply| Ok(endpoint.respond(instant(now), id, reply)?))
-        }
-    })())
-}
-
-/// Acknowledges a request whose response will take a while. After `ack_delay` that happens by itself.
-///
-/// WAFT_ERROR_UNKNOWN_ID: it is answered or acknowledged already.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_acknowledge(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    id: *const waft_coap_request_id_t,
-) -> i32 {
-    // SAFETY: C lends the handle and the identifier.
-    result((|| unsafe { Ok(machine(handle)?.acknowledge(instant(now), request_id(id)?)?) })())
-}
-
-/// Answers a request 4.01 with an Echo option (RFC 9175 §2.3): its client sends it again with that option, and then
-/// `proven` is 1. For requests that open a valve, say. Nothing may have been done about the request yet.
-///
-/// As waft_coap_endpoint_respond().
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_challenge(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    id: *const waft_coap_request_id_t,
-) -> i32 {
-    // SAFETY: C lends the handle and the identifier.
-    result((|| unsafe { Ok(machine(handle)?.challenge(instant(now), request_id(id)?)?) })())
-}
-
-/// Tells the observers of `resource` its new state. `*observers` becomes how many there are. A `reply` with a code of
-/// class 4 or 5 ends the observations.
-///
-/// WAFT_ERROR_INVALID_OPTION, WAFT_ERROR_OUT_OF_RANGE: as waft_coap_endpoint_respond(); a part has to begin at 0 and
-/// to hold a block. WAFT_ERROR_ARENA: no room now.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_notify(
-    handle: *mut waft_coap_endpoint_t,
-    now: u64,
-    resource: u32,
-    reply: *const waft_coap_reply_t,
-    observers: *mut u32,
-) -> i32 {
-    result((|| {
-        // SAFETY: C lends the handle, the reply and all that it names for this call, and the place of the count.
-        unsafe {
-            let (endpoint, out) = (machine(handle)?, Out::new(observers)?);
-            let mut count = 0;
-            with_reply(reply, &mut |reply| {
-                count = endpoint.notify(instant(now), Resource(resource), reply)?;
-                Ok(())
-            })?;
-            out.set(count);
-        }
-        Ok(())
-    })())
-}
-
-/// How many observe a resource of ours.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn waft_coap_endpoint_observers(
-    handle: *const waft_coap_endpoint_t,
-    resource: u32,
-    observers: *mut u32,
-) -> i32 {
-    result((|| {
-        // SAFETY: C lends the handle and the place of the count.
-        unsafe {
-            let (endpoint, out) = (machine_ref(handle)?, Out::new(observers)?);
-            out.set(endpoint.observers(Resource(resource)));
-        }
         Ok(())
     })())
 }

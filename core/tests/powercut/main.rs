@@ -230,7 +230,7 @@ fn power_may_fail_anywhere_and_again_while_the_device_mends_it() {
     assert!(stats.runs > 5_000, "{stats:?}");
 }
 
-/// What `make powercut` bounds the proof by: more than ten million runs, in less than half an hour of two processors.
+/// What `make powercut` bounds the proof by: more than ten million runs, in less than ten minutes of two processors.
 const MOST: u64 = 40_000_000;
 
 /// Samples the cases that would try the most cuts, until all together try about `most`: the same ones each time. Every single
