@@ -262,6 +262,9 @@ def main() -> int:
     for name, figure in figures.items():
         peers = ", ".join(f"{peer}: {value:,}" for peer, value in figure["peers"].items())
         print(f"{name:28} {figure['value']:>10,} {figure['unit']:36} {peers}".rstrip())
+    # What takes a command of its own is there from when that ran last.
+    others = json.loads(args.out.read_text()) if args.out.exists() else {}
+    figures |= {name: figure for name, figure in others.items() if figure["how"] == "make powercut"}
     args.out.write_text(json.dumps(figures, indent=1) + "\n")
     if args.readme:
         readme = ROOT / "README.md"
