@@ -296,6 +296,6 @@ def split_uri(uri: str) -> tuple[str, int, str]:
     except Misuse:
         parts = None
     if not parts or parts.scheme != "coap":
-        raise ValueError(f"a CoAP URI is coap://HOST[:PORT]/PATH, not {uri!r}")
+        raise ValueError(f"InvalidUri: a CoAP URI is coap://HOST[:PORT]/PATH, in visible ASCII, not {uri!r}")
     slash = "" if parts.target.startswith("/") else "/"
     return parts.host.lower(), parts.port, slash + parts.target
