@@ -15,6 +15,8 @@ export PATH := $(VENV)/bin:$(PATH)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find core ffi python sim -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 PY_SOURCES   := $(shell find python \( -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) 2>/dev/null)
+# What properties are tried with is drawn from this: the same each time. `make properties` draws anew.
+SEED ?= 1
 # Seconds for all fuzz targets together.
 FUZZ_SECONDS ?= 50
 # How many files of Python tests run side by side: most of them wait for sockets. `make test-python WORKERS=0` runs one after another.
@@ -83,8 +85,12 @@ lint: ## rustfmt, clippy with all features and with none that allocate, rustdoc
 .PHONY: test-rust
 test-rust: ## unit, property and simulator tests
 	@echo '== cargo test'
-	@cargo test -q --workspace --all-features
+	@PROPTEST_RNG_SEED=$(SEED) cargo test -q --workspace --all-features
 	@cargo test -q --release -p waft --all-features --test mqtt_large
+
+.PHONY: properties
+properties: ## the properties that tests of the core draw inputs for, with other inputs (ROUNDS=100, some minutes)
+	@scripts/properties.sh $(or $(ROUNDS),100)
 
 .PHONY: explore
 explore: ## every run of an MQTT session with some messages and faults, to its end (ten minutes; make test does the short ones)

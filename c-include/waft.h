@@ -2385,7 +2385,8 @@ typedef struct {
      */
     size_t max_queued;
     /**
-     * Bytes of topic and payload of those messages; likewise. (16 MiB)
+     * Bytes of topic and payload of those messages; likewise. One message may go beyond: where no other waits, or where the
+     * others may not go before it, as a retained one that a subscription is still to find. (16 MiB)
      */
     size_t max_queued_bytes;
     /**

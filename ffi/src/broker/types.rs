@@ -44,7 +44,8 @@ pub struct waft_broker_config_t {
     pub max_inbound: usize,
     /// Messages that wait for one session or are unacknowledged by it. One more is dropped for this session. (1,000)
     pub max_queued: usize,
-    /// Bytes of topic and payload of those messages; likewise. (16 MiB)
+    /// Bytes of topic and payload of those messages; likewise. One message may go beyond: where no other waits, or where the
+    /// others may not go before it, as a retained one that a subscription is still to find. (16 MiB)
     pub max_queued_bytes: usize,
     /// Retained messages. One more of QoS 1 or 2 closes the connection it came over, unacknowledged; one more of QoS 0
     /// is not retained. (65,536)

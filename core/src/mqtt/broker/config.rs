@@ -23,7 +23,7 @@ impl fmt::Debug for User {
 /// Bounds on everything that a peer controls, and what happens at each.
 ///
 /// Nothing is reserved for what is merely announced: memory grows with what arrives. The most a broker holds is
-/// `max_sessions` × (`max_queued_bytes` + twice `max_subscription_bytes`) + `max_connections` × (`max_payload` +
+/// `max_sessions` × (`max_queued_bytes` + a message + twice `max_subscription_bytes`) + `max_connections` × (`max_payload` +
 /// two `max_backlog`) + `max_retained_bytes` + twice `max_unrecorded`, and less where messages are shared: a payload is kept once, however many
 /// sessions wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,9 @@ pub struct BrokerConfig {
     /// Messages that wait for one session or are unacknowledged by it. One more is dropped for this session, and
     /// counted in [`Stats::dropped`](super::Stats::dropped). Default 1,000.
     pub max_queued: usize,
-    /// Bytes of topic and payload of those messages; likewise. Default 16 MiB.
+    /// Bytes of topic and payload of those messages; likewise. Default 16 MiB. A single message may be larger than this
+    /// where no other waits; and where those that wait may not go before a retained message that a subscription is still to find
+    /// (`[MQTT-4.6.0-6]`), that message goes beyond both bounds.
     pub max_queued_bytes: usize,
     /// Retained messages. One more of QoS 1 or 2 closes the connection it came over, unacknowledged
     /// (`[MQTT-4.8.0-2]`); one more of QoS 0 is not retained (`[MQTT-3.3.1-7]`). Default 65,536.

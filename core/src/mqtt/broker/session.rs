@@ -562,21 +562,27 @@ impl Session {
             "{:?}, {} and {} bytes, received {:?}, releasing {:?}",
             self.username, self.bytes, self.subscription_bytes, self.received, self.releasing
         )]);
-        for (filter, Subscription { qos, walk }) in &self.subscriptions {
+        // What is kept over no restart may have been found before one, and is passed over after it.
+        let is_ahead = |Subscription { qos, walk }: &Subscription, message: &Message| {
             let walk = walk.and_then(|number| self.walks.get(&number));
-            let is_ahead = |message: &&Arc<Message>| {
-                let lasts = message.qos.min(*qos) != QoS::AtMostOnce && self.may_read(&message.topic);
-                lasts && walk.is_some_and(|walk| walk.is_to_find(message))
-            };
-            let ahead: Vec<_> = retained.all().filter(is_ahead).map(|message| &message.topic).collect();
-            lines.push(format!("subscribed {filter} {qos:?}, to be found {ahead:?}"));
+            let lasts = message.qos.min(*qos) != QoS::AtMostOnce && self.may_read(&message.topic);
+            lasts && walk.is_some_and(|walk| walk.is_to_find(message))
+        };
+        for (filter, subscription) in &self.subscriptions {
+            let ahead = retained.all().filter(|message| is_ahead(subscription, message));
+            let ahead: Vec<_> = ahead.map(|message| &message.topic).collect();
+            lines.push(format!("subscribed {filter} {:?}, to be found {ahead:?}", subscription.qos));
         }
         lines.extend(
             self.in_flight.iter().map(|flight| format!("in flight {} {}", flight.id.get(), one(&flight.delivery))),
         );
         lines.extend(self.queue.iter().map(|(_, delivery)| format!("waits {}", one(delivery))));
-        let held = self.held.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce);
-        lines.extend(held.map(|delivery| format!("held {}", one(delivery))));
+        let mut held = false;
+        for delivery in self.held.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce) {
+            let before = retained.get(&delivery.message.topic);
+            held |= before.is_some_and(|message| self.subscriptions.values().any(|s| is_ahead(s, message)));
+            lines.push(format!("{} {}", if held { "held" } else { "waits" }, one(delivery)));
+        }
         lines
     }
 }

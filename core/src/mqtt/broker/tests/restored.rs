@@ -250,7 +250,8 @@ impl Run {
     }
 
     /// Everything comes back and is acknowledged, then all there is to be seen of subscriptions and of what was received
-    /// is looked at. Without what differs by right: DUP, and packet identifiers that are new.
+    /// is looked at. Without what differs by right: DUP, packet identifiers that are new, and the order among topics. (A search
+    /// passes over what is kept over no restart; before one it finds that, and waits for room for it.)
     fn behaviour(&mut self) -> Vec<String> {
         self.written();
         let mut seen = Vec::new();
@@ -276,12 +277,13 @@ impl Run {
     }
 
     fn listen(&mut self, seen: &mut Vec<String>) {
+        let mut lines = Vec::new();
         loop {
             self.settle();
             self.written();
             let Some((slot, line)) = self.got.iter_mut().find_map(|(slot, lines)| Some((*slot, lines.pop_front()?)))
             else {
-                return;
+                break;
             };
             self.feed(slot, &answer(&line));
             let line = line.replace(" dup", "");
@@ -291,8 +293,10 @@ impl Run {
                 None if line.starts_with("PubRel") => "PubRel".into(),
                 None => line,
             };
-            seen.push(format!("{slot}: {line}"));
+            lines.push((slot, String::from(line.split(' ').next().unwrap_or_default()), line));
         }
+        lines.sort_by(|(slot, topic, _), (other, than, _)| (slot, topic).cmp(&(other, than)));
+        seen.extend(lines.into_iter().map(|(slot, _, line)| format!("{slot}: {line}")));
     }
 }
 
