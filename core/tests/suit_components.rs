@@ -145,13 +145,22 @@ fn several_images_are_one_update() {
         assert_eq!((payload.uri, payload.content), (format!("image/{n}").as_str(), None));
     }
     let codec: &dyn Codec = &Suit;
-    let mut found_again = Manifest::default();
-    assert_eq!(codec.verify(&envelope, &[secret().key()], &Ed25519, None, &mut found_again), Ok(()));
-    assert_eq!(found_again, manifest);
-    let mut found_again = Manifest::default();
-    assert_eq!(codec.read(&envelope, None, &mut found_again), Ok(()));
-    assert_eq!(found_again, Manifest { signer: None, ..manifest });
-    assert_eq!(codec.payload(&envelope, None, 2), Some(found[2]));
+    let mut taken = Vec::new();
+    let mut take = |manifest: &Manifest<'_>| {
+        taken.push(format!("{manifest:?}"));
+        Ok(())
+    };
+    assert_eq!(codec.verify(&envelope, &[secret().key()], &Ed25519, None, &mut take), Ok(()));
+    assert_eq!(codec.read(&envelope, None, &mut take), Ok(()));
+    assert_eq!(taken, [format!("{manifest:?}"), format!("{:?}", Manifest { signer: None, ..manifest })]);
+    let mut visited = Vec::new();
+    assert_eq!(codec.payloads(&envelope, None, &mut |payload| visited.push(*payload)), Ok(()));
+    assert_eq!(visited, found);
+    // What is wrong is not taken, and what is not to be taken is an error.
+    let mut untaken = |_: &Manifest<'_>| Err(Refusal::Vendor);
+    assert_eq!(codec.verify(&envelope, &[secret().key()], &Ed25519, None, &mut untaken), Err(Refusal::Vendor));
+    let mut never = |_: &Manifest<'_>| unreachable!("nobody signed it");
+    assert_eq!(codec.verify(&envelope, &[], &Ed25519, None, &mut never), Err(Refusal::UnknownKey));
 }
 
 #[test]

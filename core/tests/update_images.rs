@@ -7,7 +7,7 @@ use flash::{Flash, author, envelope, envelope_of_two, image, release};
 use waft::ota::author::{Extra, List, More, Release, SecretKey};
 use waft::ota::boot;
 use waft::ota::chunks;
-use waft::ota::manifest::{Codec, Component, Ed25519, Image, Key, Manifest, Payload, Suit, Verifier};
+use waft::ota::manifest::{Codec, Component, Ed25519, Image, Key, Payload, Suit, Take, Verifier};
 use waft::ota::refusal::Refusal;
 use waft::ota::update::{Area, Config, State, Update};
 use waft::{Error, Instant, Misuse};
@@ -117,17 +117,22 @@ impl Codec for Second {
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-        manifest: &mut Manifest<'a>,
+        take: &mut Take<'_, 'a>,
     ) -> Result<(), Refusal> {
-        Suit.verify(envelope, keys, verifier, slot, manifest)
+        Suit.verify(envelope, keys, verifier, slot, take)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
-        Suit.read(envelope, slot, manifest)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
+        Suit.read(envelope, slot, take)
     }
 
-    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
-        Suit.payload(envelope, slot, n).map(|payload| Payload { component: Component::Image(1), ..payload })
+    fn payloads<'a>(
+        &self,
+        envelope: &'a [u8],
+        slot: Option<u32>,
+        visit: &mut dyn FnMut(&Payload<'a>),
+    ) -> Result<(), Refusal> {
+        Suit.payloads(envelope, slot, &mut |payload| visit(&Payload { component: Component::Image(1), ..*payload }))
     }
 }
 

@@ -249,11 +249,15 @@ pub unsafe extern "C" fn waft_manifest_verify(
         unsafe {
             let out = Out::new(manifest)?;
             let trusted: heapless::Vec<Key, WAFT_VERIFY_KEYS> = lent_keys(keys, key_count)?;
-            let mut manifest = Manifest::default();
-            Suit.verify(envelope.lent()?, &trusted, &Ed25519, None, &mut manifest).map_err(waft::Error::Peer)?;
-            waft_manifest_t::set(out, &manifest);
+            let mut out = Some(out);
+            let mut take = |manifest: &Manifest<'_>| {
+                if let Some(out) = out.take() {
+                    waft_manifest_t::set(out, manifest);
+                }
+                Ok(())
+            };
+            Ok(Suit.verify(envelope.lent()?, &trusted, &Ed25519, None, &mut take).map_err(waft::Error::Peer)?)
         }
-        Ok(())
     })())
 }
 

@@ -52,6 +52,17 @@ impl Sha256 {
         hash.close()
     }
 
+    /// Whether that is the digest of `bytes`. (Not inlined: the hash is not to lie on the stack of who goes on.)
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn is(bytes: &[u8], digest: &[u8; LEN]) -> bool {
+        let mut hash = Self::new();
+        hash.update(bytes);
+        hash.pad();
+        let words = hash.state.iter().map(|word| word.to_be_bytes());
+        words.eq(digest.as_chunks().0.iter().copied())
+    }
+
     /// Bytes hashed so far.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a stream has a position, not a size")]
@@ -87,6 +98,12 @@ impl Sha256 {
 
     /// The digest, where nothing is hashed any more. (It takes the stack of no copy, as `finish` does.)
     pub(crate) fn close(&mut self) -> [u8; LEN] {
+        self.pad();
+        self.words()
+    }
+
+    /// Hashes what comes behind the last byte.
+    fn pad(&mut self) {
         let filled = self.filled();
         let bits = self.len.wrapping_mul(8).to_be_bytes();
         // One bit, zeros up to 8 bytes short of a block, the length in bits.
@@ -103,7 +120,6 @@ impl Sha256 {
             *place = bits;
         }
         compress256(&mut self.state, core::slice::from_ref(&self.block));
-        self.words()
     }
 
     /// The state, to be [restored](Self::restore) later together with [`len`](Self::len); `None` where that is not a

@@ -105,18 +105,18 @@ pub struct Payload<'a> {
 
 /// How manifests are encoded: all that the update machine has to know of it.
 pub trait Codec {
-    /// Checks an envelope from its signature to its last command, and writes what it says to `manifest`: see
-    /// [`verify_for_slot`].
+    /// Checks an envelope from its signature to its last command, and gives what it says to `take`, if all of it is right: see
+    /// [`verify_for_slot`]. (So the manifest takes stack when what checked it takes none any more.)
     ///
     /// # Errors
-    /// The rule that it breaks; `manifest` is then not to be used.
+    /// The rule that it breaks, or what `take` finds wrong with it.
     fn verify<'a>(
         &self,
         envelope: &'a [u8],
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-        manifest: &mut Manifest<'a>,
+        take: &mut Take<'_, 'a>,
     ) -> Result<(), Refusal>;
 
     /// Reads an envelope that was verified before and has been in the device's own memory since: see
@@ -124,20 +124,35 @@ pub trait Codec {
     ///
     /// # Errors
     /// As for [`verify`](Self::verify).
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal>;
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal>;
 
-    /// Of such an envelope the digest of its manifest, and the version that it states: what reports tell. It takes less stack
+    /// The version that such an envelope states, where its manifest has that digest: what reports tell. It takes less stack
     /// than [`read`](Self::read).
-    fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
-        let mut manifest = Manifest::default();
-        self.read(envelope, None, &mut manifest).ok()?;
-        Some((manifest.digest, manifest.version))
+    fn version(&self, envelope: &[u8], digest: &[u8; 32]) -> Option<Version> {
+        let mut version = None;
+        let mut take = |manifest: &Manifest<'_>| {
+            version = manifest.version.filter(|_| manifest.digest == *digest);
+            Ok(())
+        };
+        self.read(envelope, None, &mut take).ok()?;
+        version
     }
 
-    /// The payload number `n` of such an envelope, in the order in which they are to be fetched; `None` behind the last.
+    /// Gives the payloads of such an envelope to `visit`, in the order in which they are to be fetched.
     /// The list of chunk digests comes before its image.
-    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>>;
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read); what was given is then not to be used.
+    fn payloads<'a>(
+        &self,
+        envelope: &'a [u8],
+        slot: Option<u32>,
+        visit: &mut dyn FnMut(&Payload<'a>),
+    ) -> Result<(), Refusal>;
 }
+
+/// What is made of a manifest that is right: an error, where it is not to be taken.
+pub type Take<'t, 'a> = dyn FnMut(&Manifest<'a>) -> Result<(), Refusal> + 't;
 
 /// SUIT manifests in CBOR.
 #[derive(Debug, Clone, Copy, Default)]
@@ -150,26 +165,33 @@ impl Codec for Suit {
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-        manifest: &mut Manifest<'a>,
+        take: &mut Take<'_, 'a>,
     ) -> Result<(), Refusal> {
         let key = super::cose::authenticate(envelope, keys, verifier)?;
-        parse(envelope, slot, Some(key), manifest)
+        parse(envelope, slot, Some(key), None, take)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
-        parse(envelope, slot, None, manifest)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
+        parse(envelope, slot, None, None, take)
     }
 
-    fn stated(&self, envelope: &[u8]) -> Option<([u8; 32], Option<Version>)> {
+    fn version(&self, envelope: &[u8], digest: &[u8; 32]) -> Option<Version> {
         let reader = Reader::new(envelope);
         let mut layout = Layout::new(&reader);
         layout.read(&mut ());
-        reader.check().ok()?;
-        Some((*layout.digest, layout.version()))
+        if reader.is_set() || layout.digest != digest {
+            return None;
+        }
+        layout.version()
     }
 
-    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
-        payload(envelope, slot, n)
+    fn payloads<'a>(
+        &self,
+        envelope: &'a [u8],
+        slot: Option<u32>,
+        visit: &mut dyn FnMut(&Payload<'a>),
+    ) -> Result<(), Refusal> {
+        parse(envelope, slot, None, Some(visit), &mut |_| Ok(()))
     }
 }
 
@@ -206,7 +228,7 @@ pub struct Manifest<'a> {
     pub vendor: [u8; 16],
     /// The device class's UUID that the shared sequence checks.
     pub class: [u8; 16],
-    /// How many payloads there are: see [`Codec::payload`].
+    /// How many payloads there are: see [`Codec::payloads`].
     pub payloads: usize,
     /// The firmware, component `[h'00']`; [`Image::NONE`] where the manifest is about something else.
     pub image: Image,
@@ -273,9 +295,7 @@ pub fn verify_for_slot<'a>(
     slot: Option<u32>,
 ) -> Result<Manifest<'a>, Refusal> {
     let key = super::cose::authenticate(envelope, keys, verifier)?;
-    let mut manifest = Manifest::default();
-    parse(envelope, slot, Some(key), &mut manifest)?;
-    Ok(manifest)
+    parsed(envelope, slot, Some(key))
 }
 
 /// As [`verify_for_slot`] but without the signature, for an envelope that was verified before and has been in the
@@ -284,13 +304,29 @@ pub fn verify_for_slot<'a>(
 /// # Errors
 /// The rule that it breaks.
 pub fn parse_unverified(envelope: &[u8], slot: Option<u32>) -> Result<Manifest<'_>, Refusal> {
-    let mut manifest = Manifest::default();
-    parse(envelope, slot, None, &mut manifest)?;
-    Ok(manifest)
+    parsed(envelope, slot, None)
 }
 
-/// The payload number `n` of an envelope that was verified before: see [`Codec::payload`].
+fn parsed<'a>(envelope: &'a [u8], slot: Option<u32>, key: Option<&Key>) -> Result<Manifest<'a>, Refusal> {
+    let mut parsed = Manifest::default();
+    let mut take = |manifest: &Manifest<'a>| {
+        parsed = *manifest;
+        Ok(())
+    };
+    parse(envelope, slot, key, None, &mut take)?;
+    Ok(parsed)
+}
+
+/// The payload number `n` of an envelope that was verified before, in the order of [`Codec::payloads`]; `None` behind the last.
 #[must_use]
-pub fn payload(envelope: &[u8], slot: Option<u32>, n: usize) -> Option<Payload<'_>> {
-    survey::payload(envelope, slot, n)
+pub fn payload<'a>(envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
+    let (mut found, mut before) = (None, 0_usize);
+    let mut visit = |payload: &Payload<'a>| {
+        if before == n {
+            found = Some(*payload);
+        }
+        before = before.wrapping_add(1);
+    };
+    Suit.payloads(envelope, slot, &mut visit).ok()?;
+    found
 }

@@ -73,9 +73,6 @@ use table::Trigger;
 /// How often requests are made again between two records before the update fails.
 pub const RETRIES: u8 = 3;
 
-/// The most payloads that a manifest may have: images, each with a list of chunk digests.
-const PAYLOADS: usize = 2 * MOST_IMAGES;
-
 /// The machine's timers.
 #[derive(Debug, Clone, Copy)]
 enum Deadline {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use waft::ota::chunks::{self, ChunkDigests};
 use waft::ota::digest::Sha256;
 use waft::ota::keys::{self, KeyTable};
-use waft::ota::manifest::{Codec, Component, Image, Manifest, Payload, Verifier};
+use waft::ota::manifest::{Codec, Component, Image, Payload, Take, Verifier};
 use waft::ota::refusal::Refusal;
 
 /// A codec that knows the lists of some images, and whether they come in the envelope.
@@ -51,36 +51,37 @@ impl Codec for Chunked {
         keys: &[waft::ota::manifest::Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-        manifest: &mut Manifest<'a>,
+        take: &mut Take<'_, 'a>,
     ) -> Result<(), Refusal> {
-        self.suit.verify(envelope, keys, verifier, slot, manifest)
+        self.suit.verify(envelope, keys, verifier, slot, take)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
-        self.suit.read(envelope, slot, manifest)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
+        self.suit.read(envelope, slot, take)
     }
 
-    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
-        let image = self.suit.payload(envelope, slot, 0)?;
-        if let Some(table) = self.tables.lock().unwrap().get(&image.image.digest) {
-            let payload = Payload { component: Component::Keys, content: Some(table), ..image };
-            return (n == 0).then_some(payload);
-        }
-        let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
-        let Some(list) = list else { return self.suit.payload(envelope, slot, n) };
-        let content = self.integrated.then_some(list);
-        let described = Image::of(list).unwrap();
-        match n {
-            0 => Some(Payload {
-                component: Component::Chunks(0),
-                image: described,
-                uri: "list/1",
-                content,
-                chunks: None,
-            }),
-            1 => Some(Payload { chunks: ChunkDigests::new(self.chunk, image.image.size, described.digest), ..image }),
-            // Other images have none.
-            _ => self.suit.payload(envelope, slot, n - 1),
-        }
+    fn payloads<'a>(
+        &self,
+        envelope: &'a [u8],
+        slot: Option<u32>,
+        visit: &mut dyn FnMut(&Payload<'a>),
+    ) -> Result<(), Refusal> {
+        let mut first = true;
+        self.suit.payloads(envelope, slot, &mut |payload| {
+            // Other images have neither.
+            if !std::mem::take(&mut first) {
+                return visit(payload);
+            }
+            let image = *payload;
+            if let Some(table) = self.tables.lock().unwrap().get(&image.image.digest) {
+                return visit(&Payload { component: Component::Keys, content: Some(table), ..image });
+            }
+            let list = self.lists.lock().unwrap().get(&image.image.digest).copied();
+            let Some(list) = list else { return visit(payload) };
+            let content = self.integrated.then_some(list);
+            let described = Image::of(list).unwrap();
+            visit(&Payload { component: Component::Chunks(0), image: described, uri: "list/1", content, chunks: None });
+            visit(&Payload { chunks: ChunkDigests::new(self.chunk, image.image.size, described.digest), ..image });
+        })
     }
 }

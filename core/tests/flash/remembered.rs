@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use waft::ota::manifest::{Codec, Key, Manifest, Payload, Suit, Verifier};
+use waft::ota::manifest::{Codec, Key, Payload, Suit, Take, Verifier};
 use waft::ota::refusal::Refusal;
 
-type Said = HashMap<(Option<u32>, usize), Option<Payload<'static>>>;
+type Said = HashMap<Option<u32>, Result<Vec<Payload<'static>>, Refusal>>;
 
 /// [`Suit`] with a memory of its answers.
 #[derive(Default)]
@@ -24,24 +24,35 @@ impl Codec for Remembered {
         keys: &[Key],
         verifier: &dyn Verifier,
         slot: Option<u32>,
-        manifest: &mut Manifest<'a>,
+        take: &mut Take<'_, 'a>,
     ) -> Result<(), Refusal> {
-        Suit.verify(envelope, keys, verifier, slot, manifest)
+        Suit.verify(envelope, keys, verifier, slot, take)
     }
 
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, manifest: &mut Manifest<'a>) -> Result<(), Refusal> {
-        Suit.read(envelope, slot, manifest)
+    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
+        Suit.read(envelope, slot, take)
     }
 
-    fn payload<'a>(&self, envelope: &'a [u8], slot: Option<u32>, n: usize) -> Option<Payload<'a>> {
+    fn payloads<'a>(
+        &self,
+        envelope: &'a [u8],
+        slot: Option<u32>,
+        visit: &mut dyn FnMut(&Payload<'a>),
+    ) -> Result<(), Refusal> {
         let mut said = self.said.lock().unwrap();
         let place = said.iter().position(|(known, _)| *known == envelope).or_else(|| {
             let place = said.len();
             (place < ENVELOPES).then(|| said.push((Box::leak(envelope.into()), Said::new())))?;
             Some(place)
         });
-        let Some(place) = place else { return Suit.payload(envelope, slot, n) };
+        let Some(place) = place else { return Suit.payloads(envelope, slot, visit) };
         let (known, said) = &mut said[place];
-        *said.entry((slot, n)).or_insert_with(|| Suit.payload(known, slot, n))
+        let said = said.entry(slot).or_insert_with(|| {
+            let mut payloads = Vec::new();
+            Suit.payloads(known, slot, &mut |payload| payloads.push(*payload))?;
+            Ok(payloads)
+        });
+        said.as_ref().map_err(|refusal| *refusal)?.iter().for_each(visit);
+        Ok(())
     }
 }

@@ -104,7 +104,7 @@ impl<'a, 'r> Layout<'a, 'r> {
         // A digest covers a member with its head.
         let start = reader.place();
         let outer = reader.enter();
-        if reader.is_set() || Sha256::of(reader.from(start)) != *block.digest {
+        if reader.is_set() || !Sha256::is(reader.from(start), block.digest) {
             return reader.set(Refusal::ManifestDigest);
         }
         self.digest = block.digest;
@@ -122,7 +122,7 @@ impl<'a, 'r> Layout<'a, 'r> {
             };
             let (at, start) = (reader.here(), reader.place());
             reader.bytes();
-            reader.unless(Sha256::of(reader.since(start)) == *digest, Refusal::MemberDigest);
+            reader.unless(Sha256::is(reader.since(start), digest), Refusal::MemberDigest);
             reader.seek(at);
             self.member(key, visit);
         }

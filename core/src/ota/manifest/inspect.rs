@@ -1,6 +1,7 @@
 //! Manifests for tools: all that is well-formed, whether or not the device profile can apply it, and shown as it is read.
 
 use super::envelope::{Envelope, Layout};
+use super::parameters::Noted;
 use super::sequence::{Processor, Section};
 use super::{COMPONENTS, Key, Verifier};
 use crate::ota::cbor::Reader;
@@ -33,7 +34,7 @@ pub fn inspect<'a>(envelope: &'a [u8], visit: &mut impl Visit<'a>) -> Result<Env
     layout.read(visit);
     reader.check()?;
     let mut referred = Referred { layout: &layout, named: 0, described: 0, visit };
-    Processor::new(&reader, false, None, layout.components).pass(&layout, 0, &mut referred);
+    Processor::new(&reader, false, None, layout.components, &mut Noted::default()).pass(&layout, 0, &mut referred);
     // Nothing else says that an integrated payload is what was signed for.
     let all = (1_u32 << COMPONENTS).wrapping_sub(1).checked_shr(unused(layout.payload_count)).unwrap_or(0);
     reader.unless(layout.payload_count <= COMPONENTS && referred.named & referred.described == all, Refusal::Payload);

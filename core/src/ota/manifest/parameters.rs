@@ -1,7 +1,7 @@
 //! Parameters of a component (draft-ietf-suit-manifest-37 §8.4.8, draft-ietf-suit-update-management §4): kept as they are
 //! encoded, and read again where they are asked for.
 
-use super::{PRIVATE, VersionMatch, Visit, Wait};
+use super::{PRIVATE, Requires, VersionMatch, Visit, Wait};
 use crate::ota::cbor::{At, Reader};
 use crate::ota::cose::read_digest;
 use crate::ota::policy::UpdateType;
@@ -54,17 +54,50 @@ const CONDITIONS: usize = 4;
 
 /// Where those are that conditions, with the numbers of [those from there on](KEYS), have noted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Noted([Option<At>; 8]);
+pub(super) struct Noted {
+    values: [Option<At>; 8],
+    /// A second version.
+    version: Option<At>,
+}
 
 impl Noted {
-    /// Where the value of that parameter is.
-    pub(super) fn get(&self, key: i32) -> Option<At> {
-        self.0.get(index(key).wrapping_sub(CONDITIONS)).copied().flatten()
+    /// The value of that parameter, to be read.
+    fn get<'a, 'r>(&self, key: i32, reader: &'r Reader<'a>) -> Option<&'r Reader<'a>> {
+        let at = self.values.get(index(key).wrapping_sub(CONDITIONS)).copied().flatten();
+        at.map(|at| reader.at(at))
     }
 
     /// Its place; `None` where it is not to be noted.
     pub(super) fn place(&mut self, key: i32) -> Option<&mut Option<At>> {
-        self.0.get_mut(index(key).wrapping_sub(CONDITIONS))
+        self.values.get_mut(index(key).wrapping_sub(CONDITIONS))
+    }
+
+    /// The places of versions.
+    pub(super) fn versions(&mut self) -> impl Iterator<Item = &mut Option<At>> {
+        self.values.get_mut(index(VERSION).wrapping_sub(CONDITIONS)).into_iter().chain([&mut self.version])
+    }
+
+    /// The vendor, or the class, whose devices the manifest is for.
+    pub(super) fn identity<'a>(&self, key: i32, reader: &Reader<'a>) -> Option<&'a [u8; 16]> {
+        self.get(key, reader).map(uuid)
+    }
+
+    /// Writes down what the device has to decide, where nothing is yet.
+    pub(super) fn require(&self, reader: &Reader<'_>, requires: &mut Requires) {
+        requires.use_before = self.get(USE_BEFORE, reader).map(Reader::uint);
+        requires.battery = self.get(BATTERY, reader).map(Reader::u32);
+        requires.authorization = self.get(PRIORITY, reader).is_some();
+        let [first, second] = &mut requires.version;
+        if let Some(reader) = self.get(VERSION, reader) {
+            version(reader, first.insert(VersionMatch::NONE));
+        }
+        if let Some(at) = self.version {
+            version(reader.at(at), second.insert(VersionMatch::NONE));
+        }
+        requires.device = self.identity(DEVICE, reader).copied();
+        if let Some(reader) = self.get(WAIT, reader) {
+            requires.authorization |= requires.wait.insert(Wait::default()).read(reader);
+        }
     }
 }
 

@@ -7,14 +7,14 @@
 //! frames.
 //!
 //! The effect of a fetch is not to fetch: it is to note what has to be fetched. What only the device can decide, later,
-//! is noted too ([`Requires`]); it can therefore not be a condition of an alternative, and is refused there.
+//! is noted too ([`Requires`](super::Requires)); it can therefore not be a condition of an alternative, and is refused there.
 
 use super::envelope::Layout;
 use super::parameters::{
     BATTERY, CLASS, DEVICE, DIGEST, Image, Noted, PRIORITY, Parameters, SLOT, SOURCE, URI, USE_BEFORE, VENDOR, VERSION,
-    WAIT, component_index, uuid, version,
+    WAIT, component_index,
 };
-use super::{COMPONENT, DEPTH, Requires, VersionMatch, Visit, Wait};
+use super::{COMPONENT, DEPTH, Visit};
 use crate::ota::cbor::{At, Outer, Reader};
 use crate::ota::refusal::Refusal;
 
@@ -165,7 +165,7 @@ impl Frame {
 /// what is used most.)
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Processor<'a, 'r> {
+pub(super) struct Processor<'a, 'r, 'n> {
     reader: &'r Reader<'a>,
     /// Whether sequences have their effect; else they are only checked.
     live: bool,
@@ -181,17 +181,22 @@ pub(super) struct Processor<'a, 'r> {
     step: usize,
     /// One bit for each component that another one is copied from.
     pub(super) sources: u32,
-    /// A second version.
-    other_version: Option<At>,
     pub(super) found: Found,
     parameters: Parameters,
     /// What conditions are about that only the device can decide, and whom the manifest is for.
-    noted: Noted,
+    noted: &'n mut Noted,
 }
 
-impl<'a, 'r> Processor<'a, 'r> {
-    /// One that carries sequences out, where it is `live`, for a device that installs into that slot.
-    pub(super) fn new(reader: &'r Reader<'a>, live: bool, slot: Option<u32>, components: usize) -> Self {
+impl<'a, 'r, 'n> Processor<'a, 'r, 'n> {
+    /// One that carries sequences out, where it is `live`, for a device that installs into that slot. What conditions are about
+    /// that only the device can decide, and whom the manifest is for, is `noted`.
+    pub(super) fn new(
+        reader: &'r Reader<'a>,
+        live: bool,
+        slot: Option<u32>,
+        components: usize,
+        noted: &'n mut Noted,
+    ) -> Self {
         Self {
             reader,
             live,
@@ -204,36 +209,8 @@ impl<'a, 'r> Processor<'a, 'r> {
             step: 0,
             found: Found::default(),
             sources: 0,
-            noted: Noted::default(),
-            other_version: None,
+            noted,
         }
-    }
-
-    /// The vendor, or the class, whose devices the manifest is for.
-    pub(super) fn identity(&self, key: i32) -> Option<&'a [u8; 16]> {
-        self.noted(key).map(uuid)
-    }
-
-    /// Writes down what the device has to decide, where nothing is yet.
-    pub(super) fn require(&self, requires: &mut Requires) {
-        requires.use_before = self.noted(USE_BEFORE).map(Reader::uint);
-        requires.battery = self.noted(BATTERY).map(Reader::u32);
-        requires.authorization = self.noted(PRIORITY).is_some();
-        let [first, second] = &mut requires.version;
-        for (place, at) in [(first, self.noted.get(VERSION)), (second, self.other_version)] {
-            if let Some(at) = at {
-                version(self.reader.at(at), place.insert(VersionMatch::NONE));
-            }
-        }
-        requires.device = self.identity(DEVICE).copied();
-        if let Some(reader) = self.noted(WAIT) {
-            requires.authorization |= requires.wait.insert(Wait::default()).read(reader);
-        }
-    }
-
-    /// Reads what was noted of that.
-    fn noted(&self, key: i32) -> Option<&'r Reader<'a>> {
-        self.noted.get(key).map(|at| self.reader.at(at))
     }
 
     /// Whether the same number or string is at both places.
@@ -248,8 +225,8 @@ impl<'a, 'r> Processor<'a, 'r> {
         (self.step, self.matched) = (0, false);
         let found = &mut self.found;
         (found.image, found.from, found.validated) = (Image::default(), None, None);
-        for (section, sequence) in Section::ALL.into_iter().zip(&layout.sections) {
-            let Some(sequence) = *sequence else { continue };
+        for (section, sequence) in Section::ALL.iter().zip(&layout.sections) {
+            let (section, Some(sequence)) = (*section, *sequence) else { continue };
             self.parameters.clear();
             // §8.4.5: it comes before each of the others.
             if self.live
@@ -454,7 +431,7 @@ impl<'a, 'r> Processor<'a, 'r> {
     fn version_match(&mut self, wanted: At) {
         let reader = self.reader;
         // Once for each sequence that comes after the shared one.
-        let mut places = self.noted.place(VERSION).into_iter().chain([&mut self.other_version]);
+        let mut places = self.noted.versions();
         match places.find(|place| place.is_none_or(|known| reader.item(known) == reader.item(wanted))) {
             Some(place) if place.is_some() || self.firmware => *place = Some(wanted),
             _ => reader.set(Refusal::Condition),

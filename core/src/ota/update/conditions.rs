@@ -115,12 +115,10 @@ impl Update<'_> {
 
     /// Whether what a manifest asks for holds, now or when it will be waited for.
     #[inline(never)]
-    pub(super) fn check(&self, requires: &mut manifest::Requires) -> Result<(), Refusal> {
-        let known = manifest::Facts { time: self.believed(), ..self.known };
+    pub(super) fn check(&self, requires: &manifest::Requires) -> Result<(), Refusal> {
         // A battery that is known is waited for; so are times.
-        if known.battery.is_some() {
-            requires.battery = None;
-        }
+        let battery = self.known.battery.map(|_| u32::MAX);
+        let known = manifest::Facts { time: self.believed(), battery, ..self.known };
         requires.check(&known)?;
         match &requires.wait {
             Some(wait) if wait.power.is_some() || wait.network.is_some() || known.time.is_none() => {

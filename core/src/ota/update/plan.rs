@@ -1,10 +1,13 @@
 //! What a manifest says that is to be done, looked up where it is kept. Nothing but the plan is changed here.
 
 use super::image::ceil;
-use super::{Area, Config, Facts, PAYLOADS, Part, Update};
+use super::{Area, Config, Facts, Part, Update};
 use crate::ota::chunks::ChunkDigests;
 use crate::ota::manifest::{Component, Manifest, Payload};
 use crate::ota::refusal::Refusal;
+
+/// The number of no image.
+pub(super) const NO_IMAGE: u8 = u8::MAX;
 
 /// What an image is to be, and how it comes.
 #[derive(Debug, Clone, Copy)]
@@ -43,65 +46,80 @@ impl Plan {
         self.integrated = false;
         self.enclosed = false;
     }
+
+    /// Whether what arrives can be checked by its chunks: each is so many erase blocks, or so many are one, and the
+    /// list has room behind the image. Where not, the digest of the whole image has to do.
+    fn can_check(&self, config: &Config<'_>) -> bool {
+        let Some(chunks) = &self.chunks else { return false };
+        let Config { erase_size, write_size, .. } = *config;
+        let chunk = chunks.chunk();
+        let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
+        let list = if self.integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
+        (divides(erase_size, chunk) || divides(chunk, erase_size))
+            && divides(write_size, chunk)
+            && ceil(self.size, erase_size).saturating_add(list) <= config.slot(self.image)
+    }
 }
 
-/// A manifest to be written to. (Not inlined, since it is made in two places.)
-#[inline(never)]
-pub(super) fn blank<'m>() -> Manifest<'m> {
-    Manifest::default()
+/// Whether slots of `slot` bytes have room for so many.
+fn fits(slot: u32, size: u32) -> Result<(), Refusal> {
+    if size == 0 || size > slot { Err(Refusal::Size) } else { Ok(()) }
 }
 
 impl Update<'_> {
     /// What is to be known of the manifest, if it may be believed and is for this device. (Not inlined,
     /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
     #[inline(never)]
-    pub(super) fn verified(&mut self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
+    pub(super) fn verified(&self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
         let Config { verifier, codec, vendor, class, .. } = &self.config;
-        let m = &mut blank();
-        codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), m)?;
-        if m.vendor != *vendor {
-            return Err(Refusal::Vendor);
-        }
-        if m.class != *class {
-            return Err(Refusal::Class);
-        }
-        facts.note(m);
-        self.check(&mut m.requires)?;
-        if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
-            return Err(Refusal::FastForward);
-        }
-        Ok(())
+        let mut take = |m: &Manifest<'_>| {
+            if m.vendor != *vendor {
+                return Err(Refusal::Vendor);
+            }
+            if m.class != *class {
+                return Err(Refusal::Class);
+            }
+            facts.note(m);
+            self.check(&m.requires)?;
+            if self.entry.floor != 0 && m.sequence.saturating_sub(self.entry.floor) > self.config.step {
+                return Err(Refusal::FastForward);
+            }
+            Ok(())
+        };
+        codec.verify(envelope, self.keys(), *verifier, self.slot_of(0), &mut take)
     }
 
     /// Adds to the facts what its payloads are.
     #[inline(never)]
-    pub(super) fn contents(&self, envelope: &[u8], facts: &mut Facts) -> Result<(), Refusal> {
-        let mut keys = false;
-        for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(envelope, self.slot_of(0), n);
-            let Some(payload) = &found else { break };
-            match payload.component {
-                Component::Image(image) if self.config.slot(image) != 0 => {
-                    self.fits(image, payload.image.size)?;
-                    facts.brings |= 1_u8.wrapping_shl(image.into());
-                }
-                Component::Chunks(image) if self.config.slot(image) != 0 => {}
-                Component::Keys if self.config.rotation => {
-                    let signer = facts.signer.as_ref().ok_or(Refusal::UnknownKey)?;
-                    // One that was applied already is welcome: the record of it may be missing.
-                    self.may_replace(payload, signer)?;
-                    keys = true;
-                }
-                _ => return Err(Refusal::Component),
+    pub(super) fn contents<'e>(&self, envelope: &'e [u8], facts: &mut Facts) -> Result<(), Refusal> {
+        let mut table = None;
+        let mut judged = Ok(());
+        let mut visit = |payload: &Payload<'e>| {
+            if judged.is_err() {
+                return;
             }
+            judged = match payload.component {
+                Component::Image(image) if self.config.slot(image) != 0 => {
+                    facts.brings |= 1_u8.wrapping_shl(image.into());
+                    fits(self.config.slot(image), payload.image.size)
+                }
+                Component::Chunks(image) if self.config.slot(image) != 0 => Ok(()),
+                Component::Keys if self.config.rotation => {
+                    table = Some(payload.content);
+                    Ok(())
+                }
+                _ => Err(Refusal::Component),
+            };
+        };
+        self.config.codec.payloads(envelope, self.slot_of(0), &mut visit)?;
+        judged?;
+        if let Some(table) = table {
+            // One that was applied already is welcome: the record of it may be missing.
+            let signer = facts.signer.as_ref().ok_or(Refusal::UnknownKey)?;
+            self.may_replace(table.ok_or(Refusal::Payload)?, signer)?;
         }
         // Either images or a key table.
-        if keys == (facts.brings != 0) { Err(Refusal::Component) } else { Ok(()) }
-    }
-
-    /// Whether the slots of that image have room for so many bytes.
-    fn fits(&self, image: u8, size: u32) -> Result<(), Refusal> {
-        if size == 0 || size > self.config.slot(image) { Err(Refusal::Size) } else { Ok(()) }
+        if table.is_some() == (facts.brings != 0) { Err(Refusal::Component) } else { Ok(()) }
     }
 
     /// The slot that image `image` is written to.
@@ -114,69 +132,65 @@ impl Update<'_> {
         self.manifest.get(..self.manifest_len).unwrap_or_default()
     }
 
-    /// Of the manifest that is kept the payload for that component. (Not inlined, since much looks for one.)
+    /// Gives the payloads of the manifest that is kept to `visit`, as it has them for a device with that image's slot. (Not inlined,
+    /// since much looks for one.)
     #[inline(never)]
-    pub(super) fn find(&self, wanted: Component) -> Option<Payload<'_>> {
+    fn each<'s>(&'s self, wanted: Component, visit: &mut dyn FnMut(&Payload<'s>)) -> Result<(), Refusal> {
         let slot = self.slot_of(match wanted {
             Component::Image(image) | Component::Chunks(image) => image,
             Component::Keys => 0,
         });
-        for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(self.envelope(), slot, n);
-            if found.as_ref()?.component == wanted {
-                return found;
+        self.config.codec.payloads(self.envelope(), slot, &mut |payload| {
+            if payload.component == wanted {
+                visit(payload);
             }
-        }
-        None
+        })
+    }
+
+    /// Of the manifest that is kept the payload for that component.
+    #[inline(never)]
+    pub(super) fn find(&self, wanted: Component) -> Option<Payload<'_>> {
+        let mut found = None;
+        self.each(wanted, &mut |payload| found = Some(*payload)).ok()?;
+        found
     }
 
     /// The payload itself, where it is in the envelope. (Not inlined, for the sake of the stack.)
     #[inline(never)]
     pub(super) fn content(&self, wanted: Component) -> Option<&[u8]> {
-        self.find(wanted)?.content
+        let mut content = None;
+        self.each(wanted, &mut |payload| content = payload.content).ok()?;
+        content
     }
 
     /// What the manifest that is kept says of that image.
     #[inline(never)]
     pub(super) fn look_up(&mut self, image: u8) -> Result<(), Refusal> {
-        self.plan.forget(image);
-        let (slot, envelope) = (self.slot_of(image), self.manifest.get(..self.manifest_len).unwrap_or_default());
-        for n in 0..PAYLOADS {
-            let found = self.config.codec.payload(envelope, slot, n);
-            let Some(payload) = &found else { break };
-            if payload.component != Component::Image(image) {
+        let slot = self.slot_of(image);
+        let Self { plan, config, manifest, manifest_len, .. } = self;
+        plan.forget(image);
+        let envelope = manifest.get(..*manifest_len).unwrap_or_default();
+        let mut found = Err(Refusal::Component);
+        let mut visit = |payload: &Payload<'_>| {
+            if payload.component == Component::Chunks(image) {
                 // The list of chunk digests comes before its image.
-                if payload.component == Component::Chunks(image) {
-                    self.plan.integrated = payload.content.is_some();
-                }
-                continue;
+                plan.integrated = payload.content.is_some();
             }
-            self.plan.size = payload.image.size;
-            self.plan.digest = payload.image.digest;
+            if payload.component != Component::Image(image) {
+                return;
+            }
+            plan.size = payload.image.size;
+            plan.digest = payload.image.digest;
             // What is in the envelope was checked with it.
-            self.plan.enclosed = payload.content.is_some();
-            if let Some(chunks) = &payload.chunks
-                && !self.plan.enclosed
-                && self.can_check(chunks)
-            {
-                self.plan.chunks = payload.chunks;
-            }
-            return self.fits(image, self.plan.size);
+            plan.enclosed = payload.content.is_some();
+            plan.chunks = payload.chunks;
+            found = fits(config.slot(image), plan.size);
+        };
+        config.codec.payloads(envelope, slot, &mut visit)?;
+        if plan.enclosed || !plan.can_check(config) {
+            plan.chunks = None;
         }
-        Err(Refusal::Component)
-    }
-
-    /// Whether what arrives can be checked by these chunks: each is so many erase blocks, or so many are one, and the
-    /// list has room behind the image. Where not, the digest of the whole image has to do.
-    fn can_check(&self, chunks: &ChunkDigests) -> bool {
-        let Config { erase_size, write_size, .. } = self.config;
-        let Plan { image, size, integrated, .. } = self.plan;
-        let chunk = chunks.chunk();
-        let divides = |unit: u32, n: u32| n.checked_rem(unit) == Some(0);
-        let list = if integrated { 0 } else { ceil(chunks.list_size(), erase_size) };
-        (divides(erase_size, chunk) || divides(chunk, erase_size))
-            && divides(write_size, chunk)
-            && ceil(size, erase_size).saturating_add(list) <= self.config.slot(image)
+        found
     }
 
     /// The slot of the image that is fetched or read back.

@@ -80,8 +80,7 @@ impl Update<'_> {
     #[inline(never)]
     fn version(&self) -> Option<Version> {
         let envelope = self.manifest.get(..self.manifest_len)?;
-        let (digest, version) = self.config.codec.stated(envelope)?;
-        version.filter(|_| digest == self.entry.digest)
+        self.config.codec.version(envelope, &self.entry.digest)
     }
 
     /// Whether the journal has to be written before anything else is done.

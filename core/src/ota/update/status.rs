@@ -1,6 +1,5 @@
 //! What can be asked of the machine at any time: where it stands, what is missing, what it trusts.
 
-use super::plan::blank;
 use super::{Component, Image, Instant, Key, Manifest, Part, Payload, Phase, Refusal, State, Update, Wanted};
 
 impl Update<'_> {
@@ -61,11 +60,15 @@ impl Update<'_> {
 
     /// The manifest of the update. `None` before the first one and after a reboot, until it is announced again.
     #[must_use]
-    pub fn manifest(&self) -> Option<Manifest<'_>> {
+    pub fn manifest<'s>(&'s self) -> Option<Manifest<'s>> {
         let envelope = self.manifest.get(..self.manifest_len).filter(|envelope| !envelope.is_empty())?;
-        let mut manifest = blank();
-        self.config.codec.read(envelope, self.slot_of(0), &mut manifest).ok()?;
-        Some(manifest)
+        let mut found = None;
+        let mut take = |manifest: &Manifest<'s>| {
+            found = Some(*manifest);
+            Ok(())
+        };
+        self.config.codec.read(envelope, self.slot_of(0), &mut take).ok()?;
+        found
     }
 
     /// Manifests with a lower sequence number are refused: the highest one ever confirmed.

@@ -1,5 +1,6 @@
 //! What the machine does with what it was told: the rules behind the commands and the answers.
 
+use super::plan::NO_IMAGE;
 use super::requests::judge;
 use super::{
     Config, Deadline, Facts, Kind, Notice, Op, Part, Phase, RETRIES, Reboot, Release, Rotation, Trigger, Update,
@@ -11,7 +12,7 @@ use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
 use crate::ota::keys::{self, KeyTable};
-use crate::ota::manifest::{Component, Payload};
+use crate::ota::manifest::Component;
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
 use crate::wire::Writer;
@@ -82,11 +83,10 @@ impl Update<'_> {
 
     // A key table
 
-    /// Whether the table that such a payload brings may take the place of the one in use.
+    /// Whether the table in that payload may take the place of the one in use.
     #[inline(never)]
-    pub(super) fn may_replace(&self, payload: &Payload<'_>, signer: &[u8; 8]) -> Result<(), Refusal> {
-        let content = payload.content.ok_or(Refusal::Payload)?;
-        keys::may_replace(self.keys(), self.epoch(), content, signer)
+    pub(super) fn may_replace(&self, payload: &[u8], signer: &[u8; 8]) -> Result<(), Refusal> {
+        keys::may_replace(self.keys(), self.epoch(), payload, signer)
     }
 
     /// Whether that table is the one in use.
@@ -162,6 +162,7 @@ impl Update<'_> {
             // All of it was fetched before a reboot.
             let _ = self.go(Trigger::Begin);
             let _ = self.go(Trigger::Complete);
+            self.plan.forget(NO_IMAGE);
             self.read_back(0);
             return;
         }
@@ -234,7 +235,10 @@ impl Update<'_> {
     /// Reads back the first image from that number on that was fetched. `false`: there is none.
     fn read_back(&mut self, from: u8) -> bool {
         let Some(image) = self.entry.next_image(from) else { return false };
-        if let Err(refusal) = self.look_up(image) {
+        // What was fetched last is known.
+        if image != self.plan.image
+            && let Err(refusal) = self.look_up(image)
+        {
             self.fail(refusal);
         }
         self.part = Part::Image;
