@@ -22,7 +22,7 @@ use super::cose::key_id;
 use super::manifest::{Component, Key};
 use super::refusal::Refusal;
 use crate::crc::crc32;
-use crate::wire::{Reader, Writer};
+use crate::wire::{Reader, Writer, copy};
 
 /// The most keys in a table.
 pub const MAX_KEYS: usize = 4;
@@ -152,21 +152,30 @@ impl KeyTable {
     pub fn to_bytes(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         self.write(&mut Writer::new(&mut bytes));
-        if let Some(crc) = bytes.first_chunk::<BODY>().map(|body| crc32(body))
-            && let Some(place) = bytes.last_chunk_mut()
-        {
-            *place = crc.to_be_bytes();
-        }
+        seal(&mut bytes);
         bytes
     }
 
     /// Reads what is in flash. `None` for anything that is not a table, whole and undamaged.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
-        let (body, crc) = bytes.split_first_chunk::<BODY>()?;
-        let mut reader = Reader::new(body);
-        let table = Encoded::read(&mut reader)?;
-        (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then(|| table.decoded())
+        Encoded::stored(bytes).map(|table| table.decoded())
+    }
+
+    /// Whether it is the one that is in that payload.
+    pub(crate) fn is(&self, payload: &[u8]) -> bool {
+        // The identifier of a key says no more than the key.
+        Encoded::whole(payload).is_ok_and(|new| {
+            let keys = self.keys().iter().map(|key| (&key.public, key.scope, key.epoch));
+            new.epoch == self.epoch && new.entries.iter().map(Encoded::parts).eq(keys)
+        })
+    }
+
+    /// Puts the table in its place.
+    #[inline(never)]
+    pub(crate) fn replace(place: &mut Option<(Self, u8)>, page: u8, new: &Encoded<'_>) {
+        let (table, _) = place.insert((Self::EMPTY, page));
+        new.write(table);
     }
 
     /// The table that a verified manifest with the payload `payload`, signed by the key `signer`, puts in this one's
@@ -210,17 +219,50 @@ pub(crate) fn may_replace(keys: &[Key], epoch: u32, payload: &[u8], signer: &[u8
     if images { Ok(()) } else { Err(Refusal::KeyNoneLeft) }
 }
 
+/// Makes of a payload, which has to be that of a table, its bytes in flash.
+///
+/// # Errors
+/// [`Refusal::KeyTable`]: it is none.
+pub(crate) fn store(payload: &[u8], place: &mut [u8; LEN]) -> Result<(), Refusal> {
+    Encoded::whole(payload)?;
+    place.fill(0);
+    copy(place, payload);
+    seal(place);
+    Ok(())
+}
+
+/// Writes the CRC-32 of what is before it.
+fn seal(bytes: &mut [u8; LEN]) {
+    let crc = bytes.first_chunk::<BODY>().map(|body| crc32(body));
+    if let (Some(crc), Some(place)) = (crc, bytes.last_chunk_mut()) {
+        *place = crc.to_be_bytes();
+    }
+}
+
 /// A table where it is encoded.
-struct Encoded<'a> {
+pub(crate) struct Encoded<'a> {
     epoch: u32,
     entries: &'a [[u8; ENTRY]],
 }
 
 impl<'a> Encoded<'a> {
     /// The table that is all of a payload.
-    fn whole(payload: &'a [u8]) -> Result<Self, Refusal> {
+    pub(crate) fn whole(payload: &'a [u8]) -> Result<Self, Refusal> {
         let mut reader = Reader::new(payload);
         Self::read(&mut reader).filter(|_| reader.is_empty()).ok_or(Refusal::KeyTable)
+    }
+
+    /// The table that is in flash; `None` for anything that is not one, whole and undamaged.
+    pub(crate) fn stored(bytes: &'a [u8; LEN]) -> Option<Self> {
+        let (body, crc) = bytes.split_first_chunk::<BODY>()?;
+        let mut reader = Reader::new(body);
+        let table = Self::read(&mut reader)?;
+        (Reader::new(crc).u32()? == crc32(body) && reader.rest().iter().all(|byte| *byte == 0)).then_some(table)
+    }
+
+    /// Its epoch.
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// Reads a table; `None` where there is none.
@@ -256,11 +298,18 @@ impl<'a> Encoded<'a> {
 
     /// The table itself.
     fn decoded(&self) -> KeyTable {
-        let mut table = KeyTable { len: self.entries.len() as u8, epoch: self.epoch, ..KeyTable::EMPTY };
+        let mut table = KeyTable::EMPTY;
+        self.write(&mut table);
+        table
+    }
+
+    /// Writes it in the place of an empty one.
+    fn write(&self, table: &mut KeyTable) {
+        table.len = self.entries.len() as u8;
+        table.epoch = self.epoch;
         for (place, entry) in table.keys.iter_mut().zip(self.entries) {
             *place = Self::key(entry);
         }
-        table
     }
 }
 

@@ -52,22 +52,27 @@ impl Requires {
     /// [`Refusal::Device`], [`Refusal::Expired`], [`Refusal::Version`], [`Refusal::Battery`]: what does not hold.
     /// [`Refusal::Condition`]: a fact that is needed is not known.
     pub fn check(&self, facts: &Facts) -> Result<(), Refusal> {
+        self.check_at(facts, facts.time, facts.battery)
+    }
+
+    /// The same, with that time and charge in the place of those that are known: no copy of the facts is made for it.
+    pub(crate) fn check_at(&self, facts: &Facts, time: Option<u64>, battery: Option<u32>) -> Result<(), Refusal> {
         let hold = |holds: Option<bool>, refusal| match holds {
             Some(true) => Ok(()),
             Some(false) => Err(refusal),
             None => Err(Refusal::Condition),
         };
-        if let Some(device) = self.device {
-            hold(facts.device.map(|own| own == device), Refusal::Device)?;
+        if let Some(device) = &self.device {
+            hold(facts.device.as_ref().map(|own| own == device), Refusal::Device)?;
         }
-        if let (Some(before), Some(time)) = (self.use_before, facts.time) {
+        if let (Some(before), Some(time)) = (self.use_before, time) {
             hold(Some(time < before), Refusal::Expired)?;
         }
         for wanted in self.version.iter().flatten() {
             hold(facts.version.as_ref().map(|version| wanted.holds(version)), Refusal::Version)?;
         }
         if let Some(least) = self.battery {
-            hold(facts.battery.map(|charge| charge >= least), Refusal::Battery)?;
+            hold(battery.map(|charge| charge >= least), Refusal::Battery)?;
         }
         Ok(())
     }

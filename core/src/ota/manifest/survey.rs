@@ -166,14 +166,17 @@ impl<'a> Said<'a> {
     #[inline(never)]
     fn tell(&self, layout: &Layout<'a, '_>, key: Option<&Key>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
         let reader = layout.reader();
-        let mut manifest = Manifest::default();
-        manifest.sequence = layout.sequence;
-        manifest.digest = *layout.digest;
-        manifest.signer = key.map(|key| &key.id).or(layout.key_id).copied();
+        let mut manifest = Manifest {
+            sequence: layout.sequence,
+            digest: *layout.digest,
+            signer: key.map(|key| &key.id).or(layout.key_id).copied(),
+            payloads: self.payloads,
+            reference_uri: layout.reference_uri,
+            ..Manifest::default()
+        };
         if let (Some(vendor), Some(class)) = (self.noted.identity(VENDOR, reader), self.noted.identity(CLASS, reader)) {
             (manifest.vendor, manifest.class) = (*vendor, *class);
         }
-        manifest.payloads = self.payloads;
         if let Some((digest, size, uri)) = self.firmware {
             manifest.image = Image { digest: *digest, size };
             manifest.uri = uri;
@@ -188,7 +191,6 @@ impl<'a> Said<'a> {
         if let Some(at) = self.priority {
             manifest.severity = Severity::from_priority(reader.at(at).int());
         }
-        manifest.reference_uri = layout.reference_uri;
         self.noted.require(reader, &mut manifest.requires);
         reader.check()?;
         take(&manifest)

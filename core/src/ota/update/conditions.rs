@@ -117,13 +117,10 @@ impl Update<'_> {
     #[inline(never)]
     pub(super) fn check(&self, requires: &manifest::Requires) -> Result<(), Refusal> {
         // A battery that is known is waited for; so are times.
-        let battery = self.known.battery.map(|_| u32::MAX);
-        let known = manifest::Facts { time: self.believed(), battery, ..self.known };
-        requires.check(&known)?;
+        let (time, battery) = (self.believed(), self.known.battery.map(|_| u32::MAX));
+        requires.check_at(&self.known, time, battery)?;
         match &requires.wait {
-            Some(wait) if wait.power.is_some() || wait.network.is_some() || known.time.is_none() => {
-                Err(Refusal::Condition)
-            }
+            Some(wait) if wait.power.is_some() || wait.network.is_some() || time.is_none() => Err(Refusal::Condition),
             _ => Ok(()),
         }
     }

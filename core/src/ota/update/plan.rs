@@ -66,6 +66,21 @@ fn fits(slot: u32, size: u32) -> Result<(), Refusal> {
     if size == 0 || size > slot { Err(Refusal::Size) } else { Ok(()) }
 }
 
+impl Config<'_> {
+    /// The payload for that component, where it is in that envelope. (Not inlined, for the sake of the stack.)
+    #[inline(never)]
+    pub(super) fn content<'e>(&self, envelope: &'e [u8], slot: Option<u32>, wanted: Component) -> Option<&'e [u8]> {
+        let mut content = None;
+        let mut visit = |payload: &Payload<'e>| {
+            if payload.component == wanted {
+                content = payload.content;
+            }
+        };
+        self.codec.payloads(envelope, slot, &mut visit).ok()?;
+        content
+    }
+}
+
 impl Update<'_> {
     /// What is to be known of the manifest, if it may be believed and is for this device. (Not inlined,
     /// as what follows is not: the signature takes the most stack of all, so that little is to lie under it.)
@@ -132,35 +147,30 @@ impl Update<'_> {
         self.manifest.get(..self.manifest_len).unwrap_or_default()
     }
 
-    /// Gives the payloads of the manifest that is kept to `visit`, as it has them for a device with that image's slot. (Not inlined,
-    /// since much looks for one.)
-    #[inline(never)]
-    fn each<'s>(&'s self, wanted: Component, visit: &mut dyn FnMut(&Payload<'s>)) -> Result<(), Refusal> {
-        let slot = self.slot_of(match wanted {
-            Component::Image(image) | Component::Chunks(image) => image,
-            Component::Keys => 0,
-        });
-        self.config.codec.payloads(self.envelope(), slot, &mut |payload| {
-            if payload.component == wanted {
-                visit(payload);
-            }
-        })
-    }
-
     /// Of the manifest that is kept the payload for that component.
     #[inline(never)]
-    pub(super) fn find(&self, wanted: Component) -> Option<Payload<'_>> {
+    pub(super) fn find<'s>(&'s self, wanted: Component) -> Option<Payload<'s>> {
         let mut found = None;
-        self.each(wanted, &mut |payload| found = Some(*payload)).ok()?;
+        let mut visit = |payload: &Payload<'s>| {
+            if payload.component == wanted {
+                found = Some(*payload);
+            }
+        };
+        self.config.codec.payloads(self.envelope(), self.slot_for(wanted), &mut visit).ok()?;
         found
     }
 
-    /// The payload itself, where it is in the envelope. (Not inlined, for the sake of the stack.)
-    #[inline(never)]
+    /// The payload itself, where it is in the envelope.
     pub(super) fn content(&self, wanted: Component) -> Option<&[u8]> {
-        let mut content = None;
-        self.each(wanted, &mut |payload| content = payload.content).ok()?;
-        content
+        self.config.content(self.envelope(), self.slot_for(wanted), wanted)
+    }
+
+    /// The slot that what is for that component is written to.
+    fn slot_for(&self, wanted: Component) -> Option<u32> {
+        self.slot_of(match wanted {
+            Component::Image(image) | Component::Chunks(image) => image,
+            Component::Keys => 0,
+        })
     }
 
     /// What the manifest that is kept says of that image.

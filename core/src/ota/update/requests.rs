@@ -8,7 +8,6 @@ use super::{
 use crate::Instant;
 use crate::machine::Output;
 use crate::ota::journal::Record;
-use crate::ota::keys::KeyTable;
 use crate::ota::manifest::{Component, Version};
 use crate::ota::refusal::Refusal;
 use crate::wire::copy;
@@ -208,14 +207,14 @@ impl Update<'_> {
     #[inline(never)]
     fn store_keys<'o>(&mut self, out: &'o mut [u8]) -> Output<'o, Event<'o>> {
         // It was checked against the signature when it was announced.
-        let Some(table) = self.content(Component::Keys).and_then(|payload| KeyTable::decode(payload).ok()) else {
-            self.fail(Refusal::KeyTable);
-            return self.nothing();
-        };
         let Some(place) = out.first_chunk_mut::<{ keys::LEN }>() else {
             return Output::BufferTooSmall { needed: keys::LEN };
         };
-        *place = table.to_bytes();
+        let stored = self.content(Component::Keys).map(|payload| keys::store(payload, place));
+        if stored != Some(Ok(())) {
+            self.fail(Refusal::KeyTable);
+            return self.nothing();
+        }
         self.op = Op::StoreKeys;
         Output::Event(Event::Store { area: Area::Keys, offset: self.free_page(), bytes: place })
     }

@@ -11,7 +11,7 @@ use crate::error::{Capacity, Code, Error, Misuse};
 use crate::ota::chunks::ChunkDigests;
 use crate::ota::digest::NOTHING;
 use crate::ota::journal::Record;
-use crate::ota::keys::{self, KeyTable};
+use crate::ota::keys::{self, Encoded, KeyTable};
 use crate::ota::manifest::Component;
 use crate::ota::refusal::Refusal;
 use crate::ota::report::State;
@@ -92,7 +92,7 @@ impl Update<'_> {
     /// Whether that table is the one in use.
     #[inline(never)]
     fn uses(&self, payload: &[u8]) -> bool {
-        matches!((&self.table, KeyTable::decode(payload)), (Some((table, _)), Ok(new)) if *table == new)
+        self.table.as_ref().is_some_and(|(table, _)| table.is(payload))
     }
 
     /// The new table is in the flash, and in use.
@@ -100,8 +100,11 @@ impl Update<'_> {
     pub(super) fn rotated(&mut self) {
         self.rotation = Some(Rotation::Record);
         let page = self.table.as_ref().map_or(0, |(_, page)| page ^ 1);
-        if let Some(Ok(table)) = self.content(Component::Keys).map(KeyTable::decode) {
-            self.table = Some((table, page));
+        let slot = self.slot_of(0);
+        let Self { config, manifest, manifest_len, table, .. } = self;
+        let envelope = manifest.get(..*manifest_len).unwrap_or_default();
+        if let Some(Ok(new)) = config.content(envelope, slot, Component::Keys).map(Encoded::whole) {
+            KeyTable::replace(table, page, &new);
         }
     }
 
@@ -109,11 +112,11 @@ impl Update<'_> {
     #[inline(never)]
     pub(super) fn look_keys(&mut self, bytes: &[u8]) {
         let page = u8::from(self.phase == Phase::SecondKeys);
-        let found = bytes.first_chunk().and_then(KeyTable::from_bytes);
+        let found = bytes.first_chunk().and_then(Encoded::stored);
         if let Some(table) = &found
             && table.epoch() > self.epoch()
         {
-            self.table = Some((*table, page));
+            KeyTable::replace(&mut self.table, page, table);
         }
         if page == 0 {
             self.phase = Phase::SecondKeys;
