@@ -181,6 +181,10 @@ mod tests {
             let expected: [u8; 32] = sha2::Sha256::digest(&bytes).into();
             prop_assert_eq!(hash.finish(), expected);
             prop_assert_eq!(Sha256::of(&bytes), expected);
+            prop_assert!(Sha256::is(&bytes, &expected));
+            let mut other = expected;
+            other[cut.index(32)] ^= 1;
+            prop_assert!(!Sha256::is(&bytes, &other));
         }
 
         #[test]

@@ -351,6 +351,37 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_is_compared_and_stored_as_the_table_that_it_is() {
+        for count in 1..=4 {
+            let keys: Vec<_> = (0..count).map(|n| Key { epoch: 3, ..key(9 - n) }).collect();
+            let new = table(7, &keys);
+            let mut flash = [0xAA; LEN];
+            assert_eq!(store(&payload(&new), &mut flash), Ok(()));
+            assert_eq!(flash, new.to_bytes());
+            assert!(new.is(&payload(&new)));
+            let narrow = Key { scope: Scope::KEYS, ..keys[0] };
+            let older = Key { epoch: 2, ..keys[0] };
+            let other = Key { epoch: 3, ..key(20) };
+            for other in [
+                table(8, &keys),
+                table(7, &[&[other], &keys[1..]].concat()),
+                table(7, &[&[narrow], &keys[1..]].concat()),
+                table(7, &[&[older], &keys[1..]].concat()),
+                table(7, &[key(20)]),
+            ] {
+                assert!(!new.is(&payload(&other)) && !other.is(&payload(&new)), "{other:?}");
+            }
+            // One that is in use has nothing left when another takes its place.
+            let mut place = Some((table(6, &[1, 2, 3, 4].map(key)), 0));
+            KeyTable::replace(&mut place, 1, &Encoded::whole(&payload(&new)).unwrap());
+            assert_eq!(place, Some((new, 1)));
+        }
+        let mut flash = [0xAA; LEN];
+        assert_eq!(store(b"no table", &mut flash), Err(Refusal::KeyTable));
+        assert_eq!(flash, [0xAA; LEN]);
+    }
+
+    #[test]
     fn every_prefix_and_every_flipped_bit_in_flash_is_noticed() {
         let bytes = table(7, &[key(1), key(2)]).to_bytes();
         for cut in 0..LEN {
