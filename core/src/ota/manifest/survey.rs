@@ -33,6 +33,12 @@ pub(super) fn parse<'a>(
 #[derive(Default)]
 struct Said<'a> {
     noted: Noted,
+    of: Payloads<'a>,
+}
+
+/// What the payloads together say.
+#[derive(Default)]
+struct Payloads<'a> {
     payloads: usize,
     /// Digest, size and URI of the firmware, where there is one.
     firmware: Option<(&'a [u8; 32], u32, &'a str)>,
@@ -114,7 +120,7 @@ fn survey<'a>(
     if reader.is_set() {
         return;
     }
-    let Said { noted, payloads, firmware, private, priority } = said;
+    let Said { noted, of } = said;
     let mut survey = Survey {
         reader,
         layout,
@@ -140,17 +146,17 @@ fn survey<'a>(
         survey.enclosed();
         let item = &survey.item;
         if item.component == Component::Image(0) {
-            *firmware = Some((item.digest, item.size, item.uri));
+            of.firmware = Some((item.digest, item.size, item.uri));
         }
-        if private.is_none() && matches!(item.component, Component::Image(_)) {
-            *private = Some(item.private);
-            *priority = item.priority;
+        if of.private.is_none() && matches!(item.component, Component::Image(_)) {
+            of.private = Some(item.private);
+            of.priority = item.priority;
         }
         if let Some(visit) = &mut visit {
             item.show(*visit);
         }
         survey.judge(key);
-        *payloads = payloads.wrapping_add(1);
+        of.payloads = of.payloads.wrapping_add(1);
     }
     // What is not validated has to be what something else is copied from.
     reader.unless(unchecked & !survey.processor.sources == 0, Refusal::ImageMatch);
@@ -170,25 +176,25 @@ impl<'a> Said<'a> {
             sequence: layout.sequence,
             digest: *layout.digest,
             signer: key.map(|key| &key.id).or(layout.key_id).copied(),
-            payloads: self.payloads,
+            payloads: self.of.payloads,
             reference_uri: layout.reference_uri,
             ..Manifest::default()
         };
         if let (Some(vendor), Some(class)) = (self.noted.identity(VENDOR, reader), self.noted.identity(CLASS, reader)) {
             (manifest.vendor, manifest.class) = (*vendor, *class);
         }
-        if let Some((digest, size, uri)) = self.firmware {
+        if let Some((digest, size, uri)) = self.of.firmware {
             manifest.image = Image { digest: *digest, size };
             manifest.uri = uri;
         }
         if let Some(at) = layout.version {
             manifest.version.insert(Version::NONE).read(reader.at(at));
         }
-        if let Some(private) = &self.private {
+        if let Some(private) = &self.of.private {
             manifest.kind = private.kind;
             manifest.chunk = Some(private.chunk).filter(|chunk| *chunk != 0);
         }
-        if let Some(at) = self.priority {
+        if let Some(at) = self.of.priority {
             manifest.severity = Severity::from_priority(reader.at(at).int());
         }
         self.noted.require(reader, &mut manifest.requires);

@@ -114,16 +114,19 @@ impl Update<'_> {
                 return;
             }
             judged = match payload.component {
-                Component::Image(image) if self.config.slot(image) != 0 => {
-                    facts.brings |= 1_u8.wrapping_shl(image.into());
-                    fits(self.config.slot(image), payload.image.size)
-                }
-                Component::Chunks(image) if self.config.slot(image) != 0 => Ok(()),
+                Component::Image(image) | Component::Chunks(image) => match self.config.slot(image) {
+                    0 => Err(Refusal::Component),
+                    slot if payload.component == Component::Image(image) => {
+                        facts.brings |= 1_u8.wrapping_shl(image.into());
+                        fits(slot, payload.image.size)
+                    }
+                    _ => Ok(()),
+                },
                 Component::Keys if self.config.rotation => {
                     table = Some(payload.content);
                     Ok(())
                 }
-                _ => Err(Refusal::Component),
+                Component::Keys => Err(Refusal::Component),
             };
         };
         self.config.codec.payloads(envelope, self.slot_of(0), &mut visit)?;
