@@ -2073,7 +2073,8 @@ typedef struct {
 
 #if defined(WAFT_HOSTED)
 /**
- * A release to be signed. All zero but the first seven members, `kind` and `severity` is good.
+ * A release to be signed. All zero but the first seven members, `kind` and `severity` is good. Where it brings other images only
+ * and no firmware, `image_digest`, `image_size` and `uri` are zero too.
  */
 typedef struct {
     /**
@@ -2197,7 +2198,7 @@ typedef struct {
      */
     waft_str_t list_uri;
     /**
-     * Images that are installed together with the firmware; NULL for none.
+     * Images that are installed together with the firmware, or without one; NULL for none.
      */
     const waft_release_image_t *images;
     /**
@@ -3739,7 +3740,8 @@ int32_t waft_secret_key_public(const uint8_t *seed,
  *
  * WAFT_ERROR_BUFFER: the buffer is too small; 1,024 bytes do where there are no long texts. WAFT_ERROR_INVALID_URI:
  * `uri`. WAFT_ERROR_INVALID_STRING: a text that is not UTF-8, a version that is none. WAFT_ERROR_OUT_OF_RANGE: what
- * no verifier would take back as it is; no such type or severity; a seed of zeros.
+ * no verifier would take back as it is; no image at all, or without a firmware what belongs to one (`content`, `list`,
+ * `require_version`); no such type or severity; a seed of zeros.
  */
 int32_t waft_release_sign(const waft_release_t *release,
                           const uint8_t *seed,

@@ -7,7 +7,7 @@ mod suit;
 use sha2::{Digest, Sha256};
 use suit::{array, bytes, command, int, map, nested, seq, set, text, uint};
 use waft::Misuse;
-use waft::ota::author::{Extra, KeyChange, List, More, Release, SecretKey};
+use waft::ota::author::{self, Extra, KeyChange, List, More, Release, SecretKey};
 use waft::ota::chunks::{self, ChunkDigests};
 use waft::ota::keys::{KeyTable, Scope};
 use waft::ota::manifest::{
@@ -442,6 +442,48 @@ fn what_an_author_writes_of_several_components_is_read_back() {
 }
 
 #[test]
+fn a_release_may_do_without_firmware() {
+    let radio = Image::of(b"for the radio").unwrap();
+    let text = author::Text { language: "en", description: None, vendor: Some("waft"), model: None, version: None };
+    let one = [Extra { number: 1, image: radio, uri: "image/radio", content: None }];
+    let two = [Extra { number: 4, image: radio, uri: "#four", content: Some(b"for the radio") }, one[0]];
+    for images in [&one[..], &two] {
+        // What version is installed is asked of the firmware.
+        let requires = Requires { version: [None; 2], ..requires() };
+        let release = Release { text: Some(text), requires, ..without_firmware(images) };
+        let envelope = release.sign(&secret()).unwrap();
+        assert_eq!(suit::encode_again(&envelope), envelope);
+        let manifest = verify(&envelope, &[secret().key()], &Ed25519).unwrap();
+        assert_eq!((manifest.image, manifest.uri, manifest.payloads), (Image::NONE, "", images.len()));
+        // What a release says as a whole stands with its first image.
+        assert_eq!((manifest.kind, manifest.severity), (UpdateType::Security, Severity::Low));
+        assert_eq!((manifest.chunk, manifest.requires), (Some(300), requires));
+        for (extra, payload) in images.iter().zip(payloads(&envelope)) {
+            assert_eq!((payload.component, payload.uri), (Component::Image(extra.number), extra.uri));
+            assert_eq!((payload.image, payload.content), (extra.image, extra.content));
+        }
+        // A key that may sign for those images is enough.
+        let scope = Scope(images.iter().fold(0, |scope, extra| scope | 1 << extra.number));
+        assert!(verify(&envelope, &[Key { scope, ..secret().key() }], &Ed25519).is_ok());
+        let firmware = Key { scope: Scope::FIRMWARE, ..secret().key() };
+        assert_eq!(verify(&envelope, &[firmware], &Ed25519), Err(Refusal::Scope));
+    }
+
+    // Neither nothing at all, nor what belongs to a firmware.
+    let list = List { bytes: &[0; 32], uri: "#chunks" };
+    for wrong in [
+        without_firmware(&[]),
+        Release { uri: "image/x", ..without_firmware(&one) },
+        Release { image: Image { size: 1, ..Image::NONE }, ..without_firmware(&one) },
+        Release { requires: requires(), ..without_firmware(&one) },
+        Release { more: More { content: Some(&[]), ..without_firmware(&one).more }, ..without_firmware(&one) },
+        Release { more: More { list: Some(list), ..without_firmware(&one).more }, ..without_firmware(&one) },
+    ] {
+        assert!(wrong.sign(&secret()).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_author_does_not_sign_parts_that_do_not_fit() {
     let firmware = [5; 1000];
     let list = chunks::list(&firmware, 300);
@@ -490,6 +532,25 @@ fn keys_are_rotated_by_manifests() {
     assert_eq!(change(3, &[new], &secret()), Err(Misuse::OutOfRange));
 }
 
+/// A release of these images only.
+fn without_firmware<'a>(images: &'a [Extra<'a>]) -> Release<'a> {
+    let more = More { images, ..More::default() };
+    Release { sequence: 8, image: Image::NONE, ..release(&[], "", more) }
+}
+
+/// All that can be required.
+fn requires() -> Requires {
+    let wait = Wait { power: Some(1), network: Some(-1), time: Some(9), time_of_day: Some(8), day_of_week: Some(6) };
+    Requires {
+        use_before: Some(2_000_000_000),
+        battery: Some(500),
+        authorization: true,
+        version: [">=1.0".parse().ok(), "<2.0-alpha".parse().ok()],
+        device: Some([4; 16]),
+        wait: Some(wait),
+    }
+}
+
 /// The envelopes that `tests/vectors` has of these, for other languages, by name.
 fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let firmware = [5; 1000];
@@ -499,15 +560,6 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         Extra { number: 1, image: radio, uri: "image/radio", content: None },
         Extra { number: 2, image: radio, uri: "#radio", content: Some(b"for the radio") },
     ];
-    let wait = Wait { power: Some(1), network: Some(-1), time: Some(9), time_of_day: Some(8), day_of_week: Some(6) };
-    let requires = Requires {
-        use_before: Some(2_000_000_000),
-        battery: Some(500),
-        authorization: true,
-        version: [">=1.0".parse().ok(), "<2.0-alpha".parse().ok()],
-        device: Some([4; 16]),
-        wait: Some(wait),
-    };
     let parts = More { content: None, list: Some(List { bytes: &list, uri: "#chunks" }), images: &images };
     let integrated = More { content: Some(&firmware), ..More::default() };
     let table =
@@ -527,10 +579,11 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("waft-parts", release(&firmware, "image/x", parts).sign(&secret()).unwrap()),
         (
             "waft-requires",
-            Release { requires, ..release(&firmware, "image/x", More::default()) }.sign(&secret()).unwrap(),
+            Release { requires: requires(), ..release(&firmware, "image/x", More::default()) }.sign(&secret()).unwrap(),
         ),
         ("waft-integrated", release(&firmware, "#firmware", integrated).sign(&secret()).unwrap()),
         ("waft-keys", keys.sign(&secret()).unwrap()),
+        ("waft-image", without_firmware(&images[..1]).sign(&secret()).unwrap()),
         ("copied", staged(22).signed()),
         ("swapped", staged(31).signed()),
         ("no-list", Draft::of(&[chunked_image]).signed()),
@@ -574,7 +627,7 @@ fn every_change_of_a_byte_of_them_is_refused() {
             true
         }
     }
-    for (name, original) in vectors().into_iter().take(6) {
+    for (name, original) in vectors().into_iter().take(7) {
         let ask = Ask(std::cell::RefCell::new(None));
         verify(&original, &[secret().key()], &ask).unwrap();
         let only = ask.0.into_inner().unwrap();

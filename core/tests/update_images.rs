@@ -7,7 +7,7 @@ use flash::{Flash, author, envelope, envelope_of_two, image, release};
 use waft::ota::author::{Extra, List, More, Release, SecretKey};
 use waft::ota::boot;
 use waft::ota::chunks;
-use waft::ota::manifest::{Codec, Component, Ed25519, Image, Key, Payload, Suit, Take, Verifier};
+use waft::ota::manifest::{Component, Ed25519, Image};
 use waft::ota::refusal::Refusal;
 use waft::ota::update::{Area, Config, State, Update};
 use waft::{Error, Instant, Misuse};
@@ -107,40 +107,14 @@ fn images_that_a_release_does_not_bring_stay_where_they_are() {
     assert!(bench.holds(0b01, [&firmware, &radio]));
 }
 
-/// Reads every manifest of a firmware as one of image 1.
-struct Second;
-
-impl Codec for Second {
-    fn verify<'a>(
-        &self,
-        envelope: &'a [u8],
-        keys: &[Key],
-        verifier: &dyn Verifier,
-        slot: Option<u32>,
-        take: &mut Take<'_, 'a>,
-    ) -> Result<(), Refusal> {
-        Suit.verify(envelope, keys, verifier, slot, take)
-    }
-
-    fn read<'a>(&self, envelope: &'a [u8], slot: Option<u32>, take: &mut Take<'_, 'a>) -> Result<(), Refusal> {
-        Suit.read(envelope, slot, take)
-    }
-
-    fn payloads<'a>(
-        &self,
-        envelope: &'a [u8],
-        slot: Option<u32>,
-        visit: &mut dyn FnMut(&Payload<'a>),
-    ) -> Result<(), Refusal> {
-        Suit.payloads(envelope, slot, &mut |payload| visit(&Payload { component: Component::Image(1), ..*payload }))
-    }
-}
-
 #[test]
 fn a_release_may_bring_an_image_without_the_firmware() {
-    let mut bench = with(|config| config.codec = &Second);
+    let mut bench = bench();
     let radio = image(102, RADIO);
-    bench.announce(&envelope(2, &radio)).unwrap();
+    let images = [Extra { number: 1, image: Image::of(&radio).unwrap(), uri: "image/2", content: None }];
+    let more = More { images: &images, ..More::default() };
+    let without = Release { image: Image::NONE, uri: "", more, ..release(2, &[]) };
+    bench.announce(&without.sign(&author()).unwrap()).unwrap();
     assert_eq!(bench.update.component(), Component::Image(1));
     bench.feed(&radio, 600, 8);
     // One image is all there is to validate: as with a firmware, the manifest is not needed for that after a reboot.
@@ -394,13 +368,17 @@ fn images_may_be_in_the_envelope() {
     }
 }
 
-/// `tests/c/test_update.c` and `python/tests/test_update_images.py` do the same.
-#[test]
-fn a_release_of_three_images_is_the_same_to_all_languages() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/suit/waft-parts.suit.hex");
+/// The envelope of that name in `tests/vectors`.
+fn vector(name: &str) -> Vec<u8> {
+    let path = format!("{}/../tests/vectors/suit/{name}.suit.hex", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
     let byte = |n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap();
-    let envelope: Vec<u8> = (0..text.trim().len() / 2).map(byte).collect();
+    (0..text.trim().len() / 2).map(byte).collect()
+}
+
+/// `tests/c/test_update.c` and `python/tests/test_update_images.py` do the same.
+#[test]
+fn releases_of_several_images_are_the_same_to_all_languages() {
     // RFC 8032 §7.1 TEST 1.
     let seed = [
         0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
@@ -418,7 +396,7 @@ fn a_release_of_three_images_is_the_same_to_all_languages() {
     bench.update = Update::new(bench.config, vec![0; 1024]);
     bench.update.start(Instant::from_micros(bench.now)).unwrap();
     bench.drain();
-    bench.announce(&envelope).unwrap();
+    bench.announce(&vector("waft-parts")).unwrap();
     bench.feed(&firmware, 1000, 100);
     assert_eq!((bench.update.image(), bench.update.payload().unwrap().uri), (1, "image/radio"));
     bench.feed(radio, radio.len(), 100);
@@ -426,6 +404,21 @@ fn a_release_of_three_images_is_the_same_to_all_languages() {
     assert_eq!(bench.flash.boot().slots, 0b111);
     for (n, bytes) in [(0, &firmware[..]), (1, radio), (2, radio)] {
         assert_eq!(bench.flash.read(slot(n, 1), 0, bytes.len()), bytes);
+    }
+    bench.reboot();
+    bench.confirm();
+
+    // And then one without the firmware: that image alone changes its slot.
+    bench.announce(&vector("waft-image")).unwrap();
+    assert_eq!(bench.update.component(), Component::Image(1));
+    bench.feed(radio, radio.len(), 100);
+    assert_eq!((bench.state(), bench.activated), (State::Ready, Some(0b101)));
+    bench.reboot();
+    assert_eq!((bench.state(), bench.config.running), (State::Trial, 0b101));
+    bench.confirm();
+    assert_eq!((bench.update.floor(), bench.update.active_slots()), (8, 0b101));
+    for (n, slot_of, bytes) in [(0, 1, &firmware[..]), (1, 0, radio), (2, 1, radio)] {
+        assert_eq!(bench.flash.read(slot(n, slot_of), 0, bytes.len()), bytes);
     }
 }
 

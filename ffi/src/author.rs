@@ -17,7 +17,8 @@ use waft::{
     },
 };
 
-/// A release to be signed. All zero but the first seven members, `kind` and `severity` is good.
+/// A release to be signed. All zero but the first seven members, `kind` and `severity` is good. Where it brings other images only
+/// and no firmware, `image_digest`, `image_size` and `uri` are zero too.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct waft_release_t {
@@ -81,7 +82,7 @@ pub struct waft_release_t {
     pub list: waft_bytes_t,
     /// Where the list is; one that begins with `#` puts it into the envelope.
     pub list_uri: waft_str_t,
-    /// Images that are installed together with the firmware; NULL for none.
+    /// Images that are installed together with the firmware, or without one; NULL for none.
     pub images: *const waft_release_image_t,
     /// How many: WAFT_RELEASE_IMAGES at most.
     pub image_count: usize,
@@ -227,7 +228,8 @@ unsafe fn core_release<'e, 'r: 'e>(
 ///
 /// WAFT_ERROR_BUFFER: the buffer is too small; 1,024 bytes do where there are no long texts. WAFT_ERROR_INVALID_URI:
 /// `uri`. WAFT_ERROR_INVALID_STRING: a text that is not UTF-8, a version that is none. WAFT_ERROR_OUT_OF_RANGE: what
-/// no verifier would take back as it is; no such type or severity; a seed of zeros.
+/// no verifier would take back as it is; no image at all, or without a firmware what belongs to one (`content`, `list`,
+/// `require_version`); no such type or severity; a seed of zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_release_sign(
     release: *const waft_release_t,

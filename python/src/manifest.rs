@@ -165,7 +165,7 @@ impl SecretKey {
     fn sign(
         &self,
         py: Python<'_>,
-        image: &[u8],
+        image: Option<&[u8]>,
         vendor: &[u8],
         class_id: &[u8],
         sequence: u64,
@@ -189,6 +189,8 @@ impl SecretKey {
         };
         let described =
             |image: &[u8]| Image::of(image).ok_or_else(|| PyValueError::new_err("an image is shorter than 4 GiB"));
+        let firmware = image.map(described).transpose()?.unwrap_or(Image::NONE);
+        let image = image.unwrap_or_default();
         let list = chunks::list(image, list_uri.and(chunk).unwrap_or(0));
         let mut extras = Vec::new();
         for (number, image, uri, content) in &images {
@@ -198,7 +200,7 @@ impl SecretKey {
             sequence,
             vendor: exactly("the vendor's UUID", vendor)?,
             class: exactly("the class's UUID", class_id)?,
-            image: described(image)?,
+            image: firmware,
             uri,
             version,
             kind: update_type(kind)?,

@@ -159,6 +159,30 @@ def test_a_release_of_two_images_is_signed_and_published(release: Path) -> None:
     assert (folder / "list" / "1").read_bytes() == ota.chunk_list(IMAGE, 4096)
 
 
+def test_a_release_without_firmware_is_signed_and_published(release: Path) -> None:
+    (release / "radio.bin").write_bytes(b"for the radio")
+    radio = '[[images]]\nnumber = 1\nfile = "radio.bin"\n'
+    (release / "radio.toml").write_text(radio)
+    sign = ["sign", "--from", "radio.toml", *SIGN[2:]]
+    signed = parsed(*sign, cwd=release)
+    assert (signed["envelope"], signed["uri"], len(signed["payloads"])) == ("radio.suit", "", 1)
+    assert parsed("verify", "radio.suit", "radio.bin", "--key", "release.pub", cwd=release)["image_checked"]
+    assert "not the image" in error("verify", "radio.suit", "fw.bin", "--key", "release.pub", cwd=release, code=3)
+    publish = ("publish", "radio.suit", "--class-name", "lamp", "--model", "c", "--provider", "www")
+    assert "image 1 at image/" in error(*publish, cwd=release, code=2)
+    assert "no firmware" in error("publish", "radio.suit", "radio.bin", *publish[2:], cwd=release, code=2)
+    parsed(*publish, "--with", "radio.bin", cwd=release)
+    index = json.loads((release / "www" / "index.json").read_text())
+    assert (sorted(index["releases"]["lamp"]), index["releases"]["lamp"]["sequence"]) == (["envelope", "manifest", "sequence"], 3)
+    assert (release / "www/lamp/image" / ota.image_id(b"for the radio")).read_bytes() == b"for the radio"
+    # One that brings firmware is not published without.
+    assert "behind the envelope" in error("publish", "fw.bin.suit", *publish[2:], cwd=release, code=2)
+    for more in (["--integrated"], ["--uri", "coap://h/x"], ["--chunk-digests", "#chunks"], ["--require-version", ">=1"]):
+        assert "without firmware" in error(*sign, *more, cwd=release, code=2)
+    (release / "radio.toml").write_text("")
+    assert "--image" in error(*sign, cwd=release, code=2)
+
+
 def test_publish_refuses_an_image_that_is_not_the_signed_one(release: Path) -> None:
     (release / "bad.bin").write_bytes(IMAGE[:-1])
     message = error("publish", "fw.bin.suit", "bad.bin", "--class-name", "lamp", "--broker", "x", cwd=release, code=3)

@@ -107,6 +107,32 @@ async def test_two_images_become_active_together(mosquitto: int, fleet: Fleet, t
     assert flash[4 * ERASE + 2 * SLOT + 8 * ERASE :][: len(radio)] == radio
 
 
+async def test_an_image_comes_without_the_firmware(mosquitto: int, fleet: Fleet, tmp_path: Path) -> None:
+    where, more_slots = f"127.0.0.1:{mosquitto}", ("--more-slots", str(8 * ERASE))
+    envelope = fleet.sign(IMAGE, 2, "1.2.0", severity=ota.Severity.HIGH)
+    await send(ota.Model.A, envelope, IMAGE, ota.inspect(envelope), fleet.class_name, "waft", where, None)
+    check(await update("python", fleet, tmp_path, "--broker", where, *more_slots), tmp_path, "a")
+
+    # Signed and published from the command line.
+    (tmp_path / "release.key").write_text(fleet.key.seed.hex())
+    (tmp_path / "radio.bin").write_bytes(radio := make_image(30_003))
+    (tmp_path / "radio.toml").write_text(
+        f'key = "release.key"\nvendor = "{fleet.vendor}"\nclass = "{fleet.class_id}"\nsequence = 3\nversion = "1.2.1"\n'
+        'severity = "high"\nimages = [{ number = 1, file = "radio.bin" }]\n'
+    )
+    publish = ["publish", tmp_path / "radio.suit", "--with", tmp_path / "radio.bin", "--class-name", fleet.class_name]
+    for command in (["sign", "--from", tmp_path / "radio.toml"], [*publish, "--broker", where]):
+        code, _, err = await execute(sys.executable, "-m", "waft", *command)
+        assert code == 0, err
+    done = await update("python", fleet, tmp_path, "--broker", where, *more_slots)
+    assert (done["state"], done["version"], done["sequence"]) == ("confirmed", "1.2.1", 3)
+    flash = (tmp_path / "flash").read_bytes()
+    # The firmware stays in the slot that it was in.
+    assert ota.boot(flash[:ERASE], flash[ERASE : 2 * ERASE]).slots == 0b11
+    assert flash[2 * ERASE + SLOT :][: len(IMAGE)] == IMAGE
+    assert flash[4 * ERASE + 2 * SLOT + 8 * ERASE :][: len(radio)] == radio
+
+
 @LANGUAGES
 @pytest.mark.parametrize("broker", ["rabbitmq", "nats", "waft"])
 async def test_model_a_from_other_brokers(

@@ -17,7 +17,7 @@ from waft import ota
 
 VECTORS = Path(__file__).parents[2] / "tests" / "vectors" / "suit"
 NAMES = ["example1_1.ed25519.alg19", "example2_2.ed25519.alg19", "example5_1.ed25519.alg19"]
-NAMES += ["waft-release", "waft-parts", "waft-requires", "waft-integrated", "waft-keys", "copied", "swapped"]
+NAMES += ["waft-release", "waft-parts", "waft-requires", "waft-integrated", "waft-keys", "waft-image", "copied", "swapped"]
 
 
 class Failed(Exception):

@@ -19,9 +19,8 @@ RADIO = make_image(300)
 
 
 def release(fleet: Fleet, **more: Any) -> ota.Release:
-    return ota.Release(
-        image=IMAGE, vendor=fleet.vendor, class_id=fleet.class_id, sequence=9, version="1.2.0", **{"chunk": 4096, **more}
-    )
+    fields: dict[str, Any] = {"image": IMAGE, "chunk": 4096, **more}
+    return ota.Release(vendor=fleet.vendor, class_id=fleet.class_id, sequence=9, version="1.2.0", **fields)
 
 
 def read(envelope: bytes) -> tuple[dict[Any, Any], dict[int, Any]]:
@@ -59,6 +58,27 @@ def test_a_release_of_several_images_says_so_to_others(fleet: Fleet) -> None:
         with pytest.raises(waft.Refusal) as refused:
             ota.check_chunk(digests, 4096, len(IMAGE), n, bytes([chunk[0] ^ 1]) + chunk[1:])
         assert refused.value.name == "ChunkDigest"
+
+
+def test_a_release_without_firmware_says_so_to_others(fleet: Fleet) -> None:
+    signed = release(fleet, image=None, images=[ota.Extra(2, RADIO)], text=ota.Text(model="lamp")).sign(fleet.key)
+    members, manifest = read(signed)
+    assert cbor2.loads(manifest[3])[2] == [[b"\x02"]]
+    # What is said of a component is said of the one that there is.
+    assert [key for key in cbor2.loads(members[23])["en"] if not isinstance(key, int)] == [(b"\x02",)]
+    found = ota.verify(signed, [ota.Key(fleet.key.public, ota.Scope(1 << 2))])
+    assert (found.uri, found.image_size, found.image_digest, found.chunk) == ("", 0, bytes(32), 4096)
+    assert [(p.component, p.number, p.digest) for p in found.payloads] == [("image", 2, hashlib.sha256(RADIO).digest())]
+
+    for wrong in (
+        {"images": []},
+        {"uri": "image/x"},
+        {"content": True},
+        {"list_uri": "#chunks"},
+        {"requires": ota.Requires(version=(">=1.0",))},
+    ):
+        with pytest.raises(ValueError):
+            release(fleet, **{"image": None, "images": [ota.Extra(2, RADIO)], **wrong}).sign(fleet.key)
 
 
 def test_what_a_device_has_to_decide_is_read_back(fleet: Fleet) -> None:

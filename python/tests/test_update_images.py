@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from waft import ota
 from waft._machine import Timeout
 from waft.aio.flash import ERASE, FileFlash
 
-ENVELOPE = bytes.fromhex((Path(__file__).parents[2] / "tests/vectors/suit/waft-parts.suit.hex").read_text())
+VECTORS = Path(__file__).parents[2] / "tests/vectors/suit"
+ENVELOPE = bytes.fromhex((VECTORS / "waft-parts.suit.hex").read_text())
+WITHOUT_FIRMWARE = bytes.fromhex((VECTORS / "waft-image.suit.hex").read_text())
 # RFC 8032 §7.1 TEST 1.
 AUTHOR = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 FIRMWARE, RADIO = bytes([5] * 1000), b"for the radio"
@@ -68,8 +71,8 @@ class Device:
         while not isinstance(event := self.machine.poll_output(0), Timeout):
             self.act(event)  # type: ignore[arg-type]
 
-    def announce(self) -> None:
-        self.machine.announce(0, ENVELOPE)
+    def announce(self, envelope: bytes = ENVELOPE) -> None:
+        self.machine.announce(0, envelope)
         self.drain()
 
     def give(self, image: bytes) -> None:
@@ -109,7 +112,36 @@ def test_three_images_become_active_together(tmp_path: Path) -> None:
     device.machine.confirm(0)
     device.drain()
     assert (device.machine.floor, device.machine.active_slots) == (7, 0b111)
+
+    # And then one without the firmware: that image alone changes its slot.
+    device.announce(WITHOUT_FIRMWARE)
+    device.give(RADIO)
+    assert device.machine.state is ota.State.READY and device.activated == 0b101
     device.flash.close()
+    device = Device(path, [SLOT, SLOT])
+    assert device.slots == 0b101 and device.machine.state is ota.State.TRIAL
+    device.machine.confirm(0)
+    device.drain()
+    assert (device.machine.floor, device.machine.active_slots) == (8, 0b101)
+    assert device.holds(0b101, [FIRMWARE, RADIO, RADIO])
+    device.flash.close()
+
+
+def test_the_vector_without_firmware_is_what_python_signs() -> None:
+    release = ota.Release(
+        image=None,
+        vendor=uuid.UUID(bytes=bytes([1] * 16)),
+        class_id=uuid.UUID(bytes=bytes([2] * 16)),
+        sequence=8,
+        version="1.2.0",
+        kind=ota.UpdateType.SECURITY,
+        severity=ota.Severity.LOW,
+        chunk=300,
+        images=[ota.Extra(1, RADIO, "image/radio")],
+    )
+    # RFC 8032 §7.1 TEST 1.
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    assert release.sign(ota.SecretKey(seed)) == WITHOUT_FIRMWARE
 
 
 def test_an_image_that_the_device_has_not_is_refused(tmp_path: Path) -> None:

@@ -93,6 +93,40 @@ static void images_and_lists_are_payloads(void) {
     CHECK(waft_release_sign(&r, OLD, envelope, sizeof envelope, &envelope_len) == WAFT_ERROR_INVALID_STRING);
 }
 
+static void a_release_may_do_without_firmware(void) {
+    static const char radio[] = "for the radio";
+    waft_release_image_t more;
+    memset(&more, 0, sizeof more);
+    more.number = 1;
+    more.size = sizeof radio - 1;
+    more.uri = WAFT_STR("image/radio");
+    OK(waft_sha256(bytes(radio, sizeof radio - 1), more.digest));
+    waft_release_t r = release();
+    memset(r.image_digest, 0, sizeof r.image_digest);
+    r.image_size = 0;
+    r.uri.data = NULL;
+    r.uri.len = 0;
+    r.images = &more;
+    r.image_count = 1;
+    waft_bytes_t signed_ = sign(&r);
+    waft_manifest_t m;
+    waft_payload_t p;
+    OK(waft_manifest_verify(signed_, &old_key, 1, &m));
+    CHECK(m.payloads == 1 && m.image_size == 0 && m.uri.len == 0);
+    CHECK(m.severity == WAFT_SEVERITY_LOW && m.chunk == CHUNK);
+    OK(waft_manifest_payload(signed_, 0, &p));
+    CHECK(p.component == WAFT_COMPONENT_IMAGE && p.number == 1 && p.size == sizeof radio - 1);
+
+    r.require_version[0] = WAFT_STR(">=1.0");
+    CHECK(waft_release_sign(&r, OLD, envelope, sizeof envelope, &envelope_len) == WAFT_ERROR_OUT_OF_RANGE);
+    r.require_version[0].data = NULL;
+    r.image_count = 0;
+    CHECK(waft_release_sign(&r, OLD, envelope, sizeof envelope, &envelope_len) == WAFT_ERROR_OUT_OF_RANGE);
+    r.image_count = 1;
+    r.uri = WAFT_STR("image/x");
+    CHECK(waft_release_sign(&r, OLD, envelope, sizeof envelope, &envelope_len) == WAFT_ERROR_OUT_OF_RANGE);
+}
+
 static void a_chunk_is_known_by_its_digest(void) {
     for (uint32_t n = 0; n < CHUNKS; n++) {
         size_t at = (size_t)n * CHUNK, len = n + 1 < CHUNKS ? CHUNK : IMAGE - at;
@@ -184,6 +218,7 @@ int main(void) {
     OK(waft_secret_key_public(OLD, &old_key));
     OK(waft_secret_key_public(NEW, &new_key));
     images_and_lists_are_payloads();
+    a_release_may_do_without_firmware();
     a_chunk_is_known_by_its_digest();
     keys_are_replaced_by_signed_tables();
     a_refusal_is_called_otherwise_elsewhere();

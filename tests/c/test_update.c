@@ -262,13 +262,13 @@ static void an_image_is_taken_and_a_reboot_forgets_little(void) {
     CHECK(waft_update_announce(&update, 0, sign(&r)) == WAFT_ERROR_UPDATE_ROLLBACK);
 }
 
-/* The envelope of `../vectors/suit/waft-parts.suit.hex`, and who signed it. */
-static waft_bytes_t three_images(void) {
+/* An envelope of `../vectors/suit`, and who signed it. */
+static waft_bytes_t vector(const char *path) {
     /* RFC 8032 §7.1 TEST 1. */
     static const uint8_t seed[32] = {0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a,
                                      0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32,
                                      0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60};
-    FILE *file = fopen("../vectors/suit/waft-parts.suit.hex", "r");
+    FILE *file = fopen(path, "r");
     CHECK(file != NULL);
     unsigned byte;
     for (envelope_len = 0; fscanf(file, "%2x", &byte) == 1; envelope_len++) {
@@ -287,7 +287,8 @@ static void several_images_become_active_together(void) {
     waft_boot_t decision;
     waft_update_event_t event;
     waft_handled_t handled;
-    waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}}, release = three_images(), uri;
+    waft_bytes_t pages[2] = {{journal, PAGE}, {journal + PAGE, PAGE}}, uri;
+    waft_bytes_t release = vector("../vectors/suit/waft-parts.suit.hex");
     const waft_bytes_t for_the_radio = {(const uint8_t *)radio, sizeof radio - 1};
     memset(journal, 0xff, sizeof journal);
     running = 0;
@@ -326,6 +327,26 @@ static void several_images_become_active_together(void) {
     OK(waft_update_confirm(&update, 0));
     settle();
     CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slots == 7 && status().floor == 7);
+
+    /* And then one without the firmware: that image alone changes its slot. */
+    release = vector("../vectors/suit/waft-image.suit.hex");
+    OK(waft_update_announce(&update, 0, release));
+    settle();
+    CHECK(status().state == WAFT_STATE_FETCHING && status().image == 1 && status().size == for_the_radio.len);
+    OK(waft_update_data(&update, 0, 0, for_the_radio, &handled, &event));
+    CHECK(event.kind == WAFT_UPDATE_EVENT_STORE && event.image == 1 && event.area == WAFT_AREA_SLOT0);
+    flash(&event);
+    settle();
+    CHECK(status().state == WAFT_STATE_READY && activated == 5);
+    OK(waft_boot_decide(pages[0], pages[1], 0, &decision));
+    CHECK(decision.slots == 5 && decision.active == 7 && decision.trial);
+    jump(&decision);
+    boot();
+    settle();
+    OK(waft_update_confirm(&update, 0));
+    settle();
+    CHECK(status().state == WAFT_STATE_CONFIRMED && status().active_slots == 5 && status().floor == 8);
+    CHECK(memcmp(slots[0][1], image, 1000) == 0 && memcmp(slots[1][0], radio, for_the_radio.len) == 0);
     images = 0;
     key = ours;
 }

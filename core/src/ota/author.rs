@@ -50,9 +50,9 @@ pub struct Release<'a> {
     pub vendor: [u8; 16],
     /// The device class's UUID.
     pub class: [u8; 16],
-    /// The image: see [`Image::of`].
+    /// The firmware: see [`Image::of`]. [`Image::NONE`] where the release brings [other images](More::images) only.
     pub image: Image,
-    /// Where it is: `coap://…`, or a reference relative to where the manifest is. Visible ASCII.
+    /// Where it is: `coap://…`, or a reference relative to where the manifest is. Visible ASCII; empty where there is none.
     pub uri: &'a str,
     /// The version.
     pub version: Option<Version>,
@@ -79,7 +79,7 @@ pub struct More<'a> {
     pub content: Option<&'a [u8]>,
     /// The digests of the firmware's chunks, each of [`Release::chunk`] bytes: see [`chunks::list`](super::chunks::list).
     pub list: Option<List<'a>>,
-    /// Images that are installed together with the firmware.
+    /// Images that are installed together with the firmware, or without one.
     pub images: &'a [Extra<'a>],
 }
 
@@ -159,6 +159,12 @@ struct Part<'a> {
     content: Option<&'a [u8]>,
 }
 
+impl Part<'_> {
+    const fn is_image(&self) -> bool {
+        matches!(self.component, Component::Image(_))
+    }
+}
+
 type Cbor = Encoder<Vec<u8>>;
 type Written = Result<(), minicbor::encode::Error<Infallible>>;
 
@@ -168,7 +174,8 @@ impl<'a> Release<'a> {
     /// # Errors
     /// [`Misuse::InvalidUri`] for a URI that is empty or not visible ASCII; [`Misuse::OutOfRange`] for what no verifier
     /// would take back as it is: a chunk size of 0, numbers beyond 63 bits where the draft has integers, content that is
-    /// not what the digest says.
+    /// not what the digest says; no image at all, or what belongs to a firmware where there is none: content, a list, a version
+    /// that has to be installed.
     pub fn sign(&self, key: &SecretKey) -> Result<Vec<u8>, Misuse> {
         self.sign_as(key, Component::Image(0))
     }
@@ -190,7 +197,12 @@ impl<'a> Release<'a> {
     /// Its components.
     fn parts(&self, first: Component) -> Option<Vec<Part<'a>>> {
         let More { content, list, images } = self.more;
-        let mut parts = alloc::vec![Part { component: first, image: self.image, uri: self.uri, content }];
+        let mut parts = Vec::new();
+        if self.image != Image::NONE {
+            parts.push(Part { component: first, image: self.image, uri: self.uri, content });
+        } else if images.is_empty() || !self.uri.is_empty() || content.is_some() || list.is_some() {
+            return None;
+        }
         if let Some(List { bytes, uri }) = list {
             let content = uri.starts_with('#').then_some(bytes);
             parts.push(Part { component: Component::Chunks(0), image: Image::of(bytes)?, uri, content });
@@ -205,6 +217,7 @@ impl<'a> Release<'a> {
     /// Whether `manifest` says what this release says.
     fn is(&self, manifest: &Manifest<'_>, parts: &[Part<'_>]) -> bool {
         let firmware = parts.first().filter(|part| part.component == Component::Image(0));
+        let image = parts.first().filter(|part| part.is_image());
         let expected = Manifest {
             sequence: self.sequence,
             digest: manifest.digest,
@@ -215,8 +228,8 @@ impl<'a> Release<'a> {
             image: firmware.map_or(Image::NONE, |part| part.image),
             uri: firmware.map_or("", |part| part.uri),
             version: self.version,
-            kind: firmware.map_or(UpdateType::Software, |_| self.kind),
-            severity: firmware.map_or(Severity::Medium, |_| self.severity),
+            kind: image.map_or(UpdateType::Software, |_| self.kind),
+            severity: image.map_or(Severity::Medium, |_| self.severity),
             chunk: self.chunk,
             reference_uri: self.reference_uri,
             requires: self.requires,
@@ -239,7 +252,8 @@ impl<'a> Release<'a> {
     }
 
     fn envelope(&self, key: &SecretKey, parts: &[Part<'_>]) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
-        let text = self.text.as_ref().map(text).transpose()?;
+        let component = parts.first().map_or(Component::Image(0), |part| part.component);
+        let text = self.text.as_ref().map(|said| text(said, component)).transpose()?;
         // Digests cover members with their heads.
         let text = text.map(|text| wrap(&text)).transpose()?;
         let manifest = wrap(&self.manifest(parts, text.as_deref())?)?;
@@ -333,9 +347,9 @@ impl<'a> Release<'a> {
         for (n, part) in parts.iter().enumerate() {
             commands.about(n)?;
             let first = n == 0;
-            // The type and the urgency are the firmware's.
-            let firmware = part.component == Component::Image(0);
-            let there = [first, first, true, true, first && device.is_some(), firmware, firmware];
+            // The type and the urgency are the first image's.
+            let leads = first && part.is_image();
+            let there = [first, first, true, true, first && device.is_some(), leads, leads];
             commands.set(there.iter().filter(|there| **there).count(), |e| {
                 if first {
                     e.u8(1)?.bytes(&self.vendor)?.u8(2)?.bytes(&self.class)?;
@@ -344,7 +358,7 @@ impl<'a> Release<'a> {
                 if let Some(device) = device.filter(|_| first) {
                     e.u8(24)?.bytes(&device)?;
                 }
-                if firmware {
+                if leads {
                     e.u8(27)?.u8(self.severity.priority())?;
                     e.int(int(PRIVATE))?.bytes(&encode(|e| self.private(e))?)?;
                 }
@@ -500,19 +514,20 @@ fn events(e: &mut Cbor, wait: &Wait) -> Written {
     Ok(())
 }
 
-/// suit-text in one language.
-fn text(text: &Text<'_>) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
+/// suit-text in one language, about that component.
+fn text(text: &Text<'_>, about: Component) -> Result<Vec<u8>, minicbor::encode::Error<Infallible>> {
     let component = [(1, text.vendor), (2, text.model), (6, text.version)];
     let component = || component.iter().filter_map(|(key, text)| text.map(|text| (*key, text)));
     encode(|e| {
-        let about = component().count() as u64;
-        let pairs = u64::from(text.description.is_some()).saturating_add(u64::from(about != 0));
+        let count = component().count() as u64;
+        let pairs = u64::from(text.description.is_some()).saturating_add(u64::from(count != 0));
         e.map(1)?.str(text.language)?.map(pairs)?;
         if let Some(description) = text.description {
             e.u8(2)?.str(description)?;
         }
-        if about != 0 {
-            e.array(1)?.bytes(&[0])?.map(about)?;
+        if count != 0 {
+            identifier(e, about)?;
+            e.map(count)?;
             for (key, text) in component() {
                 e.u8(key)?.str(text)?;
             }

@@ -134,7 +134,7 @@ class Manifest:
     kind: UpdateType
     severity: Severity
     uri: str
-    """Where the firmware is; empty where the manifest is about something else."""
+    """Where the firmware is; empty where the manifest is about something else, and then the next two are zero."""
     image_digest: bytes
     image_size: int
     chunk: int | None
@@ -271,7 +271,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An image that is installed together with the firmware."""
+    """An image that is installed together with the firmware, or without one."""
 
     number: int
     """1 to 6."""
@@ -286,7 +286,8 @@ class Extra:
 class Release:
     """A release to be signed."""
 
-    image: bytes
+    image: bytes | None
+    """The firmware. None: it brings other images only, and then no version of the firmware can be required."""
     vendor: uuid.UUID
     class_id: uuid.UUID
     sequence: int
@@ -294,7 +295,7 @@ class Release:
     kind: UpdateType = UpdateType.SOFTWARE
     severity: Severity = Severity.MEDIUM
     uri: str | None = None
-    """Absolute ``coap://…``, or relative to where the manifest lies. ``image/<id>`` when None."""
+    """Where the firmware is: absolute ``coap://…``, or relative to where the manifest lies. ``image/<id>`` when None."""
     chunk: int | None = 16_384
     """Bytes per chunk for model A, and for chunk digests."""
     reference_uri: str | None = None
@@ -308,11 +309,19 @@ class Release:
     list_uri: str | None = None
     """Sign for each chunk, with the list of their digests (:func:`chunk_list`) there; ``#chunks`` puts it into the envelope."""
     images: Sequence[Extra] = ()
-    """Images that are installed together with this one."""
+    """Images that are installed together with the firmware, or without one."""
 
     def sign(self, key: SecretKey) -> bytes:
-        """The signed SUIT envelope. Raises :class:`waft.Error` where a field is out of range."""
+        """The signed SUIT envelope. Raises ``ValueError`` or :class:`waft.Error` where a field is out of range."""
         text = self.text
+        if self.image is None:
+            uri = ""
+            if not self.images:
+                raise ValueError("a release brings an image at least")
+            if self.uri or self.content or self.list_uri is not None or self.requires.version:
+                raise ValueError("without firmware there is no URI, content, list or required version of it")
+        else:
+            uri = self.uri or ("#firmware" if self.content else f"image/{image_id(self.image)}")
         return key.sign(
             self.image,
             vendor=self.vendor.bytes,
@@ -321,7 +330,7 @@ class Release:
             version=self.version,
             kind=str(self.kind),
             severity=str(self.severity),
-            uri=self.uri or ("#firmware" if self.content else f"image/{image_id(self.image)}"),
+            uri=uri,
             chunk=self.chunk,
             reference_uri=self.reference_uri,
             requires=self.requires._plain(),

@@ -613,7 +613,7 @@ class SecretKey:
     def id(self) -> bytes: ...
     def sign(
         self,
-        image: bytes,
+        image: bytes | None,
         *,
         vendor: bytes,
         class_id: bytes,

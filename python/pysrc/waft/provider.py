@@ -50,22 +50,24 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def add_release(
-    folder: Path, class_name: str, envelope: bytes, image: bytes, parts: Iterable[tuple[str, bytes]] = ()
+    folder: Path, class_name: str, envelope: bytes, image: bytes | None, parts: Iterable[tuple[str, bytes]] = ()
 ) -> dict[str, Any]:
     """Puts a release into a provider's folder: image first, manifest, then the index, each whole or not at all.
 
-    ``parts`` is what else it has devices fetch, by its URI; what has an absolute one is elsewhere.
+    ``image`` is the firmware, None where it brings none. ``parts`` is what else it has devices fetch, by its URI; what has an
+    absolute one is elsewhere.
     """
     manifest = ota.inspect(envelope)
     releases = read_index(folder)
     entry = {
         "manifest": f"{class_name}/manifest",
-        "image": f"{class_name}/image/{manifest.image_id}",
         "sequence": manifest.sequence,
         # So that the index alone tells a gateway that something changed.
         "envelope": hashlib.sha256(envelope).hexdigest(),
     }
-    _replace(folder / str(entry["image"]), image)
+    if image is not None:
+        entry["image"] = f"{class_name}/image/{manifest.image_id}"
+        _replace(folder / str(entry["image"]), image)
     for uri, data in parts:
         if "://" not in uri:
             _replace(folder / class_name / uri, data)

@@ -220,7 +220,7 @@ def inspect(
 
 def verify(
     envelope: Envelope,
-    image: Annotated[Path | None, typer.Argument(help="The image, to be checked too.")] = None,
+    image: Annotated[Path | None, typer.Argument(help="The image, to be checked too: the firmware, where there is one.")] = None,
     key: Keys = None,
     vendor: Annotated[str | None, typer.Option("--vendor", help="The vendor it must be for.")] = None,
     klass: Annotated[str | None, typer.Option("--class", help="The class it must be for.")] = None,
@@ -238,7 +238,9 @@ def verify(
         raise Fail(Exit.REFUSED, f"refused: it is for class {manifest.class_id}", "Class")
     if image is not None:
         content = read_file(image, "image")
-        if len(content) != manifest.image_size or hashlib.sha256(content).digest() != manifest.image_digest:
+        # The firmware, or in a release without one any of its images.
+        images = {(p.size, p.digest) for p in manifest.payloads if p.component == "image" and (p.number == 0 or not manifest.uri)}
+        if (len(content), hashlib.sha256(content).digest()) not in images:
             raise Fail(Exit.REFUSED, f"refused: {image} is not the image that the manifest describes", "ImageDigest")
     if json:
         emit({"ok": True, "verified": True, "image_checked": image is not None, **describe(manifest)})

@@ -27,8 +27,10 @@ class ModelChoice(enum.StrEnum):
 
 def publish(
     envelope: Annotated[Path, typer.Argument(help="Signed envelope, from `waft sign`.")],
-    image: Annotated[Path, typer.Argument(help="The image it describes: the firmware.")],
     class_name: Annotated[str, typer.Option("--class-name", help="The class's name in topics and paths.")],
+    image: Annotated[
+        Path | None, typer.Argument(help="The image it describes: the firmware, where the release brings it.")
+    ] = None,
     broker: Annotated[str | None, typer.Option(help="MQTT broker HOST:PORT (models A and B).")] = None,
     provider: Annotated[
         Path | None, typer.Option(help="Folder of the HTTP provider that gateways fetch from (models B and C).")
@@ -53,9 +55,14 @@ def publish(
     A: image chunks, then the manifest, retained at the broker. B: the manifest at the broker; the image at the CoAP server
     that its URI names, or in the provider's folder. C: both in the provider's folder, for gateways.
     """
-    data, suit = read_file(image, "image"), read_file(envelope, "envelope")
+    data, suit = read_file(image, "image") if image else None, read_file(envelope, "envelope")
     manifest = ota.verify(suit, [public_key(k) for k in key]) if key else ota.inspect(suit)
-    if hashlib.sha256(data).digest() != manifest.image_digest or len(data) != manifest.image_size:
+    if data is None:
+        if manifest.uri:
+            usage("the release brings firmware: give its file behind the envelope")
+    elif not manifest.uri:
+        usage(f"the release brings no firmware: give the files of what it brings with --with, not {image}")
+    elif hashlib.sha256(data).digest() != manifest.image_digest or len(data) != manifest.image_size:
         raise Fail(Exit.REFUSED, f"refused: {image} is not the image that {envelope} describes; sign it again", "ImageDigest")
     more = [read_file(path, "image") for path in others or []]
     topic_level(class_name, "class name")
@@ -83,25 +90,26 @@ def publish(
         )
 
 
-def payloads(manifest: ota.Manifest, images: Sequence[bytes]) -> list[tuple[str, bytes]]:
-    """What a release has devices fetch, each with its URI: of ``images``, the first of which is the firmware, and lists of their chunks'
+def payloads(manifest: ota.Manifest, firmware: bytes | None, others: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """What a release has devices fetch, each with its URI: its firmware, of ``others`` what it wants, and lists of their chunks'
     digests."""
-    files = {hashlib.sha256(data).digest(): data for data in images}
-    files[manifest.image_digest] = images[0]
+    files = {hashlib.sha256(data).digest(): data for data in others}
+    if firmware is not None:
+        files[manifest.image_digest] = firmware
     for payload in manifest.payloads:
         if payload.chunks is not None and payload.digest in files:
             files[payload.chunks[1]] = ota.chunk_list(files[payload.digest], payload.chunks[0])
     fetched = [payload for payload in manifest.payloads if payload.content is None]
     for payload in fetched:
         if payload.digest not in files:
-            usage(f"the release has image {payload.number} at {payload.uri} too: give its file with --with FILE")
+            usage(f"the release has image {payload.number} at {payload.uri}: give its file with --with FILE")
     return [(payload.uri, files[payload.digest]) for payload in fetched]
 
 
 async def send(
     model: ota.Model,
     suit: bytes,
-    image: bytes,
+    image: bytes | None,
     manifest: ota.Manifest,
     class_name: str,
     root: str,
@@ -113,18 +121,19 @@ async def send(
     others: Sequence[bytes] = (),
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Publishes by one model; says what was done. ``others`` are the images of the release besides its firmware."""
-    parts = payloads(manifest, [image, *others])
+    """Publishes by one model; says what was done. ``image`` is the firmware, ``others`` are the other images of the release."""
+    parts = payloads(manifest, image, others)
     if model is ota.Model.C:
         if provider is None:
             usage("model C needs the provider's folder: --provider DIR, the one that `waft gateway --provider URL` reads")
         entry = add_release(provider, class_name, suit, image, parts)
-        return {"summary": f"{provider / entry['manifest']} and {entry['image']}", "provider": str(provider)}
+        images = [str(entry["image"])] if "image" in entry else [f"{class_name}/{uri}" for uri, _ in parts]
+        return {"summary": " and ".join([str(provider / entry["manifest"]), *images]), "provider": str(provider)}
     if broker is None:
         usage(f"model {model.upper()} needs the MQTT broker: --broker HOST:PORT")
     host, port = host_port(broker, 1883, "broker")
     if model is ota.Model.B:
-        absolute = "://" in manifest.uri
+        absolute = all("://" in uri for uri, _ in parts)
         if not absolute and provider is None:
             usage(
                 "model B needs an image on a CoAP server: sign with --uri coap://HOST/…, "
@@ -149,7 +158,8 @@ async def send(
             # The manifest last: whoever sees it finds all of the image.
             await client.publish(f"{root}/{class_name}/manifest", suit, 1, True)
             bar.advance(task, len(suit))
-    what = f"{len(messages)} chunks and the manifest" if messages else f"the manifest; the image is at {manifest.uri}"
+    where = manifest.uri or " and ".join(uri for uri, _ in parts) or "in it"
+    what = f"{len(messages)} chunks and the manifest" if messages else f"the manifest; the image is at {where}"
     return {"summary": f"{what}, retained at {host}:{port}", "messages": len(messages) + 1, "bytes_sent": client.sent}
 
 

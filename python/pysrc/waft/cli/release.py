@@ -143,13 +143,15 @@ def _extra(table: Any, folder: Path) -> ota.Extra:
 
 
 def sign(
-    image: Annotated[Path | None, typer.Argument(help="The firmware image.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(help="The firmware image; none where the description has other images only.")
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Secret key file, from `waft keygen`.")] = None,
     vendor: Annotated[str | None, typer.Option("--vendor", help="Vendor: a UUID or a domain name (its UUID 5 is taken).")] = None,
     klass: Annotated[str | None, typer.Option("--class", help="Device class: a UUID or a name (its UUID 5 is taken).")] = None,
     sequence: Annotated[int | None, typer.Option("--sequence", min=1, max=2**63 - 1, help="Sequence number: higher with each release.")] = None,
     version: Annotated[str | None, typer.Option("--version", help="Version for people and reports: 1.2.0.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Envelope to write; IMAGE.suit by default.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Envelope to write; IMAGE.suit by default, or the description's name where there is no IMAGE.")] = None,
     description: Annotated[Path | None, typer.Option("--from", help="A description of the release in TOML; what else is given goes before it.")] = None,
     kind: Annotated[ota.UpdateType | None, typer.Option("--type", help="What the update is for; software by default.")] = None,
     severity: Annotated[ota.Severity | None, typer.Option(help="How urgent it is; medium by default.")] = None,
@@ -171,7 +173,7 @@ def sign(
     device: Annotated[str | None, typer.Option("--device", help="The UUID of the only device it is for.")] = None,
     json: Json = False,
 ) -> None:
-    """Sign a release: write the SUIT envelope that describes IMAGE."""
+    """Sign a release: write the SUIT envelope that describes IMAGE, and other images that the description names."""
     given: dict[str, Any] = {}
     folder = Path()
     if description is not None:
@@ -189,11 +191,14 @@ def sign(
         return value
 
     if image is None:
-        image = folder / wanted("image", None) if description else usage("say which image, or --from release.toml")
+        if description is None:
+            usage("say which image, or --from release.toml")
+        if "image" in given or not given.get("images"):
+            image = folder / wanted("image", None)
     if key is None:
         key = folder / wanted("key", None)
-    data = read_file(image, "image")
-    if not data:
+    data = None if image is None else read_file(image, "image")
+    if data is not None and not data:
         raise Fail(Exit.FILE, f"the image {image} is empty")
     vendor_uuid = vendor_id(wanted("vendor", vendor))
     requires = dict(given.get("requires", {}))
@@ -203,7 +208,9 @@ def sign(
     if authorize:
         requires["authorization"] = True
     integrated = integrated or given.get("integrated", False)
-    where = uri or given.get("uri") or ("#firmware" if integrated else "image/{id}")
+    where = uri or given.get("uri")
+    if where and data is not None:
+        where = where.replace("{id}", ota.image_id(data))
     number = wanted("sequence", sequence)
     if not 1 <= number < 2**63:
         usage("the sequence number is 1 to 2^63 - 1")
@@ -216,7 +223,7 @@ def sign(
             version=wanted("version", version),
             kind=ota.UpdateType(kind or given.get("type", "software")),
             severity=ota.Severity(severity or given.get("severity", "medium")),
-            uri=where.replace("{id}", ota.image_id(data)),
+            uri=where,
             chunk=chunk or given.get("chunk", 16_384),
             reference_uri=reference_uri or given.get("reference_uri"),
             requires=_requires(requires),
@@ -229,12 +236,22 @@ def sign(
         envelope = release.sign(secret)
     except (ValueError, OverflowError, Misuse) as e:
         usage(f"this release cannot be signed: {e}")
-    path = output or (folder / given["output"] if "output" in given else image.with_name(image.name + ".suit"))
+    if output is not None:
+        path = output
+    elif "output" in given:
+        path = folder / given["output"]
+    elif image is not None:
+        path = image.with_name(image.name + ".suit")
+    else:
+        assert description is not None
+        path = description.with_suffix(".suit")
     write_file(path, envelope, "envelope")
     if json:
         emit({"ok": True, "envelope": str(path), "bytes": len(envelope), **describe(ota.verify(envelope, [secret.public]))})
     else:
-        out.print(f"{path}: {len(envelope)} bytes, signed, for an image of {len(data)} bytes", highlight=False)
+        sizes = [len(content) for content in (data, *(extra.image for extra in release.images)) if content is not None]
+        what = f"an image of {sizes[0]} bytes" if len(sizes) == 1 else f"{len(sizes)} images of {sum(sizes)} bytes"
+        out.print(f"{path}: {len(envelope)} bytes, signed, for {what}", highlight=False)
 
 
 def keys(
