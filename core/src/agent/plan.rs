@@ -310,8 +310,12 @@ impl Agent<'_> {
         if self.mqtt.is_connected() {
             let Some(name) = self.own_topic("/report") else { return };
             let Some(encoded) = self.encoded(&report, &mut bytes) else { return };
+            let len = encoded.len();
             if self.mqtt.publish(now, name.as_str(), encoded, QoS::AtLeastOnce, true).is_ok() {
                 self.report = None;
+                if let Some((reporter, seal)) = &mut self.reporter {
+                    let _ = seal(reporter, &report, self.mqtt.queued_last(len));
+                }
             }
         } else if let (true, Line::Up(peer)) = (by_gateway, self.line(Link::Gateway)) {
             if self.reporting.is_some() || self.timers.get(Wait::Report).is_some() {
@@ -319,18 +323,26 @@ impl Agent<'_> {
             }
             let Some(path) = Name::join(&["/", self.config.class, "/", self.config.device, "/report"]) else { return };
             let Some(encoded) = self.encoded(&report, &mut bytes) else { return };
+            let len = encoded.len();
             let request = Request { method: Code::PUT, payload: encoded, ..Request::get(path.as_str()) };
             if let Ok(exchange) = self.coap.request(now, peer, &request) {
                 self.report = None;
                 self.reporting = Some((exchange, report));
+                if let Some((reporter, seal)) = &mut self.reporter {
+                    let _ = seal(reporter, &report, self.coap.payload_mut(exchange, len));
+                }
             }
         }
     }
 
-    /// A report as it goes out, signed where that is asked for. What cannot be is forgotten.
+    /// A report as it goes out; of one that is to be signed as many bytes, so that it is signed once it has its place and not each time
+    /// that there is none. What cannot be encoded is forgotten.
     fn encoded<'o>(&mut self, report: &Report, out: &'o mut [u8]) -> Option<&'o [u8]> {
         let encoded = match &mut self.reporter {
-            Some((reporter, seal)) => seal(reporter, report, out),
+            Some((reporter, seal)) => match seal(reporter, report, &mut []) {
+                Err(len) => out.get(..len).ok_or(len),
+                signed => signed,
+            },
             None => report.encode("", out),
         };
         if encoded.is_err() {

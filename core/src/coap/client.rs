@@ -80,6 +80,13 @@ impl Endpoint<'_> {
         Ok(exchange)
     }
 
+    /// The payload, of `len` bytes, of a request that was just made, to be written while nothing of it has gone out.
+    pub(crate) fn payload_mut(&mut self, exchange: Exchange, len: usize) -> &mut [u8] {
+        let kept = self.arena.get_mut(tag::REQUEST.of(exchange.index())).unwrap_or_default();
+        let start = kept.len().wrapping_sub(len);
+        kept.get_mut(start..).unwrap_or_default()
+    }
+
     /// RFC 7641 §3.1: a resource is registered for once; the URI and all other options tell which it is. [RFC7641-3.1-1]
     fn observes_already(&self, index: usize, peer: Peer) -> bool {
         let kept = |index| self.arena.get(tag::REQUEST.of(index));

@@ -234,6 +234,21 @@ pub fn sign1<'o>(payload: &[u8], signer: &(impl Signer + ?Sized), out: &'o mut [
     if out.len() < room {
         return Err(room);
     }
+    sign1_within(payload, signer, out)
+}
+
+/// As [`sign1`], of which `out` has to have no byte more than it takes.
+pub(super) fn sign1_within<'o>(
+    payload: &[u8],
+    signer: &(impl Signer + ?Sized),
+    out: &'o mut [u8],
+) -> Result<&'o [u8], usize> {
+    // The head of a payload of less than 256 bytes is shorter than the longest.
+    let shorter = if payload.len() < 24 { 2 } else { usize::from(payload.len() < 256) };
+    let room = payload.len().saturating_add(SIGNED).saturating_sub(shorter);
+    if out.len() < room {
+        return Err(room);
+    }
     let header = header(&signer.id());
     let signature = signer.sign(sig_structure_of(&header, payload, out).ok_or(room)?);
     let mut writer = Writer::new(out);

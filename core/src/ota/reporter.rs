@@ -22,7 +22,7 @@
 //! # }
 //! ```
 
-use super::cose::{Key, SIGNED, Signer, Verifier, open1, sign1};
+use super::cose::{Key, SIGNED, Signer, Verifier, open1, sign1_within};
 use super::refusal::Refusal;
 use super::report::{self, NONCE, Report};
 
@@ -48,12 +48,14 @@ impl<'a> Reporter<'a> {
     /// Writes the report, with a nonce and a signature, to `out`: a COSE_Sign1. [`MAX`] bytes are enough.
     ///
     /// # Errors
-    /// The bytes that `out` should have had.
+    /// The bytes that it takes, where `out` is shorter: nothing was signed then, and the next nonce stays the next.
     pub fn seal<'o>(&mut self, report: &Report, out: &'o mut [u8]) -> Result<&'o [u8], usize> {
-        self.nonce = self.nonce.saturating_add(1);
+        let nonce = self.nonce.saturating_add(1);
         let mut plain = [0; report::MAX + NONCE];
-        let plain = report.write(Some(self.nonce), "", &mut plain)?;
-        sign1(plain, self.signer, out)
+        let plain = report.write(Some(nonce), "", &mut plain)?;
+        let signed = sign1_within(plain, self.signer, out)?;
+        self.nonce = nonce;
+        Ok(signed)
     }
 }
 
@@ -92,10 +94,11 @@ pub fn open<'k>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::cose::Ed25519;
+    use super::super::cose::{Ed25519, sign1};
     use super::super::report::State;
     use super::super::secret::SecretKey;
     use super::*;
+    use std::vec;
 
     fn device(n: u8) -> SecretKey {
         SecretKey::from_seed(&[n; 32]).unwrap()
@@ -172,6 +175,13 @@ mod tests {
         let signed = Reporter::new(&own, u32::MAX).seal(&longest, &mut out).unwrap();
         assert_eq!(opened(signed, &[own.key()], 0).unwrap().report, longest);
         let needed = signed.len();
-        assert!(Reporter::new(&own, 1).seal(&longest, &mut [0; 100]).unwrap_err() >= needed);
+        let mut reporter = Reporter::new(&own, 1);
+        for short in [0, 100, needed - 1] {
+            assert_eq!(reporter.seal(&longest, &mut [0; MAX][..short]), Err(needed));
+        }
+        // No number was used up by that.
+        let mut exact = vec![0; needed];
+        let signed = reporter.seal(&longest, &mut exact).unwrap();
+        assert_eq!(opened(signed, &[own.key()], 0).unwrap().nonce, (1 << 32) + 1);
     }
 }

@@ -156,6 +156,12 @@ impl Client<'_> {
         Ok(id)
     }
 
+    /// The last `len` bytes of what was queued last, to be written while nothing of it has gone out.
+    pub(crate) fn queued_last(&mut self, len: usize) -> &mut [u8] {
+        let end = self.slots.kept;
+        self.slots.memory.get_mut(end.wrapping_sub(len)..end).unwrap_or_default()
+    }
+
     /// [`Client::publish_streamed`]. The packet identifier, or 0.
     ///
     /// # Errors
