@@ -20,7 +20,8 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from waft import mqtt
-from waft.aio.broker import serve_broker
+from waft.aio import broker as aio
+from waft.aio.broker import Deny, serve_broker
 from waft.aio.mqtt import MqttClient, MqttError
 
 MQTT = Subprotocol("mqtt")
@@ -116,6 +117,57 @@ async def test_a_broker_closes_at_a_text_frame_and_takes_nothing_behind_it(whole
         assert close_code(await raw(protocol, reader)) == 1003
         writer.close()
     assert not [event for event in events if isinstance(event, mqtt.ClientConnected)]
+
+
+async def test_a_goodbye_arrives_whatever_was_sent_meanwhile() -> None:
+    """A socket closed while something is unread is reset, and what was sent last may be lost with it."""
+    async with await serve_broker(websocket=True) as server:
+        protocol = ClientProtocol(parse_uri(uri(server.port)), subprotocols=[MQTT])
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        protocol.send_request(protocol.connect())
+        writer.writelines(protocol.data_to_send())
+        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
+        protocol.events_received()
+        protocol.send_text(b"text")
+        for _ in range(24):
+            protocol.send_binary(bytes(32_768))
+        writer.writelines(protocol.data_to_send())
+        await writer.drain()
+        # It has ended for the broker, and its end is only late.
+        async with asyncio.timeout(PATIENCE):
+            while server.connections:
+                await asyncio.sleep(0)
+        assert close_code(await raw(protocol, reader)) == 1003
+        writer.close()
+        async with asyncio.timeout(PATIENCE):
+            while server._ending:
+                await asyncio.sleep(0.001)
+
+
+async def test_a_refusal_arrives_whatever_was_sent_meanwhile() -> None:
+    """Likewise without WebSocket: the CONNACK that refuses ([MQTT-3.2.2-5])."""
+    async with await serve_broker(authenticate=lambda _: Deny(5)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(CONNECT + (b"\x30\x82\x80\x02\x00\x01t" + bytes(32_767)) * 24)
+        await writer.drain()
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b"\x20\x02\x00\x05"
+        writer.close()
+
+
+async def test_who_goes_on_sending_after_the_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aio, "MAX_LATE", 1000)
+    async with await serve_broker(authenticate=lambda _: Deny(5)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(CONNECT)
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b"\x20\x02\x00\x05"
+        assert len(server._ending) == 1
+        writer.write(bytes(1001))
+        async with asyncio.timeout(PATIENCE):
+            while server._ending:
+                await asyncio.sleep(0.001)
+        writer.close()
 
 
 # ---- the client ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidURI
@@ -34,6 +35,7 @@ class WebSocket:
     def __init__(self, protocol: ServerProtocol | ClientProtocol) -> None:
         self._protocol = protocol
         self._transport: asyncio.Transport | None = None
+        self._close: Callable[[], None] | None = None
         # The last bytes of a request that has not ended; None when it has, and for clients.
         self._request: bytes | None = b"" if isinstance(protocol, ServerProtocol) else None
         self.is_open = False
@@ -50,9 +52,10 @@ class WebSocket:
         """The role of the client of ``ws://…`` or ``wss://…``."""
         return cls(ClientProtocol(parse_uri(uri), subprotocols=[SUBPROTOCOL], max_size=MAX_MESSAGE, logger=_quiet))
 
-    def start(self, transport: asyncio.Transport) -> None:
-        """The transport is connected."""
+    def start(self, transport: asyncio.Transport, close: Callable[[], None] | None = None) -> None:
+        """The transport is connected. ``close`` ends it, once; by itself it is closed."""
         self._transport = transport
+        self._close = close if close is not None else transport.close
         if isinstance(self._protocol, ClientProtocol):
             self._protocol.send_request(self._protocol.connect())
             self._flush()
@@ -82,8 +85,7 @@ class WebSocket:
                 # and the other side's goodbye is not waited for.
                 self._protocol.fail(1003, "MQTT comes in binary frames")
                 self._flush()
-                if self._transport is not None:
-                    self._transport.close()
+                self._end()
                 break
         self._flush()
         return bytes(payload)
@@ -121,16 +123,21 @@ class WebSocket:
             self.is_open = True
 
     def _flush(self) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._close is None or self._transport.is_closing():
             return
         for data in self._protocol.data_to_send():
             if data:
                 self._transport.write(data)
             else:
-                self._transport.close()
+                self._end()
                 return
         if self._protocol.handshake_exc is not None and isinstance(self._protocol, ServerProtocol):
-            self._transport.close()
+            self._end()
+
+    def _end(self) -> None:
+        close, self._close = self._close, None
+        if close is not None:
+            close()
 
 
 __all__ = ["InvalidURI", "WebSocket"]

@@ -22,8 +22,14 @@ MAX_UNTAKEN = 1 << 20
 #: Bytes that wait for a client to read them; no more is read from it then. MQTT's own stop before: these are pongs.
 MAX_UNREAD = 1 << 18
 
-#: Seconds that a client has to read what was sent to it before its connection was closed.
+#: Seconds that a client has to read what was sent to it before its connection was closed, and to close it too.
 LINGER = 5.0
+
+#: Bytes that it may still send meanwhile, which go nowhere.
+MAX_LATE = 1 << 20
+
+#: So many connections are waited for so at once. Others are closed as they are.
+MAX_LINGERING = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class _Connection(asyncio.Protocol):
         self.websocket = WebSocket.server(server.max_message) if websocket else None
         self._is_stuck = False
         self._lingering: asyncio.TimerHandle | None = None
+        # Bytes that may still come of a connection that was ended; None while it is not.
+        self._late: int | None = None
         self.peer = -1
         self.transport: asyncio.Transport | None = None
         self.rx = bytearray()
@@ -63,10 +71,15 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         if self.websocket is not None:
-            self.websocket.start(transport)
+            self.websocket.start(transport, self._end)
         self._server._accepted(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._late is not None:
+            self._late -= len(data)
+            if self._late < 0 and self.transport is not None:
+                self.transport.abort()
+            return
         self.received += len(data)
         if self.websocket is not None:
             data = self.websocket.received(data)
@@ -89,8 +102,27 @@ class _Connection(asyncio.Protocol):
             return
         if self.websocket is not None:
             self.websocket.close()
-        self.transport.close()
-        self._lingering = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
+        self._end()
+
+    def _end(self) -> None:
+        """Closes this side, and the other when its client does: a socket that is closed while something is unread is reset (RFC 1122
+        §4.2.2.13), and what was sent last is lost with it. TLS sees to that itself."""
+        transport, loop = self.transport, asyncio.get_running_loop()
+        if self._late is not None or transport is None:
+            return
+        self._late = MAX_LATE
+        if transport.is_closing():
+            return
+        if transport.can_write_eof() and len(self._server._ending) < MAX_LINGERING:
+            self._server._ending.add(self)
+            transport.write_eof()
+            if not transport.is_reading():
+                transport.resume_reading()
+        else:
+            transport.close()
+        self._lingering = loop.call_later(LINGER, transport.abort)
+        # To the broker it has gone; what came in one piece with the end is taken first.
+        loop.call_soon(self._server._gone, self)
 
     def pause_writing(self) -> None:
         self._is_stuck = True
@@ -103,6 +135,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
+        self._server._ending.discard(self)
         self._server._gone(self)
 
 
@@ -120,6 +153,7 @@ class BrokerServer(Driver):
         self._on_event = on_event
         self._authenticate = authenticate
         self._connections: dict[int, _Connection] = {}
+        self._ending: set[_Connection] = set()
         self._next = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -191,7 +225,7 @@ class BrokerServer(Driver):
         self._stop()
         for server in self._servers:
             server.close()
-        for connection in list(self._connections.values()):
+        for connection in [*self._connections.values(), *self._ending]:
             if connection.transport is not None:
                 connection.transport.abort()
         for server in self._servers:
