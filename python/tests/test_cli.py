@@ -196,6 +196,59 @@ def test_publish_prints_the_policys_choice(release: Path, severity: str, model: 
     assert f"model {model}: software update, severity {severity}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("requires = 5", "must be a table"),
+        ("requires = { wait = 3 }", "must be a table"),
+        ("requires = { use_before = -5 }", "negative or too large"),
+        ("chunk = 99999999999999", "negative or too large"),
+        ('images = [{ number = 7, file = "fw.bin" }]', "1 to 6, not 7"),
+        ("text = { description = 1 }", "must be a string"),
+    ],
+)
+def test_a_description_that_cannot_be_is_told_in_its_own_words(release: Path, line: str, says: str) -> None:
+    (release / "wrong.toml").write_text(line)
+    assert says in error(*SIGN, "--from", "wrong.toml", cwd=release, code=2)
+
+
+def test_numbers_and_names_out_of_range_are_wrong_usage(release: Path) -> None:
+    huge = "99999999999999999999"
+    device = ["device", "--name", "d", "--class-name", "lamp", "--vendor", "v", "--class", "lamp", "--key", "release.pub"]
+    device += ["--flash", "f", "--broker", "127.0.0.1:1"]
+    for option, says in (
+        (["--until", "nan"], "--until"),
+        (["--until", "-1"], "--until"),
+        (["--until", "1", "--seed", huge], "too large"),
+        (["--until", "1", "--trial", "1e30"], "too large"),
+        (["--until", "1", "--root", ""], "--root"),
+    ):
+        assert says in error(*device, *option, cwd=release, code=2)
+    assert huge in error("verify", "fw.bin.suit", "--key", f"release.pub:{huge}", cwd=release, code=2)
+    # An empty shell variable does not mean that it is not asked for.
+    assert "vendor" in error("verify", "fw.bin.suit", "--key", "release.pub", "--vendor", "", cwd=release, code=2)
+    assert "class" in error("verify", "fw.bin.suit", "--key", "release.pub", "--class", "", cwd=release, code=2)
+    assert "--chunk-digests is empty" in error(*SIGN, "--chunk-digests", "", cwd=release, code=2)
+    (release / "out.toml").write_text('output = ""')
+    assert "no name of a file" in error(*SIGN, "--from", "out.toml", cwd=release, code=6)
+    assert "http://" in error("gateway", "--provider", "http://", cwd=release, code=2)
+
+
+def test_what_is_published_stays_in_its_folder(release: Path) -> None:
+    model = ("--model", "c", "--provider", "www")
+    assert "not '.' or '..'" in error("publish", "fw.bin.suit", "fw.bin", "--class-name", "..", *model, cwd=release, code=2)
+    assert "--root" in error(
+        "publish", "fw.bin.suit", "fw.bin", "--class-name", "l", "--root", "a/#", "--broker", "127.0.0.1:1", cwd=release, code=2
+    )
+    for uri in ("../../fw", "/tmp/fw", "image/../../other/manifest"):
+        waft(*SIGN, "--uri", uri, "-o", "out.suit", cwd=release)
+        assert "outside of" in error("publish", "out.suit", "fw.bin", "--class-name", "lamp", *model, cwd=release, code=6)
+    assert not (release / "www").exists()
+    assert "cannot use fw.bin" in error(
+        "publish", "fw.bin.suit", "fw.bin", "--class-name", "l", "--model", "c", "--provider", "fw.bin", cwd=release, code=6
+    )
+
+
 def test_help_names_the_exit_codes(tmp_path: Path) -> None:
     for command in ([], ["keygen"], ["sign"], ["publish"], ["device"], ["demo"]):
         text = waft(*command, "--help", cwd=tmp_path).stdout

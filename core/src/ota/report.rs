@@ -12,6 +12,9 @@
 //! }
 //! ```
 //!
+//! The component is the firmware's in every report, also of a release that brings other images, or them alone: what a report tells of is one
+//! manifest, installed as a whole or not at all, and its digest at 99 names that. Which image a failure came from it does not say.
+//!
 //! A report is signed, where that is asked for, by a [`Reporter`](super::reporter::Reporter): a COSE_Sign1 around it.
 
 use super::cbor::{Encoder, Reader};

@@ -58,6 +58,11 @@ def add_release(
     absolute one is elsewhere.
     """
     manifest = ota.inspect(envelope)
+    parts = [(uri, data) for uri, data in parts if "://" not in uri]
+    for uri, _ in parts:
+        # What is signed may say anything, and a release is to stay in its class's folder.
+        if not (folder / class_name / uri).resolve().is_relative_to((folder / class_name).resolve()):
+            raise OSError(f"{uri!r} would be outside of {folder / class_name}: sign it with a URI below the manifest's")
     releases = read_index(folder)
     entry = {
         "manifest": f"{class_name}/manifest",
@@ -69,8 +74,7 @@ def add_release(
         entry["image"] = f"{class_name}/image/{manifest.image_id}"
         _replace(folder / str(entry["image"]), image)
     for uri, data in parts:
-        if "://" not in uri:
-            _replace(folder / class_name / uri, data)
+        _replace(folder / class_name / uri, data)
     _replace(folder / str(entry["manifest"]), envelope)
     releases[class_name] = entry
     _replace(folder / INDEX, json.dumps({"releases": releases}, indent=1).encode())

@@ -71,8 +71,12 @@ def _describe(e: BaseException) -> Fail:
             return Fail(Exit.FAILED, f"{e} ({e.name}, code {e.code})", e.name)
         case ConnectionError() | TimeoutError():
             return Fail(Exit.UNREACHABLE, str(e) or "timed out: is the peer running?")
+        case OSError(strerror=str(why), filename=str(name)):
+            return Fail(Exit.FILE, f"cannot use {name}: {why}")
         case OSError():
             return Fail(Exit.FILE, str(e))
+        case OverflowError():
+            return Fail(Exit.USAGE, f"a number that was given is negative or too large ({e})")
         case KeyboardInterrupt():
             return Fail(Exit.INTERRUPTED, "interrupted")
     return Fail(

@@ -80,6 +80,8 @@ def write_file(path: Path, data: bytes, what: str, *, private: bool = False, for
     """Writes a file whole or not at all; ``private`` ones are readable by their owner only."""
     import os
 
+    if not path.name:
+        raise Fail(Exit.FILE, f"cannot write the {what}: {path} is no name of a file")
     if not force and path.exists():
         raise Fail(Exit.FILE, f"{path} exists; choose another name or say --force to replace it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -133,8 +135,15 @@ def class_id(text: str, vendor: uuid.UUID) -> uuid.UUID:
 
 def topic_level(text: str, what: str) -> str:
     """A name that is one level of an MQTT topic and one segment of a path."""
-    if not text or any(c in text for c in "/+#\0"):
-        usage(f"the {what} must be one topic level: not empty, no '/', '+' or '#'")
+    if text in ("", ".", "..") or any(c in text for c in "/+#\0"):
+        usage(f"the {what} must be one topic level: not empty, no '/', '+' or '#', not '.' or '..'")
+    return text
+
+
+def topic_root(text: str) -> str:
+    """The first levels of topics."""
+    if not text or any(c in text for c in "+#\0"):
+        usage(f"--root must be a topic: not empty, no '+' or '#', not {text!r}")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import uuid
@@ -13,7 +14,7 @@ from rich.progress import TaskID
 
 from ..aio.device import Device, DeviceConfig, Outcome
 from ..aio.flash import ERASE
-from ._common import Exit, class_id, emit, err, host_port, public_key, run, topic_level, transfer_bar, usage, vendor_id
+from ._common import Exit, class_id, emit, err, host_port, public_key, run, topic_level, topic_root, transfer_bar, usage, vendor_id
 from .release import load_secret
 
 
@@ -60,6 +61,8 @@ def device(
         try:
             timeout = float(until)
         except ValueError:
+            timeout = -1.0
+        if not 0 <= timeout < math.inf:
             usage(f"--until must be confirmed, refused or a number of seconds, not {until!r}")
     for size in (slot_size, *(more_slots or ())):
         if size % ERASE:
@@ -70,6 +73,7 @@ def device(
         usage("say where updates come from: --broker HOST:PORT, --gateway coap://HOST:PORT, or both")
     if self_test not in ("pass", "fail", "crash"):
         usage(f"--self-test must be pass, fail or crash, not {self_test!r}")
+    topic_root(root)
     topic_level(name, "device's name")
     topic_level(class_name, "class name")
     vendor_uuid = vendor_id(vendor)

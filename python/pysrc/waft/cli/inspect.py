@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import uuid
 from dataclasses import asdict
@@ -38,8 +39,8 @@ def trusted(text: str, epoch: int = 0) -> ota.Key:
     scope = ota.Scope(0)
     for word in scopes.split("+"):
         try:
-            scope |= ota.Scope[word.upper()] if not word.isdigit() else ota.Scope(1 << int(word))
-        except (KeyError, ValueError):
+            scope |= ota.Scope[word.upper()] if not re.fullmatch("[0-6]", word) else ota.Scope(1 << int(word))
+        except KeyError:
             raise Fail(Exit.USAGE, f"a key may sign firmware, keys, all, or the number of an image, not {word!r}") from None
     return ota.Key(public_key(name), ota.Scope(scope & 0xFF), epoch)
 
@@ -231,10 +232,10 @@ def verify(
         raise Fail(Exit.USAGE, "say which key is trusted: --key release.pub")
     data = read_file(envelope, "envelope")
     manifest = ota.verify(data, [trusted(k) for k in key])
-    vendor_uuid: uuid.UUID | None = vendor_id(vendor) if vendor else None
+    vendor_uuid: uuid.UUID | None = vendor_id(vendor) if vendor is not None else None
     if vendor_uuid is not None and manifest.vendor != vendor_uuid:
         raise Fail(Exit.REFUSED, f"refused: it is for vendor {manifest.vendor}", "Vendor")
-    if klass and manifest.class_id != class_id(klass, vendor_uuid or manifest.vendor):
+    if klass is not None and manifest.class_id != class_id(klass, vendor_uuid or manifest.vendor):
         raise Fail(Exit.REFUSED, f"refused: it is for class {manifest.class_id}", "Class")
     if image is not None:
         content = read_file(image, "image")
@@ -251,7 +252,7 @@ def verify(
 def report(
     file: Annotated[Path, typer.Argument(help="A signed report, as it came from the device.")],
     key: Keys = None,
-    last: Annotated[int, typer.Option(min=0, help="Number of the last report that was taken of that device.")] = 0,
+    last: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Number of the last report that was taken of that device.")] = 0,
     json: Json = False,
 ) -> None:
     """Check that a report is a device's own and newer than the last one, and say what it tells."""

@@ -13,7 +13,7 @@ import typer
 from .. import ota
 from ..aio.mqtt import MqttClient, publish_all
 from ..provider import add_release
-from ._common import Exit, Fail, emit, host_port, out, public_key, read_file, run, topic_level, transfer_bar, usage
+from ._common import Exit, Fail, emit, host_port, out, public_key, read_file, run, topic_level, topic_root, transfer_bar, usage
 
 
 class ModelChoice(enum.StrEnum):
@@ -66,6 +66,7 @@ def publish(
         raise Fail(Exit.REFUSED, f"refused: {image} is not the image that {envelope} describes; sign it again", "ImageDigest")
     more = [read_file(path, "image") for path in others or []]
     topic_level(class_name, "class name")
+    topic_root(root)
     try:
         cost_a, cost_b = (int(part) for part in cost.split(":"))
         chosen = ota.Policy().choose(manifest.kind, manifest.severity, cost_a, cost_b)

@@ -43,6 +43,9 @@ def load_secret(path: Path) -> ota.SecretKey:
     return ota.SecretKey(hex_bytes(text, 32, f"the secret key in {path}"))
 
 
+#: What people call the types of TOML.
+TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "an array", datetime: "a time"}
+
 #: What a description in TOML may say, and of which type.
 DESCRIPTION: dict[str, tuple[type, ...]] = {
     "image": (str,),
@@ -96,7 +99,7 @@ def _known(table: Any, types: dict[str, tuple[type, ...]], where: str) -> dict[s
         if name not in types:
             usage(f"{where} has no {name!r}; it may have {', '.join(types)}")
         if not isinstance(value, types[name]) or (isinstance(value, bool) and bool not in types[name]):
-            usage(f"{name!r} in {where} must be {' or '.join(t.__name__ for t in types[name])}")
+            usage(f"{name!r} in {where} must be {' or '.join(TYPES[t] for t in types[name])}")
     return table
 
 
@@ -137,6 +140,8 @@ def _extra(table: Any, folder: Path) -> ota.Extra:
     table = _known(table, IMAGE, "images")
     if "number" not in table or "file" not in table:
         usage("each of images has a number, 1 to 6, and a file")
+    if not 1 <= table["number"] <= 6:
+        usage(f"the number of an image is 1 to 6, not {table['number']}")
     return ota.Extra(
         table["number"], read_file(folder / table["file"], "image"), table.get("uri"), table.get("integrated", False)
     )
@@ -183,6 +188,10 @@ def sign(
             usage(f"{description} is not TOML: {e}")
         folder = description.parent
         _known(given, DESCRIPTION, str(description))
+
+    for name, text in (("uri", uri), ("chunk-digests", chunk_digests), ("reference-uri", reference_uri)):
+        if text == "":
+            usage(f"--{name} is empty")
 
     def wanted(name: str, flag: Any) -> Any:
         value = flag if flag is not None else given.get(name)
@@ -234,7 +243,9 @@ def sign(
         )
         secret = load_secret(key)
         envelope = release.sign(secret)
-    except (ValueError, OverflowError, Misuse) as e:
+    except OverflowError:
+        usage("this release cannot be signed: a number is negative or too large")
+    except (ValueError, Misuse) as e:
         usage(f"this release cannot be signed: {e}")
     if output is not None:
         path = output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import secrets
 import signal
 import ssl
@@ -242,7 +243,7 @@ def gateway(
     """Run a CoAP gateway until it is interrupted: fetches each release from the provider once, serves it to many."""
     if provider is None:
         usage("say where the releases are: --provider http://HOST:PORT/")
-    if not provider.startswith(("http://", "https://")):
+    if not re.match(r"https?://[^/]", provider):
         usage(f"the provider must be an http:// or https:// URL, not {provider!r}")
 
     def told(event: dict[str, Any]) -> None:
