@@ -81,6 +81,7 @@ impl Endpoint<'_> {
     }
 
     /// The payload, of `len` bytes, of a request that was just made, to be written while nothing of it has gone out.
+    #[cfg(all(feature = "mqtt", feature = "coap", feature = "ota"))]
     pub(crate) fn payload_mut(&mut self, exchange: Exchange, len: usize) -> &mut [u8] {
         let kept = self.arena.get_mut(tag::REQUEST.of(exchange.index())).unwrap_or_default();
         let start = kept.len().wrapping_sub(len);

@@ -157,6 +157,7 @@ impl Client<'_> {
     }
 
     /// The last `len` bytes of what was queued last, to be written while nothing of it has gone out.
+    #[cfg(all(feature = "mqtt", feature = "coap", feature = "ota"))]
     pub(crate) fn queued_last(&mut self, len: usize) -> &mut [u8] {
         let end = self.slots.kept;
         self.slots.memory.get_mut(end.wrapping_sub(len)..end).unwrap_or_default()
