@@ -13,7 +13,7 @@ use crate::{
     handle::{Memory, Opaque, Out, fits, init, lent, lent_mut, machine, machine_ref, place},
     types::{
         WAFT_NEVER, WAFT_OUTPUT_BUFFER_TOO_SMALL, WAFT_OUTPUT_EVENT, WAFT_OUTPUT_TIMEOUT, WAFT_OUTPUT_TRANSMIT,
-        deadline, instant, waft_handled_t, waft_output_t,
+        instant, waft_handled_t, waft_output_t,
     },
 };
 use core::{ffi::c_char, mem};
@@ -356,7 +356,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
                 _ => (WAFT_OUTPUT_EVENT, 0),
             };
             let idle = kind == WAFT_OUTPUT_TIMEOUT;
-            let deadline = if idle { deadline(endpoint.next_timeout()) } else { WAFT_NEVER };
+            let deadline = if idle { endpoint.next_timeout_raw() } else { WAFT_NEVER };
             output.set(waft_output_t { kind, peer: told.peer.0, len, deadline });
         }
         Ok(())
@@ -367,7 +367,7 @@ pub unsafe extern "C" fn waft_coap_endpoint_poll_output(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn waft_coap_endpoint_next_timeout(handle: *const waft_coap_endpoint_t) -> u64 {
     // SAFETY: C lends the handle.
-    unsafe { machine_ref(handle) }.map_or(WAFT_NEVER, |endpoint| deadline(endpoint.next_timeout()))
+    unsafe { machine_ref(handle) }.map_or(WAFT_NEVER, |endpoint| endpoint.next_timeout_raw())
 }
 
 #[cfg(test)]

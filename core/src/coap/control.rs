@@ -12,7 +12,7 @@ use super::{
     ids::Ids,
     message::Message,
     option,
-    ticks::{LONGEST, SECOND, Tick, since},
+    ticks::{LONGEST, NEVER, SECOND, Tick, since, until},
 };
 use crate::{Duration, Peer, Storage};
 use core::fmt;
@@ -29,8 +29,9 @@ pub(super) struct Control {
     pub(super) share: fn(&Endpoint<'_>) -> usize,
     /// Whether a transfer that has so many flights, and whose first block is there, wants one more and may have it.
     pub(super) more: fn(&Endpoint<'_>, &Transfer, usize) -> bool,
-    /// When something is to be done about a flight that is not acknowledged: see [`Endpoint::due`]. `None`: it is no window's.
-    pub(super) due: fn(&Endpoint<'_>, &Flight) -> Option<Option<Tick>>,
+    /// How long it is until something is to be done about a flight that is not acknowledged: see [`Endpoint::wait`]. `None`: it
+    /// is no window's.
+    pub(super) wait: fn(&Endpoint<'_>, &Flight) -> Option<Tick>,
     /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
     /// with a random number to do it by.
     pub(super) sent: fn(&mut Endpoint<'_>, usize, Tick, u32) -> bool,
@@ -66,7 +67,7 @@ pub(super) static STANDARD: Control = Control {
     windows: |_, _| false,
     share: |_| 1,
     more: |_, t, own| own == 0 && t.held == 0 && t.fetches(),
-    due: |_, _| None,
+    wait: |_, _| None,
     sent: |_, _, _, _| false,
     answered: |_, _| {},
     lost: |_, _| None,
@@ -79,7 +80,7 @@ pub(super) static STANDARD: Control = Control {
 
 /// By paths.
 static MEASURED: Control =
-    Control { open, close, windows, share, more, due, sent, answered, lost, renew, again, puts_off, uploads, lapse };
+    Control { open, close, windows, share, more, wait, sent, answered, lost, renew, again, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -201,8 +202,8 @@ fn size(e: &Endpoint<'_>, transfer: &Transfer) -> usize {
 /// How often a block is asked for at most while others arrive.
 const MOST_TRIES: u8 = 60;
 
-fn due(e: &Endpoint<'_>, f: &Flight) -> Option<Option<Tick>> {
-    windows(e, f).then(|| due_in_window(e, f))
+fn wait(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {
+    windows(e, f).then(|| due_in_window(e, f).map_or(NEVER, |at| until(e.now, at)))
 }
 
 fn due_in_window(e: &Endpoint<'_>, f: &Flight) -> Option<Tick> {

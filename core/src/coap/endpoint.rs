@@ -18,10 +18,10 @@ use super::{
     raw::{Kind, Told},
     secret::Secret,
     seen::{Answer, Seen, flag},
-    ticks::{LONGEST, Tick, coarse, is_over, later, long, short, tick},
+    ticks::{LONGEST, NEVER, Tick, coarse, later, long, short, tick, until},
 };
 use crate::{
-    Capacity, Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, arena::Arena, time::Clock, wire::Writer,
+    Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, arena::Arena, time::Clock, wire::Writer,
 };
 
 /// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
@@ -176,10 +176,9 @@ impl<'a> Endpoint<'a> {
     /// Lets time-outs happen.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
-        let now = self.now;
-        self.quiet = later(self.quiet, now);
+        self.quiet = later(self.quiet, self.now);
         for index in 0..self.flights.len() {
-            let late = |f: &&Flight| f.stage != Stage::Ready && self.due(f).is_some_and(|at| is_over(now, at));
+            let late = |f: &&Flight| f.stage != Stage::Ready && self.wait(f) == 0;
             if self.flights.get(index).filter(late).is_some() {
                 self.expire(index);
             }
@@ -209,22 +208,29 @@ impl<'a> Endpoint<'a> {
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let mut least = u32::MAX;
-        let mut note = |at: Option<Tick>| {
-            if let Some(at) = at {
-                least = least.min(if is_over(self.now, at) { 0 } else { at.wrapping_sub(self.now) });
-            }
-        };
-        self.flights.iter().for_each(|f| note(self.due(f)));
-        self.seen.iter().for_each(|s| note(s.due_at(self.config.ack_delay)));
+        let at = self.deadline();
+        (at != u64::MAX).then_some(Instant::from_micros(at))
+    }
+
+    /// The microseconds of [`next_timeout`](Self::next_timeout); `u64::MAX`: there is none.
+    pub(super) fn deadline(&self) -> u64 {
+        let mut least = NEVER;
+        for f in self.flights.iter() {
+            least = least.min(self.wait(f));
+        }
+        for s in self.seen.iter() {
+            least = least.min(s.wait(self.now, self.config.ack_delay));
+        }
         let seconds = coarse(self.clock.now());
         for refresh in self.transfers.iter().filter_map(Transfer::refresh) {
             // What lies beyond all ticks is looked at again on the way.
             let away = refresh.saturating_sub(seconds).min(LONGEST >> 14);
-            note(Some(seconds.wrapping_add(away) << 14));
+            least = least.min(until(self.now, seconds.wrapping_add(away) << 14));
         }
-        let ticks = self.clock.now().as_micros() >> 6;
-        (least != u32::MAX).then(|| Instant::from_micros(ticks.wrapping_add(least.into()) << 6))
+        if least == NEVER {
+            return u64::MAX;
+        }
+        (self.clock.now().as_micros() >> 6).wrapping_add(least.into()) << 6
     }
 
     /// The machine's time for a command that was given at `now`.
@@ -468,12 +474,12 @@ impl<'a> Endpoint<'a> {
         Some(written)
     }
 
-    /// Puts a message into the arena.
+    /// Puts a message into the arena. `None`: it has no room now.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Result<(), Capacity> {
-        let place = self.place_for(tag, outline.len(options)).ok_or(Capacity::Arena)?;
+    pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Option<()> {
+        let place = self.place_for(tag, outline.len(options))?;
         let _ = outline.write(place, Base::listed(options));
-        Ok(())
+        Some(())
     }
 }
 

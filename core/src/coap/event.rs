@@ -159,7 +159,7 @@ pub struct RequestId {
     pub(super) mid: u16,
     /// Of those in [`flag`].
     pub(super) flags: u16,
-    /// The No-Response option: bit `class - 1` for each class that is not wanted, and bit 0 where there is one.
+    /// The No-Response option: bit `class` for each class that is not wanted, and bit 0 where there is one.
     pub(super) quiet: u16,
 }
 
@@ -231,7 +231,7 @@ impl RequestId {
     /// RFC 7252 §8.2, which does without errors and empty bodies after a multicast request.
     pub(super) fn wants(&self, code: Code, empty: bool) -> bool {
         if self.quiet != 0 {
-            return self.quiet.wrapping_shr(code.class().wrapping_sub(1).into()) & 1 == 0;
+            return self.quiet.wrapping_shr(code.class().into()) & 1 == 0;
         }
         !self.is_multicast() || (code.is_success() && !empty)
     }
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_request_is_known_for_one() {
-        let id = RequestId { flags: flag::LIVE | flag::OBSERVE, quiet: 0x1B, ..RequestId::NONE };
+        let id = RequestId { flags: flag::LIVE | flag::OBSERVE, quiet: 0x35, ..RequestId::NONE };
         assert!(id.is_sound() && id.observes() && !id.is_proven() && !id.is_multicast());
         assert!(!id.wants(Code::CONTENT, false) && !id.wants(Code::NOT_FOUND, true) && id.wants(Code(0x60), false));
         let all = RequestId { flags: flag::LIVE | flag::MULTICAST, ..RequestId::NONE };

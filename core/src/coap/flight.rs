@@ -12,7 +12,7 @@ use super::{
     endpoint::{Endpoint, tag},
     event::Failure,
     exchange::{Phase, flag},
-    ticks::{LONGEST, Tick, is_over, later, since},
+    ticks::{LONGEST, NEVER, Tick, since, until},
 };
 use crate::Peer;
 
@@ -161,32 +161,32 @@ impl Endpoint<'_> {
         (self.control.windows)(self, flight)
     }
 
-    /// When something is to be done about a flight. That is ready: when it may go, by NSTART (RFC 7252 §4.7), or by its
-    /// window. All else: when its time is over. `None`: not before something else happens.
-    pub(super) fn due(&self, f: &Flight) -> Option<Tick> {
+    /// How long it is until something is to be done about a flight. That is ready: until it may go, by NSTART (RFC 7252
+    /// §4.7), or by its window. All else: until its time is over. [`NEVER`]: not before something else happens.
+    pub(super) fn wait(&self, f: &Flight) -> Tick {
         if matches!(f.owner, Owner::Nobody | Owner::Pong | Owner::Silence) {
-            return None;
+            return NEVER;
         }
         if f.stage != Stage::Acknowledged
-            && let Some(due) = (self.control.due)(self, f)
+            && let Some(wait) = (self.control.wait)(self, f)
         {
-            return due;
+            return wait;
         }
         if f.stage != Stage::Ready {
-            return Some(f.at);
+            return until(self.now, f.at);
         }
         // One that is sent again has its place already.
         if f.tries == 0 {
             // [RFC7252-4.7-1] [RFC7641-4.5.1-1]
             let counts = |o: &&Flight| o.peer == f.peer && o.is_outstanding() && !self.is_windowed(o);
             if self.flights.iter().filter(counts).count() >= usize::from(self.config.nstart) {
-                return None;
+                return NEVER;
             }
             if f.owner == Owner::Transfer {
-                return Some(later(self.quiet, self.now));
+                return until(self.now, self.quiet);
             }
         }
-        Some(self.now)
+        0
     }
 
     /// Ready → Waiting: a flight has been sent.
@@ -331,7 +331,7 @@ impl Endpoint<'_> {
     /// Whether a flight is ready, and may go now.
     pub(super) fn may_fly(&mut self, index: usize) -> bool {
         let Some(f) = self.flights.get(index).filter(|f| f.stage == Stage::Ready) else { return false };
-        self.due(f).is_some_and(|at| is_over(self.now, at)) && (self.control.renew)(self, index)
+        self.wait(f) == 0 && (self.control.renew)(self, index)
     }
 }
 

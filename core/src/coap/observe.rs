@@ -6,14 +6,14 @@
 use super::{
     block::{self, Bits},
     endpoint::{Endpoint, Error, tag},
-    event::{Body, Reply, RequestId, Resource},
+    event::{Reply, RequestId, Resource},
     flight::Owner,
     message::{Token, Type},
     option,
-    outline::{Base, Outline, check_reply, own},
+    outline::{ALL, Base, Outline, check_reply, own},
     raw::{Kind, Told},
 };
-use crate::{Instant, Misuse, Peer};
+use crate::{Capacity, Instant, Misuse, Peer};
 
 /// About a day (§4.5: a CON notification at least every 24 hours), in spans of 71 minutes: when so many have ended, 22 hours and a
 /// half to 24 are over.
@@ -91,8 +91,9 @@ impl Observer {
         self.age = self.age.saturating_add(u8::try_from(spans).unwrap_or(u8::MAX));
     }
 
-    fn is(&self, peer: Peer, token: &Token) -> bool {
-        matches!(self.state, State::Here | State::Ending) && self.peer == peer && self.token == *token
+    /// Whether it is the one that asks, again perhaps.
+    fn asked(&self, id: &RequestId) -> bool {
+        matches!(self.state, State::Here | State::Ending) && self.peer == id.peer && self.token == id.token
     }
 }
 
@@ -108,13 +109,8 @@ impl Endpoint<'_> {
     pub fn notify(&mut self, now: Instant, resource: Resource, reply: &Reply<'_>) -> Result<u32, Error> {
         self.tick(now);
         check_reply(reply.options)?;
-        let (bytes, total) = match reply.body {
-            Body::Whole(bytes) => (bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
-            Body::Part { offset: 0, bytes, total } => (bytes, total),
-            Body::Part { .. } => return Err(Misuse::OutOfRange.into()),
-        };
-        let wanted = usize::try_from(total.min(block::size(self.config.szx))).unwrap_or(usize::MAX);
-        let payload = bytes.get(..wanted).ok_or(Misuse::OutOfRange)?;
+        let mut outline = Outline::new(Type::Confirmable, reply.code, 0, &Token::EMPTY);
+        let total = outline.cut(&reply.body, 0, block::size(self.config.szx)).ok_or(Misuse::OutOfRange)?;
         let count = self.observers(resource);
         if count == 0 {
             return Ok(0);
@@ -122,12 +118,10 @@ impl Endpoint<'_> {
         let success = reply.code.is_success();
         // [RFC7641-4.4-1] [RFC7641-4.4-2] [RFC7641-4.4-3]
         let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
-        let mut outline = Outline::new(Type::Confirmable, reply.code, 0, &Token::EMPTY);
         // [RFC7641-4.2-5]
         outline.uint(own::OBSERVE, success.then_some(sequence));
         outline.uint(own::SIZE2, Some(total));
-        outline.payload = payload;
-        self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options)?;
+        self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options).ok_or(Capacity::Arena)?;
         self.sequence = sequence;
         for index in 0..self.observers.len() {
             let Some(o) = self.observers.get_mut(index) else { break };
@@ -156,15 +150,16 @@ impl Endpoint<'_> {
     }
 
     /// Where an observer that registers goes: the place it has, or a free one.
-    pub(super) fn observer_place(&self, peer: Peer, token: &Token) -> Option<usize> {
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn observer_place(&self, id: &RequestId) -> Option<usize> {
         // [RFC7641-4.1-2]
-        let known = self.find_observer(peer, token);
+        let known = self.find_observer(id);
         known.or_else(|| self.observers.iter().position(|o| o.state == State::Free))
     }
 
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn find_observer(&self, peer: Peer, token: &Token) -> Option<usize> {
-        self.observers.iter().position(|o| o.is(peer, token))
+    fn find_observer(&self, id: &RequestId) -> Option<usize> {
+        self.observers.iter().position(|o| o.asked(id))
     }
 
     /// §4.1: registers, or registers again.
@@ -177,8 +172,8 @@ impl Endpoint<'_> {
     }
 
     /// §4.1: a GET with Observe 1.
-    pub(super) fn deregister(&mut self, peer: Peer, token: &Token) {
-        if let Some(place) = self.find_observer(peer, token) {
+    pub(super) fn deregister(&mut self, id: &RequestId) {
+        if let Some(place) = self.find_observer(id) {
             self.lose_observer(place);
         }
     }
@@ -290,7 +285,7 @@ impl Endpoint<'_> {
         }
         let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());
         outline.payload = kept.payload.get(..len).unwrap_or(&[]);
-        outline.write(out, Base::kept(kept.options, (!more).then_some(option::SIZE2)))
+        outline.write(out, Base::kept(kept.options, if more { ALL } else { option::SIZE2 }))
     }
 
     /// An observer that is gone, to be told.

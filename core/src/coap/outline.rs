@@ -5,6 +5,7 @@ use super::{
     block::{Bits, Block},
     code::Code,
     endpoint::{Endpoint, tag},
+    event::Body,
     exchange::{Phase, flag},
     flight::Flight,
     message::{Encoder, Message, Token, Type},
@@ -58,15 +59,18 @@ pub(super) struct Base<'b> {
     /// Of a message that is kept.
     kept: Options<'b>,
     /// But for those with this number.
-    without: Option<u16>,
+    without: u16,
 }
+
+/// Leaves all: what is kept never has this one, which is written by itself.
+pub(super) const ALL: u16 = option::BLOCK2;
 
 impl<'b> Base<'b> {
     pub(super) const fn listed(listed: &'b [Opt<'b>]) -> Self {
-        Self { listed, kept: Options::EMPTY, without: None }
+        Self { listed, kept: Options::EMPTY, without: ALL }
     }
 
-    pub(super) const fn kept(kept: Options<'b>, without: Option<u16>) -> Self {
+    pub(super) const fn kept(kept: Options<'b>, without: u16) -> Self {
         Self { listed: &[], kept, without }
     }
 }
@@ -81,7 +85,7 @@ impl<'b> Iterator for Base<'b> {
             return Some(*first);
         }
         let without = self.without;
-        self.kept.find(|option| Some(option.number) != without)
+        self.kept.find(|option| option.number != without)
     }
 }
 
@@ -98,6 +102,23 @@ impl<'p> Outline<'p> {
         if let Some(place) = self.uints.get_mut(own) {
             *place = value.map_or(0, |value| value.wrapping_add(1));
         }
+    }
+
+    /// Its payload is what goes out of a body from `offset` on, nothing where that is past its end: the length of all of it.
+    /// `None`: what is given does not hold that.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn cut(&mut self, body: &Body<'p>, offset: u32, size: u32) -> Option<u32> {
+        let (start, bytes, total) = match *body {
+            Body::Whole(bytes) => (0, bytes, u32::try_from(bytes.len()).ok()?),
+            Body::Part { offset, bytes, total } => (offset, bytes, total),
+        };
+        if offset == 0 || offset < total {
+            let len = total.saturating_sub(offset).min(size);
+            let from = usize::try_from(offset.checked_sub(start)?).ok()?;
+            let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+            self.payload = bytes.get(from..to)?;
+        }
+        Some(total)
     }
 
     /// Bytes of the message with these options.
@@ -169,7 +190,7 @@ impl Endpoint<'_> {
         let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
-        let mut without = None;
+        let mut without = ALL;
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, &token);
         outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..)).unwrap_or(&[]);
@@ -186,7 +207,7 @@ impl Endpoint<'_> {
                 };
                 if offset != 0 {
                     // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
-                    without = Some(option::IF_NONE_MATCH);
+                    without = option::IF_NONE_MATCH;
                 }
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {

@@ -211,6 +211,12 @@ impl Endpoint<'_> {
         self.take_in_multicast(input, told);
     }
 
+    /// [`Endpoint::next_timeout`] in microseconds; `u64::MAX`: there is none.
+    #[must_use]
+    pub fn next_timeout_raw(&self) -> u64 {
+        self.deadline()
+    }
+
     /// [`Endpoint::poll_output`]: how many bytes stand at the front of `out`, to be sent to [`Told::peer`]. If there are none,
     /// `told` has something to tell, or names the room that the next datagram takes, [`Told::len`], or neither: then there is
     /// nothing until [`Endpoint::next_timeout`]. It is [`Told::NOTHING`] before.

@@ -21,7 +21,7 @@ use super::{
     code::Code,
     config::{MINUTE, Stats},
     endpoint::{Endpoint, tag},
-    ticks::{LONGEST, Tick, is_over},
+    ticks::{LONGEST, NEVER, Tick, until},
 };
 use crate::Peer;
 
@@ -106,13 +106,13 @@ impl Seen {
         self.state |= flag::DUE;
     }
 
-    /// When something is to be sent: the acknowledgement of a request that the host has not answered, or the answer to a
-    /// multicast request.
-    pub(super) fn due_at(&self, delay: Tick) -> Option<Tick> {
+    /// How long it is until something is to be sent: the acknowledgement of a request that the host has not answered, or the
+    /// answer to a multicast request.
+    pub(super) fn wait(&self, now: Tick, delay: Tick) -> Tick {
         match self.answer() {
-            Answer::Pending if self.is(flag::CONFIRMABLE) => Some(self.at.wrapping_add(delay)),
-            Answer::Leisure => Some(self.at),
-            _ => None,
+            Answer::Pending if self.is(flag::CONFIRMABLE) => until(now, self.at.wrapping_add(delay)),
+            Answer::Leisure => until(now, self.at),
+            _ => NEVER,
         }
     }
 
@@ -228,7 +228,7 @@ impl Endpoint<'_> {
             if let Some(s) = self.seen.get_mut(index) {
                 if old {
                     *s = Seen::EMPTY;
-                } else if s.due_at(delay).is_some_and(|at| is_over(now, at)) {
+                } else if s.wait(now, delay) == 0 {
                     s.ripen();
                 }
             }

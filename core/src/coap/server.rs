@@ -15,7 +15,7 @@ use super::{
     config::Stats,
     echo::{LARGE, SMALL},
     endpoint::{Endpoint, Error, UNKNOWN, tag},
-    event::{Body, Reply, RequestId, flag},
+    event::{Reply, RequestId, flag},
     flight::{Owner, part},
     message::{Message, Type},
     option::{self, Opt},
@@ -61,24 +61,20 @@ impl Endpoint<'_> {
         };
         let (offset, size) = id.wanted();
         let success = reply.code.is_success();
+        let offset = if success { offset } else { 0 };
         let mut outline = Outline::new(ty, reply.code, mid, &id.token);
         let mut options = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
-        match cut(&reply.body, offset.wrapping_mul(success.into()), size)? {
-            Some((payload, total)) => {
-                outline.payload = payload;
-                if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
-                    // Far below 2^32: an offset has 30 bits.
-                    let more = offset.wrapping_add(size) < total;
-                    outline.uint(own::BLOCK2, Some(Bits::at(offset, more, id.szx).get()));
-                    if id.is(flag::SIZE2) || (offset == 0 && more) {
-                        outline.uint(own::SIZE2, Some(total));
-                    }
-                }
-            }
-            None => {
-                outline.code = Code::BAD_REQUEST;
-                options = &[];
+        let total = outline.cut(&reply.body, offset, size).ok_or(Misuse::OutOfRange)?;
+        if offset != 0 && offset >= total {
+            outline.code = Code::BAD_REQUEST;
+            options = &[];
+        } else if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
+            // Far below 2^32: an offset has 30 bits.
+            let more = offset.wrapping_add(size) < total;
+            outline.uint(own::BLOCK2, Some(Bits::at(offset, more, id.szx).get()));
+            if id.is(flag::SIZE2) || (offset == 0 && more) {
+                outline.uint(own::SIZE2, Some(total));
             }
         }
         let code = outline.code;
@@ -96,7 +92,7 @@ impl Endpoint<'_> {
         }
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observes() && code.is_success());
-        let mut place = accepted.and_then(|_| self.observer_place(id.peer, &id.token));
+        let mut place = accepted.and_then(|_| self.observer_place(id));
         outline.uint(own::OBSERVE, place.map(|_| self.sequence));
         if !id.is_proven() && !self.reach.knows(id.peer) {
             let len = outline.len(options);
@@ -117,11 +113,11 @@ impl Endpoint<'_> {
         }
         let (answer, due) = if outline.ty == Type::Confirmable {
             let flight = self.place().ok_or(Capacity::InFlight)?;
-            self.keep(tag::SEPARATE.of(flight), &outline, options)?;
+            self.keep(tag::SEPARATE.of(flight), &outline, options).ok_or(Capacity::Arena)?;
             self.take_off(Owner::Response, 0, id.peer);
             (Answer::Done, seen.is(known::DUE))
         } else {
-            self.keep(tag::REPLY.of(index), &outline, options)?;
+            self.keep(tag::REPLY.of(index), &outline, options).ok_or(Capacity::Arena)?;
             if outline.ty == Type::NonConfirmable {
                 self.mid = mid.wrapping_add(1);
             }
@@ -268,7 +264,7 @@ impl Endpoint<'_> {
                 option::NO_RESPONSE => {
                     id.quiet = match o.value {
                         [] => 1,
-                        [classes] => u16::from(1 | (classes & 0x1A)),
+                        [classes] => 1 | u16::from(classes & 0x1A) << 1,
                         _ => 0,
                     };
                     true
@@ -338,7 +334,7 @@ impl Endpoint<'_> {
             self.refuse(index, id, verdict, refused.unwrap_or(0));
         } else if id.is(flag::LEAVE) {
             // [RFC7641-4.1-4]
-            self.deregister(id.peer, &id.token);
+            self.deregister(id);
         }
         welcome
     }
@@ -370,20 +366,4 @@ impl Endpoint<'_> {
         }
         false
     }
-}
-
-/// What goes out of a body from `offset` on, and the length of all of it. None: that is past its end.
-#[cfg_attr(feature = "opt-size", inline(never))]
-fn cut<'r>(body: &Body<'r>, offset: u32, size: u32) -> Result<Option<(&'r [u8], u32)>, Misuse> {
-    let (start, bytes, total) = match *body {
-        Body::Whole(bytes) => (0, bytes, u32::try_from(bytes.len()).map_err(|_| Misuse::OutOfRange)?),
-        Body::Part { offset, bytes, total } => (offset, bytes, total),
-    };
-    if offset != 0 && offset >= total {
-        return Ok(None);
-    }
-    let len = total.saturating_sub(offset).min(size);
-    let from = offset.checked_sub(start).and_then(|n| usize::try_from(n).ok()).ok_or(Misuse::OutOfRange)?;
-    let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
-    Ok(Some((bytes.get(from..to).ok_or(Misuse::OutOfRange)?, total)))
 }

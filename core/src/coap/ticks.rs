@@ -38,6 +38,14 @@ pub(super) fn is_over(now: Tick, at: Tick) -> bool {
     now.wrapping_sub(at) <= LONGEST
 }
 
+/// How long it is until `at`: 0 where that has come.
+pub(super) fn until(now: Tick, at: Tick) -> Tick {
+    at.wrapping_sub(now).cast_signed().max(0).cast_unsigned()
+}
+
+/// More than it can be until anything.
+pub(super) const NEVER: Tick = u32::MAX;
+
 /// The later of two.
 pub(super) fn later(a: Tick, b: Tick) -> Tick {
     if is_over(a, b) { a } else { b }
@@ -74,6 +82,7 @@ mod tests {
             assert!(is_over(next, base) && is_over(base, base) && !is_over(base, next));
             assert_eq!((since(next, base), since(base, next)), (Some(9), None));
             assert_eq!((later(base, next), later(next, base)), (next, next));
+            assert_eq!((until(base, next), until(next, base), until(base, base)), (9, 0, 0));
         }
     }
 }
