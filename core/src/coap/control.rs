@@ -35,8 +35,8 @@ pub(super) struct Control {
     /// A flight has been sent. Whether all is done about it; else its time-out, which was this before, may have been changed,
     /// with a random number to do it by.
     pub(super) sent: fn(&mut Endpoint<'_>, usize, Tick, u32) -> bool,
-    /// A flight is answered or acknowledged.
-    pub(super) answered: fn(&mut Endpoint<'_>, usize),
+    /// A flight is acknowledged.
+    pub(super) acknowledged: fn(&mut Endpoint<'_>, usize),
     /// A flight's time is over. Whether its transfer goes on; `None`: it is no window's, or waits no more.
     pub(super) lost: fn(&mut Endpoint<'_>, usize) -> Option<bool>,
     /// Before a flight goes, of a window perhaps: see there. Whether it may.
@@ -44,7 +44,7 @@ pub(super) struct Control {
     /// An answer to a transfer's flight asks for what another's has asked for before, and was given since. Whether it is a window's,
     /// and asked for again.
     pub(super) again: fn(&mut Endpoint<'_>, usize, usize) -> bool,
-    /// A transfer's flight is answered: whether that is an error in a window, and nothing is to be told of it.
+    /// A transfer's flight is answered, by a response: whether that is an error in a window, and nothing is to be told of it.
     pub(super) puts_off: fn(&mut Endpoint<'_>, usize, usize, &Message<'_>) -> bool,
     /// A transfer's flight for what is at this offset has been answered, and is over. Where it carried a block of a body: whether
     /// all is done about it.
@@ -69,7 +69,7 @@ pub(super) static STANDARD: Control = Control {
     more: |_, t, own| own == 0 && t.held == 0 && t.fetches(),
     wait: |_, _| None,
     sent: |_, _, _, _| false,
-    answered: |_, _| {},
+    acknowledged: |_, _| {},
     lost: |_, _| None,
     renew: |_, _| true,
     again: |_, _, _| false,
@@ -80,7 +80,7 @@ pub(super) static STANDARD: Control = Control {
 
 /// By paths.
 static MEASURED: Control =
-    Control { open, close, windows, share, more, wait, sent, answered, lost, renew, again, puts_off, uploads, lapse };
+    Control { open, close, windows, share, more, wait, sent, acknowledged: answered, lost, renew, again, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -357,6 +357,7 @@ fn again(e: &mut Endpoint<'_>, transfer: usize, flight: usize) -> bool {
 
 /// The body may end before it, or the server asks to be asked later.
 fn puts_off(e: &mut Endpoint<'_>, transfer: usize, flight: usize, message: &Message<'_>) -> bool {
+    answered(e, flight);
     if message.code.class() < 4 && !message.payload.is_empty() {
         return false;
     }

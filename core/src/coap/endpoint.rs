@@ -9,7 +9,7 @@ use super::{
     echo::Reach,
     event::Event,
     exchange::Transfer,
-    flight::{Flight, Owner, Stage},
+    flight::{Flight, NONE, Owner, Stage},
     message::{Message, Type},
     multicast::{Group, no_group},
     observe::Observer,
@@ -331,13 +331,11 @@ impl<'a> Endpoint<'a> {
         }
         // §5.3.2: a piggybacked response has the message ID and the token of its request.
         // [RFC7252-5.2.1-1] [RFC7252-5.3.2-1] [RFC7252-5.3.2-2]
-        match self.find_response(peer, &message.token) {
-            Some((transfer, found)) if found == flight => {
-                self.on_response(transfer, flight, message, told);
-                true
-            }
-            _ => false,
+        let (transfer, found) = self.find_response(peer, &message.token);
+        if found == index {
+            self.on_response(transfer, index, message, told);
         }
+        found == index
     }
 
     /// A response in a message of its own (§5.2.2, §5.2.3), a notification perhaps.
@@ -354,11 +352,11 @@ impl<'a> Endpoint<'a> {
         if (self.group)(self, peer, message, told) {
             return None;
         }
-        let found = self.find_response(peer, &message.token);
+        let (transfer, flight) = self.find_response(peer, &message.token);
         // §4.2: a CON that nothing can be done with is reset; so is, for the server's sake, a notification that
         // nobody waits for (RFC 7641 §3.6).
         // [RFC7641-3.5-1]
-        let none = found.is_none();
+        let none = transfer == NONE;
         if none {
             Stats::count(&mut self.stats.unmatched);
         }
@@ -370,7 +368,6 @@ impl<'a> Endpoint<'a> {
             // [RFC7641-3.5-2]
             self.acknowledged(peer, message)?;
         }
-        let (transfer, flight) = found?;
         self.on_response(transfer, flight, message, told)
     }
 

@@ -26,7 +26,7 @@ use super::{
     config::Stats,
     endpoint::{Endpoint, tag},
     event::{Exchange, Failure},
-    flight::{Owner, part},
+    flight::{NONE, Owner, part},
     message::{Message, Token},
     option,
     raw::{Kind, Raw, Told},
@@ -224,7 +224,7 @@ impl Transfer {
         self.body = body;
         self.limit = if body == 0 || wishes.random_access != 0 { u32::MAX } else { 0 };
         self.until = wishes.until;
-        self.etag = Token::new(request.etag).unwrap_or(Token::EMPTY);
+        self.etag.fill(request.etag);
         self.put(flag::BOUND, !request.etag.is_empty());
     }
 
@@ -431,28 +431,27 @@ impl Endpoint<'_> {
         }
     }
 
-    /// Whose response this is: a flight's, or a notification's.
-    pub(super) fn find_response(&self, peer: Peer, token: &Token) -> Option<(usize, Option<usize>)> {
-        let token = u32::from_be_bytes(token.as_bytes().try_into().ok()?);
-        let ours = self
-            .flights
-            .iter()
-            .position(|f| f.token == token && f.peer == peer && f.tries != 0 && f.owner == Owner::Transfer);
-        if let Some(f) = ours.and_then(|index| self.flights.get(index)) {
-            return Some((usize::from(f.of), ours));
+    /// Whose response this is: a transfer's for one of its flights, or with [`NONE`] of these for a notification. [`NONE`] of
+    /// both: nobody's.
+    pub(super) fn find_response(&self, peer: Peer, token: &Token) -> (usize, usize) {
+        let Ok(token) = token.as_bytes().try_into().map(u32::from_be_bytes) else { return (NONE, NONE) };
+        for (index, f) in self.flights.iter().enumerate() {
+            if f.token == token && f.peer == peer && f.tries != 0 && f.owner == Owner::Transfer {
+                return (usize::from(f.of), index);
+            }
         }
         let found = self.transfers.iter().position(|t| {
             let live = t.is(flag::OBSERVED) && matches!(t.phase, Phase::Receiving | Phase::Observing);
             live && t.token == token && t.peer == peer
-        })?;
-        Some((found, None))
+        });
+        (found.unwrap_or(NONE), NONE)
     }
 
-    /// 3 to 6. A response arrived, for a flight of the transfer or as a notification.
+    /// 3 to 6. A response arrived, for a flight of the transfer or, with [`NONE`], as a notification.
     pub(super) fn on_response<'i>(
         &mut self,
         transfer: usize,
-        flight: Option<usize>,
+        flight: usize,
         message: &Message<'i>,
         told: &mut Told<'i>,
     ) -> Option<()> {
@@ -462,7 +461,7 @@ impl Endpoint<'_> {
         let t = self.transfers.get(transfer)?;
         let sequence =
             options.get(option::OBSERVE).filter(|v| code.is_success() && v.len() <= 3).and_then(option::uint);
-        let (registering, mut offset) = match flight.and_then(|f| self.flights.get(f)) {
+        let (registering, mut offset) = match self.flights.get(flight) {
             Some(f) => (t.token == f.token, f.offset),
             None => (true, 0),
         };
@@ -471,25 +470,18 @@ impl Endpoint<'_> {
             self.fail(transfer, Failure::BadResponse);
             return None;
         }
-        match flight {
-            Some(flight) => {
-                if self.echoes(transfer, flight, message) {
-                    return None;
-                }
-                (self.control.answered)(self, flight);
-                if (self.control.puts_off)(self, transfer, flight, message) {
-                    return None;
-                }
-            }
-            None if sequence.is_some_and(|s| !t.is_newer(now, s)) => {
-                Stats::count(&mut self.stats.stale);
+        if flight != NONE {
+            if self.echoes(transfer, flight, message) || (self.control.puts_off)(self, transfer, flight, message) {
                 return None;
             }
-            None => {}
+        } else if sequence.is_some_and(|s| !t.is_newer(now, s)) {
+            Stats::count(&mut self.stats.stale);
+            return None;
         }
-        match flight.filter(|_| !registering) {
-            Some(flight) => self.land(flight),
-            None => self.ground(transfer, 0),
+        if registering {
+            self.ground(transfer, 0);
+        } else {
+            self.land(flight);
         }
         if (self.control.uploads)(self, transfer, offset, message) {
             return None;
@@ -559,7 +551,7 @@ impl Endpoint<'_> {
             told.offset = offset;
         }
         let t = self.transfers.get_mut(transfer)?;
-        told.etag = Token::new(etag).unwrap_or(Token::EMPTY);
+        told.etag.fill(etag);
         if whole {
             t.etag = told.etag;
             over = over && t.is_complete();

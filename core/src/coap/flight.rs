@@ -16,6 +16,9 @@ use super::{
 };
 use crate::Peer;
 
+/// No place in a table.
+pub(super) const NONE: usize = usize::MAX;
+
 /// Whose a flight is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -266,7 +269,7 @@ impl Endpoint<'_> {
     /// An empty ACK arrived (RFC 7252 §4.2): Ready or Waiting → Acknowledged, or over where nothing else follows.
     pub(super) fn on_acknowledged(&mut self, flight: usize) {
         let until = self.from().wrapping_add(self.config.response_timeout);
-        (self.control.answered)(self, flight);
+        (self.control.acknowledged)(self, flight);
         let Some(f) = self.flights.get_mut(flight).filter(|f| f.confirmable) else { return };
         match f.owner {
             Owner::Transfer => {

@@ -63,6 +63,16 @@ impl Token {
         Some(token)
     }
 
+    /// Becomes that of these bytes; empty past eight.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    pub(super) fn fill(&mut self, bytes: &[u8]) {
+        *self = Self::EMPTY;
+        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
+            copy(place, bytes);
+            self.len = bytes.len() as u8;
+        }
+    }
+
     /// Of these bytes, eight at most.
     #[inline(always)]
     fn of(bytes: &[u8]) -> Self {

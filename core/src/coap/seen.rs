@@ -121,6 +121,13 @@ impl Seen {
         self.set(if self.answer() == Answer::Leisure { Answer::Replied } else { Answer::Acked }, true);
     }
 
+    /// How long ago it arrived.
+    fn age(&self, now: Tick) -> Tick {
+        let age = now.wrapping_sub(self.at);
+        // What is ahead by as much as the longest leisure is not old.
+        if age > MINUTE.wrapping_neg().wrapping_sub(1) { 0 } else { age }
+    }
+
     fn waits(&self) -> bool {
         self.is(flag::DUE) || matches!(self.answer(), Answer::Pending | Answer::Acked | Answer::Leisure)
     }
@@ -138,14 +145,7 @@ impl Endpoint<'_> {
     }
 
     pub(super) fn is_old(&self, seen: &Seen) -> bool {
-        self.age(seen) >= self.config.exchange_lifetime
-    }
-
-    /// How long ago it arrived.
-    fn age(&self, seen: &Seen) -> Tick {
-        let age = self.now.wrapping_sub(seen.at);
-        // What is ahead by as much as the longest leisure is not old.
-        if age > MINUTE.wrapping_neg().wrapping_sub(1) { 0 } else { age }
+        seen.age(self.now) >= self.config.exchange_lifetime
     }
 
     /// The place that weighs most; `None` where none weighs anything.
@@ -165,7 +165,7 @@ impl Endpoint<'_> {
     pub(super) fn remember(&mut self, message: Seen) -> Option<usize> {
         // A free one, or the one that is old for the longest time, or that did no harm for the longest time.
         let found = self.heaviest(|e, s| {
-            let age = e.age(s);
+            let age = s.age(e.now);
             match s.answer() {
                 Answer::Free => u32::MAX,
                 _ if e.is_old(s) => age | !LONGEST,
@@ -202,7 +202,7 @@ impl Endpoint<'_> {
     pub(super) fn place_for(&mut self, tag: u32, len: usize) -> Option<&mut [u8]> {
         while self.arena.room() < len {
             let found = self.heaviest(|e, s| {
-                let age = e.age(s).min(LONGEST >> 1).wrapping_add(1);
+                let age = s.age(e.now).min(LONGEST >> 1).wrapping_add(1);
                 match s.answer() {
                     Answer::Replied if !s.is(flag::DUE) => age | if s.is(flag::HARMLESS) { !LONGEST } else { 0 },
                     _ => 0,
@@ -219,18 +219,13 @@ impl Endpoint<'_> {
 
     /// Time passes for messages received: what is due is sent, and what is old forgotten.
     pub(super) fn age_seen(&mut self) {
-        let (now, delay) = (self.now, self.config.ack_delay);
-        for index in 0..self.seen.len() {
-            let Some(old) = self.seen.get(index).map(|s| s.answer() != Answer::Free && self.is_old(s)) else { break };
-            if old {
+        let (now, delay, lifetime) = (self.now, self.config.ack_delay, self.config.exchange_lifetime);
+        for (index, s) in self.seen.iter_mut().enumerate() {
+            if s.answer() != Answer::Free && s.age(now) >= lifetime {
                 self.arena.remove(tag::REPLY.of(index));
-            }
-            if let Some(s) = self.seen.get_mut(index) {
-                if old {
-                    *s = Seen::EMPTY;
-                } else if s.wait(now, delay) == 0 {
-                    s.ripen();
-                }
+                *s = Seen::EMPTY;
+            } else if s.wait(now, delay) == 0 {
+                s.ripen();
             }
         }
     }
