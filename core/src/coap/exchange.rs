@@ -300,21 +300,32 @@ impl Transfer {
         (self.held, self.reach, self.limit) = (0, 0, u32::MAX);
     }
 
-    /// 4. A block of the body arrived, which was asked for at `offset`. What is to be done about flights.
-    fn take_part(&mut self, offset: u32, message: &Message<'_>) -> Result<Next, Failure> {
-        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+    /// 4. A block of the body arrived, which was asked for at `offset` and reaches to `next`. What is to be done about flights.
+    #[cfg_attr(feature = "opt-size", inline(never))]
+    fn take_part(&mut self, offset: u32, next: u32, message: &Message<'_>, etag: &Token) -> Result<Next, Failure> {
+        // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
+        if self.is(flag::OPENED | flag::BOUND) && self.etag.len() != 0 && self.etag != *etag {
+            // RFC 7959 §2.4: blocks of two versions must not be put together.
+            if !self.is(flag::OBSERVED) || self.is(flag::BOUND) {
+                return Err(Failure::Changed);
+            }
+            // From the beginning: there is a version that was not seen yet.
+            (self.phase, self.position) = (Phase::Receiving, 0);
+            self.set(flag::DUE);
+            self.close_window();
+            return Ok(Next::Again);
+        }
         let block = match message.options.get(option::BLOCK2) {
             // No block option: all there is, which is only an answer to who asked for the beginning.
             None => Bits::at(0, false, self.szx),
             Some(value) => Bits::decode(value).ok_or(Failure::BadResponse)?,
         };
-        let next = offset.saturating_add(len);
         let more = block.more();
         // [RFC7959-2.3-2] [RFC7959-2.4-3] [RFC7959-2.4-4]
         let szx = self.szx.min(block.szx());
         let beyond = more && next.wrapping_shr(u32::from(szx).wrapping_add(4)) > Block::MAX_NUM;
         // [RFC7959-2.3-1]
-        if block.offset() != offset || (more && len != block.size()) || beyond {
+        if block.offset() != offset || (more && next.wrapping_sub(offset) != block.size()) || beyond {
             return Err(Failure::BadResponse);
         }
         // [RFC7959-4-2]
@@ -323,9 +334,9 @@ impl Transfer {
         }
         self.held = self.held.saturating_add(u8::from(self.is(flag::MANUAL)));
         Ok(match next & block::size(self.span).wrapping_sub(1) {
-            _ if !more => Next::End(next),
+            _ if !more => Next::End,
             0 => Next::Place,
-            _ => Next::Rest(next),
+            _ => Next::Rest,
         })
     }
 
@@ -376,12 +387,14 @@ impl Transfer {
 
 /// What follows a block of the response's body.
 enum Next {
-    /// The rest of the place that it was asked for, from here on.
-    Rest(u32),
+    /// The rest of the place that it was asked for.
+    Rest,
     /// The next place.
     Place,
     /// Nothing: the body ends here.
-    End(u32),
+    End,
+    /// The first block: it is another body.
+    Again,
 }
 
 /// 128 seconds, in units of 2^20 µs.
@@ -514,46 +527,33 @@ impl Endpoint<'_> {
                 t.heard = now;
             }
         }
-        let etag = options.get(option::ETAG).filter(|tag| tag.len() <= 8).unwrap_or(&[]);
+        let mut etag = Token::EMPTY;
+        etag.fill(options.get(option::ETAG).unwrap_or(&[]));
         let mut over = true;
         let whole = code.is_success() && code != Code::VALID;
         if whole {
-            if t.is(flag::OPENED | flag::BOUND) {
-                // [RFC7959-2.4-6] [RFC7959-2.6-1] [RFC7252-5.10.6-1]
-                if t.etag.len() != 0 && t.etag.as_bytes() != etag {
-                    // RFC 7959 §2.4: blocks of two versions must not be put together.
-                    if t.is(flag::OBSERVED) && !t.is(flag::BOUND) {
-                        // From the beginning: there is a version that was not seen yet.
-                        (t.phase, t.position) = (Phase::Receiving, 0);
-                        t.set(flag::DUE);
-                        t.close_window();
-                        self.ground(transfer, 0);
-                    } else {
-                        self.fail(transfer, Failure::Changed);
-                    }
-                    return None;
-                }
-            }
-            let next = match t.take_part(offset, message) {
-                Ok(next) => next,
+            let next = offset.saturating_add(u32::try_from(message.payload.len()).unwrap_or(u32::MAX));
+            match t.take_part(offset, next, message, &etag) {
                 Err(reason) => {
                     self.fail(transfer, reason);
                     return None;
                 }
-            };
-            match next {
+                Ok(Next::Again) => {
+                    self.ground(transfer, 0);
+                    return None;
+                }
                 // A smaller block than the place that it was for: on with the rest of that.
-                Next::Rest(at) => _ = self.fly(transfer, false, at),
-                Next::End(at) => self.ground(transfer, at),
-                Next::Place => {}
+                Ok(Next::Rest) => _ = self.fly(transfer, false, next),
+                Ok(Next::End) => self.ground(transfer, next),
+                Ok(Next::Place) => {}
             }
             over = self.flights_of(transfer) == 0;
             told.offset = offset;
         }
         let t = self.transfers.get_mut(transfer)?;
-        told.etag.fill(etag);
+        told.etag = etag;
         if whole {
-            t.etag = told.etag;
+            t.etag = etag;
             over = over && t.is_complete();
         }
         told.kind = Kind::Response;
