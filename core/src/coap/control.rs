@@ -25,8 +25,6 @@ pub(super) struct Control {
     pub(super) close: fn(&mut Endpoint<'_>, usize),
     /// Whether a flight belongs to a window.
     pub(super) windows: fn(&Endpoint<'_>, &Flight) -> bool,
-    /// How many flights each transfer may have at most.
-    pub(super) share: fn(&Endpoint<'_>) -> usize,
     /// Whether a transfer that has so many flights, and whose first block is there, wants one more and may have it.
     pub(super) more: fn(&Endpoint<'_>, &Transfer, usize) -> bool,
     /// How long it is until something is to be done about a flight that is not acknowledged: see [`Endpoint::wait`]. `None`: it
@@ -65,7 +63,6 @@ pub(super) static STANDARD: Control = Control {
     open: |_, _, _| {},
     close: |_, _| {},
     windows: |_, _| false,
-    share: |_| 1,
     more: |_, t, own| own == 0 && t.held == 0 && t.fetches(),
     wait: |_, _| None,
     sent: |_, _, _, _| false,
@@ -80,7 +77,7 @@ pub(super) static STANDARD: Control = Control {
 
 /// By paths.
 static MEASURED: Control =
-    Control { open, close, windows, share, more, wait, sent, acknowledged: answered, lost, renew, again, puts_off, uploads, lapse };
+    Control { open, close, windows, more, wait, sent, acknowledged: answered, lost, renew, again, puts_off, uploads, lapse };
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it
@@ -176,7 +173,7 @@ fn windows(e: &Endpoint<'_>, flight: &Flight) -> bool {
     flight.owner == Owner::Transfer && e.transfers.get(usize::from(flight.of)).is_some_and(Transfer::is_window)
 }
 
-/// An eighth of the places is for what else there is; the others are shared by those that fetch.
+/// How many flights each transfer may have at most. An eighth of the places is for what else there is; the others are shared by those that fetch.
 fn share(e: &Endpoint<'_>) -> usize {
     let busy = e.transfers.iter().filter(|t| !matches!(t.phase, Phase::Free | Phase::Observing)).count();
     let places = e.flights.len().saturating_sub(e.flights.len() >> 3);
@@ -187,6 +184,7 @@ fn share(e: &Endpoint<'_>) -> usize {
 fn more(e: &Endpoint<'_>, transfer: &Transfer, own: usize) -> bool {
     let wants = transfer.fetches() || (transfer.phase == Phase::Sending && transfer.position < transfer.limit);
     wants
+        && own < share(e)
         && own.saturating_add(transfer.held.into()) < size(e, transfer)
         && (own == 0 || e.flights.iter().any(|f| f.owner == Owner::Nobody))
 }

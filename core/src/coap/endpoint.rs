@@ -256,6 +256,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// The tick that spans which begin now are counted from: none is shorter for it.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn from(&self) -> Tick {
         let now = self.clock.now().as_micros();
         self.now.wrapping_add(u32::from(now & 63 != 0))

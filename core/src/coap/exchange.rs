@@ -215,6 +215,7 @@ impl Transfer {
         self.put(flag::CONFIRMABLE, wishes.confirmable != 0);
         self.put(flag::MANUAL, wishes.manual != 0);
         self.put(flag::REGISTER, wishes.observe != 0);
+        self.put(flag::BOUND, !request.etag.is_empty());
         // A block can only begin at a multiple of its size: any at 0, which has 32 zeros.
         let zeros = wishes.offset.trailing_zeros().saturating_sub(4);
         self.szx = u8::try_from(u32::from(szx).min(zeros)).unwrap_or(szx);
@@ -225,7 +226,6 @@ impl Transfer {
         self.limit = if body == 0 || wishes.random_access != 0 { u32::MAX } else { 0 };
         self.until = wishes.until;
         self.etag.fill(request.etag);
-        self.put(flag::BOUND, !request.etag.is_empty());
     }
 
     /// Whether the server is to say how long the body is: it is the first request of a window.

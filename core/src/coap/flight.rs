@@ -110,16 +110,15 @@ impl Flight {
 impl Endpoint<'_> {
     /// Lets transfers that want flights have them, where there are free places.
     pub(super) fn launch(&mut self) {
-        let share = (self.control.share)(self);
         for index in 0..self.transfers.len() {
-            while self.give_flight(index, share) {}
+            while self.give_flight(index) {}
         }
     }
 
-    /// Lets a transfer have a flight more, of a share of so many. Whether it has got one.
-    fn give_flight(&mut self, index: usize, share: usize) -> bool {
+    /// Lets a transfer have a flight more. Whether it has got one.
+    fn give_flight(&mut self, index: usize) -> bool {
         let own = self.flights_of(index);
-        let Some(t) = self.transfers.get(index).filter(|t| own < share && t.phase != Phase::Free) else { return false };
+        let Some(t) = self.transfers.get(index).filter(|t| t.phase != Phase::Free) else { return false };
         let wants = if t.is(flag::DUE) { own == 0 } else { t.is(flag::OPENED) && (self.control.more)(self, t, own) };
         if !wants {
             return false;
