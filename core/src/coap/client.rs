@@ -3,7 +3,7 @@
 use super::{
     block,
     code::Code,
-    endpoint::{Endpoint, Error, UNKNOWN, tag},
+    endpoint::{Endpoint, Error, UNKNOWN, packet, tag},
     event::{Exchange, Request},
     exchange::{Phase, flag},
     flight::Owner,
@@ -90,7 +90,7 @@ impl Endpoint<'_> {
 
     /// RFC 7641 §3.1: a resource is registered for once; the URI and all other options tell which it is. [RFC7641-3.1-1]
     fn observes_already(&self, index: usize, peer: Peer) -> bool {
-        let kept = |index| self.arena.get(tag::REQUEST.of(index));
+        let kept = |index| packet(&self.arena, tag::REQUEST.of(index));
         let asked = kept(index);
         let live = |t: &super::Transfer| {
             t.peer == peer && t.is(flag::REGISTER | flag::OBSERVED) && !matches!(t.phase, Phase::Leaving | Phase::Free)

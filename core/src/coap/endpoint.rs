@@ -14,7 +14,7 @@ use super::{
     multicast::{Group, no_group},
     observe::Observer,
     option,
-    outline::{Base, Outline},
+    outline::Outline,
     raw::{Kind, Told},
     secret::Secret,
     seen::{Answer, Seen, flag},
@@ -417,7 +417,7 @@ impl<'a> Endpoint<'a> {
         let head = empty(if answer == Answer::Reject { Type::Reset } else { Type::Acknowledgement }, s.mid);
         let mut bytes = &head[..];
         if answer == Answer::Replied {
-            bytes = self.arena.get(tag::REPLY.of(index)).unwrap_or(&[]);
+            bytes = packet(&self.arena, tag::REPLY.of(index));
         }
         let written = copy(out, bytes);
         if written.is_ok() {
@@ -459,7 +459,7 @@ impl<'a> Endpoint<'a> {
         let written = match f.owner {
             Owner::Transfer => self.write_request(out, f, of),
             Owner::Observer => self.write_note(out, of, Type::Confirmable, f.mid),
-            Owner::Response => copy(out, self.arena.get(tag::SEPARATE.of(index)).unwrap_or(&[])),
+            Owner::Response => copy(out, packet(&self.arena, tag::SEPARATE.of(index))),
             _ => copy(out, &empty(Type::Confirmable, f.mid)),
         };
         if written.is_ok() {
@@ -474,11 +474,17 @@ impl<'a> Endpoint<'a> {
 
     /// Puts a message into the arena. `None`: it has no room now.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>, options: &[super::Opt<'_>]) -> Option<()> {
-        let place = self.place_for(tag, outline.len(options))?;
-        let _ = outline.write(place, Base::listed(options));
+    pub(super) fn keep(&mut self, tag: u32, outline: &Outline<'_>) -> Option<()> {
+        let place = self.place_for(tag, outline.len())?;
+        let _ = outline.write(place);
         Some(())
     }
+}
+
+/// A packet in the arena; empty where it is not there.
+#[cfg_attr(feature = "opt-size", inline(never))]
+pub(super) fn packet<'p>(arena: &'p Arena<'_>, tag: u32) -> &'p [u8] {
+    arena.get(tag).unwrap_or(&[])
 }
 
 pub(super) fn copy(out: &mut [u8], bytes: &[u8]) -> Result<usize, usize> {

@@ -10,7 +10,7 @@ use super::{
     flight::Owner,
     message::{Token, Type},
     option,
-    outline::{ALL, Base, Outline, check_reply, own},
+    outline::{Outline, check_reply, own},
     raw::{Kind, Told},
 };
 use crate::{Capacity, Instant, Misuse, Peer};
@@ -118,10 +118,11 @@ impl Endpoint<'_> {
         let success = reply.code.is_success();
         // [RFC7641-4.4-1] [RFC7641-4.4-2] [RFC7641-4.4-3]
         let sequence = (self.sequence.wrapping_add(1) & 0xFF_FFFF).max(1);
+        outline.base.listed = reply.options;
         // [RFC7641-4.2-5]
         outline.uint(own::OBSERVE, success.then_some(sequence));
         outline.uint(own::SIZE2, Some(total));
-        self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline, reply.options).ok_or(Capacity::Arena)?;
+        self.keep(tag::NOTE.of(usize::try_from(sequence).unwrap_or(0)), &outline).ok_or(Capacity::Arena)?;
         self.sequence = sequence;
         for index in 0..self.observers.len() {
             let Some(o) = self.observers.get_mut(index) else { break };
@@ -280,12 +281,15 @@ impl Endpoint<'_> {
         let more = total > size;
         // [RFC7641-4.2-1]
         let mut outline = Outline::new(ty, kept.code, mid, &o.token);
+        outline.base.kept = kept.options;
         if more {
             outline.uint(own::BLOCK2, Some(Bits::at(0, more, o.szx).get()));
+        } else {
+            outline.base.without = option::SIZE2;
         }
         let len = usize::try_from(size).unwrap_or(0).min(kept.payload.len());
         outline.payload = kept.payload.get(..len).unwrap_or(&[]);
-        outline.write(out, Base::kept(kept.options, if more { ALL } else { option::SIZE2 }))
+        outline.write(out)
     }
 
     /// An observer that is gone, to be told.

@@ -4,7 +4,7 @@ use super::{
     Violation,
     block::{Bits, Block},
     code::Code,
-    endpoint::{Endpoint, tag},
+    endpoint::{Endpoint, packet, tag},
     event::Body,
     exchange::{Phase, flag},
     flight::Flight,
@@ -21,6 +21,8 @@ pub(super) struct Outline<'p> {
     pub(super) code: Code,
     pub(super) mid: u16,
     token: &'p Token,
+    /// The options that it is based on.
+    pub(super) base: Base<'p>,
     /// Empty: none.
     etag: &'p [u8],
     /// Options that are unsigned integers, as in [`NUMBERS`]: 1 more than each has, 0 where there is none.
@@ -55,24 +57,16 @@ pub(super) mod own {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base<'b> {
     /// Of the host's, in order.
-    listed: &'b [Opt<'b>],
+    pub(super) listed: &'b [Opt<'b>],
     /// Of a message that is kept.
-    kept: Options<'b>,
+    pub(super) kept: Options<'b>,
     /// But for those with this number.
-    without: u16,
+    pub(super) without: u16,
 }
 
-/// Leaves all: what is kept never has this one, which is written by itself.
-pub(super) const ALL: u16 = option::BLOCK2;
-
-impl<'b> Base<'b> {
-    pub(super) const fn listed(listed: &'b [Opt<'b>]) -> Self {
-        Self { listed, kept: Options::EMPTY, without: ALL }
-    }
-
-    pub(super) const fn kept(kept: Options<'b>, without: u16) -> Self {
-        Self { listed: &[], kept, without }
-    }
+impl Base<'_> {
+    /// None. What is kept never has Block2, which is written by itself: all that is stays.
+    const EMPTY: Self = Self { listed: &[], kept: Options::EMPTY, without: option::BLOCK2 };
 }
 
 impl<'b> Iterator for Base<'b> {
@@ -90,10 +84,10 @@ impl<'b> Iterator for Base<'b> {
 }
 
 impl<'p> Outline<'p> {
-    /// A message with nothing but its header.
+    /// A message with nothing but its header, based on no options.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) const fn new(ty: Type, code: Code, mid: u16, token: &'p Token) -> Self {
-        Self { ty, code, mid, token, etag: &[], uints: [0; NUMBERS.len()], echo: &[], payload: &[] }
+        Self { ty, code, mid, token, base: Base::EMPTY, etag: &[], uints: [0; NUMBERS.len()], echo: &[], payload: &[] }
     }
 
     /// Gives it one of the options in [`own`], or none. (A size of `u32::MAX` is none: no block reaches its end.)
@@ -121,14 +115,15 @@ impl<'p> Outline<'p> {
         Some(total)
     }
 
-    /// Bytes of the message with these options.
-    pub(super) fn len(&self, options: &[Opt<'_>]) -> usize {
-        let (Ok(len) | Err(len)) = self.write(&mut [], Base::listed(options));
+    /// Bytes of the message.
+    pub(super) fn len(&self) -> usize {
+        let (Ok(len) | Err(len)) = self.write(&mut []);
         len
     }
 
-    /// Writes the message: `base` and the outline's own options in order. Its length, or what it takes.
-    pub(super) fn write(&self, buf: &mut [u8], mut base: Base<'_>) -> Result<usize, usize> {
+    /// Writes the message: the options it is based on and its own in order. Its length, or what it takes.
+    pub(super) fn write(&self, buf: &mut [u8]) -> Result<usize, usize> {
+        let mut base = self.base;
         let mut encoder = Encoder::new(buf, self.ty, self.code, self.mid, self.token);
         let mut next = base.next();
         for (number, uint) in NUMBERS.iter().zip(&self.uints) {
@@ -181,7 +176,7 @@ impl Endpoint<'_> {
     /// A message in the arena; none where it is not there.
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn kept(&self, tag: u32) -> Result<Message<'_>, Violation> {
-        Message::decode(self.arena.get(tag).unwrap_or(&[]))
+        Message::decode(packet(&self.arena, tag))
     }
 
     /// Writes the message of a transfer's flight: the kept request with what this flight has of its own.
@@ -190,16 +185,16 @@ impl Endpoint<'_> {
         let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let token = Token::new(&flight.token.to_be_bytes()).unwrap_or(Token::EMPTY);
-        let mut without = ALL;
         // [RFC7959-2.3-5] [RFC7641-3.3.1-2] [RFC7641-3.6-1]
         let mut outline = Outline::new(ty, kept.code, flight.mid, &token);
-        outline.echo = self.arena.get(tag::ECHO.of(transfer)).and_then(|kept| kept.get(1..)).unwrap_or(&[]);
+        outline.base.kept = kept.options;
+        outline.echo = packet(&self.arena, tag::ECHO.of(transfer)).get(1..).unwrap_or(&[]);
         match t.phase() {
             Phase::Leaving => outline.uint(own::OBSERVE, Some(1)),
             Phase::Sending => {
                 let (offset, len) = (flight.offset, t.body_len(flight.offset));
                 outline.payload = if t.is(flag::STREAMED) {
-                    self.arena.get(tag::BODY.of(transfer)).unwrap_or(&[])
+                    packet(&self.arena, tag::BODY.of(transfer))
                 } else {
                     let start = usize::try_from(offset).unwrap_or(usize::MAX);
                     let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
@@ -207,7 +202,7 @@ impl Endpoint<'_> {
                 };
                 if offset != 0 {
                     // RFC 7959 §2.10: what the first block has made would make the condition fail. [RFC7959-2.10-1]
-                    without = option::IF_NONE_MATCH;
+                    outline.base.without = option::IF_NONE_MATCH;
                 }
                 let more = offset.saturating_add(len) < t.body;
                 if more || offset != 0 {
@@ -235,6 +230,6 @@ impl Endpoint<'_> {
                 outline.etag = t.etag.as_bytes();
             }
         }
-        outline.write(out, Base::kept(kept.options, without))
+        outline.write(out)
     }
 }

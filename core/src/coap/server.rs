@@ -18,7 +18,7 @@ use super::{
     event::{Reply, RequestId, flag},
     flight::{Owner, part},
     message::{Message, Type},
-    option::{self, Opt},
+    option,
     outline::{Outline, check_reply, own},
     raw::{Kind, Told},
     seen::{Answer, Seen, flag as known},
@@ -63,12 +63,12 @@ impl Endpoint<'_> {
         let success = reply.code.is_success();
         let offset = if success { offset } else { 0 };
         let mut outline = Outline::new(ty, reply.code, mid, &id.token);
-        let mut options = reply.options;
+        outline.base.listed = reply.options;
         // [RFC7959-2.3-1] [RFC7959-2.3-5] [RFC7959-2.4-2] [RFC7959-2.4-5]
         let total = outline.cut(&reply.body, offset, size).ok_or(Misuse::OutOfRange)?;
         if offset != 0 && offset >= total {
             outline.code = Code::BAD_REQUEST;
-            options = &[];
+            outline.base.listed = &[];
         } else if success && reply.code != Code::CONTINUE && (id.block2.is_some() || total > size) {
             // Far below 2^32: an offset has 30 bits.
             let more = offset.wrapping_add(size) < total;
@@ -95,29 +95,27 @@ impl Endpoint<'_> {
         let mut place = accepted.and_then(|_| self.observer_place(id));
         outline.uint(own::OBSERVE, place.map(|_| self.sequence));
         if !id.is_proven() && !self.reach.knows(id.peer) {
-            let len = outline.len(options);
+            let len = outline.len();
             // What is not safe has been done: it cannot be asked for again.
             challenged |= len > SMALL && !self.spend(len) && id.is(flag::SAFE);
         }
         let echo;
-        let challenge;
         if challenged {
             Stats::count(&mut self.stats.challenged);
             // RFC 9175 §2.4: never in a message that is sent again by itself.
             let ty = if ty == Type::Confirmable { Type::NonConfirmable } else { ty };
             outline = Outline::new(ty, Code::UNAUTHORIZED, mid, &id.token);
             echo = self.echo(id.peer);
-            challenge = [Opt { number: option::ECHO, value: &echo }];
-            options = &challenge;
+            outline.echo = &echo;
             place = None;
         }
         let (answer, due) = if outline.ty == Type::Confirmable {
             let flight = self.place().ok_or(Capacity::InFlight)?;
-            self.keep(tag::SEPARATE.of(flight), &outline, options).ok_or(Capacity::Arena)?;
+            self.keep(tag::SEPARATE.of(flight), &outline).ok_or(Capacity::Arena)?;
             self.take_off(Owner::Response, 0, id.peer);
             (Answer::Done, seen.is(known::DUE))
         } else {
-            self.keep(tag::REPLY.of(index), &outline, options).ok_or(Capacity::Arena)?;
+            self.keep(tag::REPLY.of(index), &outline).ok_or(Capacity::Arena)?;
             if outline.ty == Type::NonConfirmable {
                 self.mid = mid.wrapping_add(1);
             }
