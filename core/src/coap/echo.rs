@@ -40,7 +40,6 @@ impl Reach {
     }
 
     /// Whether `value` is what `peer` was given of late. Then it is remembered.
-    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn shows(&mut self, secret: &Secret, now: Instant, peer: Peer, shown: &[u8]) -> bool {
         let Ok(shown) = shown.try_into().map(u64::from_le_bytes) else { return false };
         let span = span(now);
@@ -101,6 +100,7 @@ impl Endpoint<'_> {
     }
 
     /// [`Reach::shows`] now.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn shows(&mut self, peer: Peer, value: &[u8]) -> bool {
         self.reach.shows(&self.secret, self.clock.now(), peer, value)
     }

@@ -457,7 +457,7 @@ impl<'a> Endpoint<'a> {
         told.peer = f.peer;
         let (of, again) = (usize::from(f.of), f.tries != 0);
         let written = match f.owner {
-            Owner::Transfer => self.write_request(out, f, of),
+            Owner::Transfer => self.write_request(out, f),
             Owner::Observer => self.write_note(out, of, Type::Confirmable, f.mid),
             Owner::Response => copy(out, packet(&self.arena, tag::SEPARATE.of(index))),
             _ => copy(out, &empty(Type::Confirmable, f.mid)),

@@ -180,7 +180,8 @@ impl Endpoint<'_> {
     }
 
     /// Writes the message of a transfer's flight: the kept request with what this flight has of its own.
-    pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight, transfer: usize) -> Result<usize, usize> {
+    pub(super) fn write_request(&self, out: &mut [u8], flight: &Flight) -> Result<usize, usize> {
+        let transfer = usize::from(flight.of);
         let Some(t) = self.transfers.get(transfer) else { return Ok(0) };
         let Ok(kept) = self.kept(tag::REQUEST.of(transfer)) else { return Ok(0) };
         let ty = if flight.confirmable { Type::Confirmable } else { Type::NonConfirmable };

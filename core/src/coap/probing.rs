@@ -32,7 +32,7 @@ impl Endpoint<'_> {
             if (f.confirmable && f.stage != Stage::Acknowledged) || self.is_windowed(f) {
                 continue;
             }
-            let (Ok(len) | Err(len)) = self.write_request(&mut [], f, transfer);
+            let (Ok(len) | Err(len)) = self.write_request(&mut [], f);
             // Each of the NSTART interactions that there may be with the peer has its part of the rate.
             let times = u32::from(f.tries).wrapping_mul(u32::from(self.config.nstart));
             // Datagrams of 16 bits, so often as two times 8 bits say, are 32 bits of bytes; and of ticks, where they are cut.
