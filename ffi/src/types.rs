@@ -88,15 +88,6 @@ impl waft_bytes_t {
         // SAFETY: the caller's.
         unsafe { lent(self.data, self.len) }
     }
-
-    /// The same; `None` where the pointer is NULL.
-    ///
-    /// # Safety
-    /// As for [`waft_str_t::lent`].
-    pub(crate) unsafe fn lent_if_any<'b>(self) -> Result<Option<&'b [u8]>, Fail> {
-        // SAFETY: the caller's.
-        if self.data.is_null() { Ok(None) } else { unsafe { self.lent() }.map(Some) }
-    }
 }
 
 /// No deadline.

@@ -217,7 +217,10 @@ impl Endpoint<'_> {
 
     /// Gives a message a message ID and a place among the flights. `None`: there is none.
     pub(super) fn take_off(&mut self, owner: Owner, of: usize, peer: Peer) -> Option<&mut Flight> {
-        let index = self.place()?;
+        let index = self.place();
+        if index == NONE {
+            return None;
+        }
         let mid = self.mid;
         // [RFC7252-4.4-2] [RFC7252-8.1-3]
         let flight = Flight {

@@ -7,7 +7,7 @@ use super::{
     block::{self, Bits},
     endpoint::{Endpoint, Error, tag},
     event::{Reply, RequestId, Resource},
-    flight::Owner,
+    flight::{NONE, Owner},
     message::{Token, Type},
     option,
     outline::{Outline, check_reply, own},
@@ -150,17 +150,19 @@ impl Endpoint<'_> {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Where an observer that registers goes: the place it has, or a free one.
+    /// Where an observer that registers goes: the place it has, or a free one; [`NONE`] where there is neither.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn observer_place(&self, id: &RequestId) -> Option<usize> {
+    pub(super) fn observer_place(&self, id: &RequestId) -> usize {
         // [RFC7641-4.1-2]
-        let known = self.find_observer(id);
-        known.or_else(|| self.observers.iter().position(|o| o.state == State::Free))
+        match self.find_observer(id) {
+            NONE => self.observers.iter().position(|o| o.state == State::Free).unwrap_or(NONE),
+            known => known,
+        }
     }
 
     #[cfg_attr(feature = "opt-size", inline(never))]
-    fn find_observer(&self, id: &RequestId) -> Option<usize> {
-        self.observers.iter().position(|o| o.asked(id))
+    fn find_observer(&self, id: &RequestId) -> usize {
+        self.observers.iter().position(|o| o.asked(id)).unwrap_or(NONE)
     }
 
     /// §4.1: registers, or registers again.
@@ -174,9 +176,7 @@ impl Endpoint<'_> {
 
     /// §4.1: a GET with Observe 1.
     pub(super) fn deregister(&mut self, id: &RequestId) {
-        if let Some(place) = self.find_observer(id) {
-            self.lose_observer(place);
-        }
+        self.lose_observer(self.find_observer(id));
     }
 
     /// It rejected a notification, did not acknowledge one, or deregistered.

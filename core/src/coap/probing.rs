@@ -11,7 +11,7 @@
 use super::{
     endpoint::{Endpoint, tag},
     exchange::flag,
-    flight::{Owner, Stage},
+    flight::{NONE, Owner, Stage},
     option,
     ticks::{LONGEST, SECOND, later},
 };
@@ -62,10 +62,11 @@ impl Endpoint<'_> {
         }
     }
 
-    /// A place for a flight, that of a silent one where there is no other: of the one whose time is over first.
+    /// A place for a flight, that of a silent one where there is no other: of the one whose time is over first. [`NONE`]: there
+    /// is none.
     #[cfg_attr(feature = "opt-size", inline(never))]
-    pub(super) fn place(&mut self) -> Option<usize> {
-        let (mut found, mut least) = (None, u32::MAX);
+    pub(super) fn place(&mut self) -> usize {
+        let (mut found, mut least) = (NONE, u32::MAX);
         for (index, f) in self.flights.iter().enumerate() {
             let left = match f.owner {
                 Owner::Nobody => 0,
@@ -73,10 +74,10 @@ impl Endpoint<'_> {
                 _ => continue,
             };
             if left < least {
-                (found, least) = (Some(index), left);
+                (found, least) = (index, left);
             }
         }
-        if let Some(f) = found.and_then(|index| self.flights.get(index)).filter(|f| f.owner == Owner::Silent) {
+        if let Some(f) = self.flights.get(found).filter(|f| f.owner == Owner::Silent) {
             self.quiet = later(self.quiet, f.at);
         }
         found

@@ -21,6 +21,7 @@ use super::{
     code::Code,
     config::{MINUTE, Stats},
     endpoint::{Endpoint, tag},
+    flight::NONE,
     ticks::{LONGEST, NEVER, Tick, until},
 };
 use crate::Peer;
@@ -148,15 +149,16 @@ impl Endpoint<'_> {
         seen.age(self.now) >= self.config.exchange_lifetime
     }
 
-    /// The place that weighs most; `None` where none weighs anything.
-    fn heaviest(&self, weigh: fn(&Self, &Seen) -> u32) -> Option<usize> {
-        let (mut found, mut most) = (None, 0);
+    /// The place that weighs most by what it is and its age, whose answer leaves the arena; [`NONE`] where none weighs anything.
+    fn oust(&mut self, weigh: fn(&Self, &Seen, Tick) -> u32) -> usize {
+        let (mut found, mut most) = (NONE, 0);
         for (index, seen) in self.seen.iter().enumerate() {
-            let weight = weigh(self, seen);
+            let weight = weigh(self, seen, seen.age(self.now));
             if weight > most {
-                (found, most) = (Some(index), weight);
+                (found, most) = (index, weight);
             }
         }
+        self.arena.remove(tag::REPLY.of(found));
         found
     }
 
@@ -164,23 +166,17 @@ impl Endpoint<'_> {
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn remember(&mut self, message: Seen) -> Option<usize> {
         // A free one, or the one that is old for the longest time, or that did no harm for the longest time.
-        let found = self.heaviest(|e, s| {
-            let age = s.age(e.now);
-            match s.answer() {
-                Answer::Free => u32::MAX,
-                _ if e.is_old(s) => age | !LONGEST,
-                _ if s.waits() || !s.is(flag::HARMLESS) => 0,
-                _ => age.wrapping_add(1),
-            }
+        let index = self.oust(|e, s, age| match s.answer() {
+            Answer::Free => u32::MAX,
+            _ if age >= e.config.exchange_lifetime => age | !LONGEST,
+            _ if s.waits() || !s.is(flag::HARMLESS) => 0,
+            _ => age.wrapping_add(1),
         });
-        let Some(index) = found else {
+        let Some(place) = self.seen.get_mut(index) else {
             Stats::count(&mut self.stats.dropped);
             return None;
         };
-        self.arena.remove(tag::REPLY.of(index));
-        if let Some(place) = self.seen.get_mut(index) {
-            *place = Seen { at: self.now.wrapping_add(message.at), ..message };
-        }
+        *place = Seen { at: self.now.wrapping_add(message.at), ..message };
         Some(index)
     }
 
@@ -201,18 +197,13 @@ impl Endpoint<'_> {
     #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn place_for(&mut self, tag: u32, len: usize) -> Option<&mut [u8]> {
         while self.arena.room() < len {
-            let found = self.heaviest(|e, s| {
-                let age = s.age(e.now).min(LONGEST >> 1).wrapping_add(1);
-                match s.answer() {
-                    Answer::Replied if !s.is(flag::DUE) => age | if s.is(flag::HARMLESS) { !LONGEST } else { 0 },
-                    _ => 0,
+            let index = self.oust(|_, s, age| match s.answer() {
+                Answer::Replied if !s.is(flag::DUE) => {
+                    age.min(LONGEST >> 1).wrapping_add(1) | if s.is(flag::HARMLESS) { !LONGEST } else { 0 }
                 }
+                _ => 0,
             });
-            let index = found?;
-            self.arena.remove(tag::REPLY.of(index));
-            if let Some(seen) = self.seen.get_mut(index) {
-                seen.set(Answer::Forgotten, false);
-            }
+            self.seen.get_mut(index)?.set(Answer::Forgotten, false);
         }
         self.arena.place(tag, len)
     }

@@ -16,7 +16,7 @@ use super::{
     echo::{LARGE, SMALL},
     endpoint::{Endpoint, Error, UNKNOWN, tag},
     event::{Reply, RequestId, flag},
-    flight::{Owner, part},
+    flight::{NONE, Owner, part},
     message::{Message, Type},
     option,
     outline::{Outline, check_reply, own},
@@ -92,8 +92,8 @@ impl Endpoint<'_> {
         }
         // [RFC7641-4.1-3] [RFC7641-4.1-5]
         let accepted = reply.observe.filter(|_| id.observes() && code.is_success());
-        let mut place = accepted.and_then(|_| self.observer_place(id));
-        outline.uint(own::OBSERVE, place.map(|_| self.sequence));
+        let mut place = accepted.map_or(NONE, |_| self.observer_place(id));
+        outline.uint(own::OBSERVE, (place != NONE).then_some(self.sequence));
         if !id.is_proven() && !self.reach.knows(id.peer) {
             let len = outline.len();
             // What is not safe has been done: it cannot be asked for again.
@@ -107,10 +107,13 @@ impl Endpoint<'_> {
             outline = Outline::new(ty, Code::UNAUTHORIZED, mid, &id.token);
             echo = self.echo(id.peer);
             outline.echo = &echo;
-            place = None;
+            place = NONE;
         }
         let (answer, due) = if outline.ty == Type::Confirmable {
-            let flight = self.place().ok_or(Capacity::InFlight)?;
+            let flight = self.place();
+            if flight == NONE {
+                return Err(Capacity::InFlight.into());
+            }
             self.keep(tag::SEPARATE.of(flight), &outline).ok_or(Capacity::Arena)?;
             self.take_off(Owner::Response, 0, id.peer);
             (Answer::Done, seen.is(known::DUE))
@@ -123,7 +126,7 @@ impl Endpoint<'_> {
             if later { (Answer::Leisure, false) } else { (Answer::Replied, true) }
         };
         self.answered(index, answer, outline.code, due);
-        if let (Some(place), Some(resource)) = (place, accepted) {
+        if let (true, Some(resource)) = (place != NONE, reply.observe) {
             self.register(place, id, resource);
         }
         Ok(())

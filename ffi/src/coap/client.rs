@@ -104,7 +104,8 @@ unsafe fn ask(
             let mut options = Vec::new();
             list(&mut options, r.options, r.option_count)?;
             let etag = r.etag.lent()?;
-            let (path, host) = (r.path.as_bytes().lent()?, r.host.as_bytes().lent_if_any()?);
+            let path = r.path.as_bytes().lent()?;
+            let host = if r.host.data.is_null() { None } else { Some(r.host.as_bytes().lent()?) };
             let (options, payload) = (&options, r.payload.lent()?);
             // What C lends ends with wishes, as is asserted beside its type, and any bytes are some.
             let wishes =
