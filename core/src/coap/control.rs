@@ -76,8 +76,21 @@ pub(super) static STANDARD: Control = Control {
 };
 
 /// By paths.
-static MEASURED: Control =
-    Control { open, close, windows, more, wait, sent, acknowledged: answered, lost, renew, again, puts_off, uploads, lapse };
+static MEASURED: Control = Control {
+    open,
+    close,
+    windows,
+    more,
+    wait,
+    sent,
+    acknowledged: answered,
+    lost,
+    renew,
+    again,
+    puts_off,
+    uploads,
+    lapse,
+};
 
 impl<'a> Endpoint<'a> {
     /// Lets transfers go by `policy` that find a place in `paths`, of which one is the endpoint's own. [`Endpoint::new`] does it

@@ -20,9 +20,7 @@ use super::{
     seen::{Answer, Seen, flag},
     ticks::{LONGEST, NEVER, Tick, coarse, later, long, short, tick, until},
 };
-use crate::{
-    Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, arena::Arena, time::Clock, wire::Writer,
-};
+use crate::{Handled, Input, Instant, Machine, Misuse, Output, Peer, Storage, arena::Arena, time::Clock, wire::Writer};
 
 /// Why a command was refused. The peer's errors never come up: on datagrams they are noise.
 pub(super) type Error = crate::Error<Violation>;

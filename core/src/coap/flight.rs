@@ -307,6 +307,7 @@ impl Endpoint<'_> {
     }
 
     /// A flight's time is over: it is sent again after twice the time, or given up (§4.2). One of a window goes by its path.
+    #[cfg_attr(feature = "opt-size", inline(never))]
     pub(super) fn expire(&mut self, index: usize) {
         let most = self.config.max_retransmit;
         let goes_on = (self.control.lost)(self, index);

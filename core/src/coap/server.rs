@@ -38,6 +38,7 @@ impl Endpoint<'_> {
     /// option is out of order, of a wrong length, or one that the endpoint writes itself. [`Misuse::OutOfRange`]: the part
     /// given does not hold what is [`wanted`](RequestId::wanted), or the code is no response.
     /// [`Capacity::Arena`], [`Capacity::InFlight`]: no room now; try again later.
+    #[inline]
     pub fn respond(&mut self, now: Instant, id: &RequestId, reply: &Reply<'_>) -> Result<(), Error> {
         self.tick(now);
         check_reply(reply.options)?;
