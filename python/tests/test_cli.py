@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -264,6 +265,18 @@ def test_the_device_wants_to_know_whom_to_trust(tmp_path: Path) -> None:
     assert "multiple of 4096" in error(*base, *key, "--broker", "h", "--slot-size", "5000", cwd=tmp_path, code=2)
     assert "one topic level" in error(*base, *key, "--broker", "h", "--name", "a/b", cwd=tmp_path, code=2)
     assert "--until" in error(*base, *key, "--broker", "h", "--until", "soon", cwd=tmp_path, code=2)
+
+
+def test_a_user_name_that_mqtt_has_no_room_for_ends_the_device_by_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        host, port = broker.getsockname()
+        said = error(
+            *("device", "--name", "d", "--class-name", "lamp", "--vendor", "v", "--class", "lamp", "--flash", "f"),
+            *("--key", "00" * 32, "--broker", f"{host}:{port}", "--username", "u" * 70_000),
+            cwd=tmp_path,
+            code=4,
+        )
+    assert "InvalidString" in said
 
 
 TOML = """

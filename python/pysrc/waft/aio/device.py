@@ -282,7 +282,7 @@ class Boot(Driver):
             case agents.Open(link, host, port):
                 task = self._loop.create_task(self._open(link, host, port))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._tried)
             case agents.Close(_, peer):
                 self._close(peer)
             case agents.Refused(code, name):
@@ -411,6 +411,13 @@ class Boot(Driver):
             return
         self.agent.opened(self.now(), link, peer)
         self.turn()
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        """What the agent does not go on with, such as a user name that MQTT has no room for, ends the boot and is raised where it is
+        waited for."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self.ended.done():
+            self.ended.set_exception(error)
 
     def _close(self, peer: int) -> None:
         if self._tcp is not None and self._tcp.peer == peer:
