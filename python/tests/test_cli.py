@@ -265,6 +265,8 @@ def test_the_device_wants_to_know_whom_to_trust(tmp_path: Path) -> None:
     assert "multiple of 4096" in error(*base, *key, "--broker", "h", "--slot-size", "5000", cwd=tmp_path, code=2)
     assert "one topic level" in error(*base, *key, "--broker", "h", "--name", "a/b", cwd=tmp_path, code=2)
     assert "--until" in error(*base, *key, "--broker", "h", "--until", "soon", cwd=tmp_path, code=2)
+    assert "mqtt://" in error(*base, *key, "--broker", "mqtts://h", cwd=tmp_path, code=2)
+    assert "coap://" in error(*base, *key, "--gateway", "coaps://h", cwd=tmp_path, code=2)
 
 
 def test_a_user_name_that_mqtt_has_no_room_for_ends_the_device_by_one_line(tmp_path: Path) -> None:

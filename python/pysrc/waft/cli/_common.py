@@ -156,6 +156,10 @@ def host_port(text: str, default: int, what: str = "address") -> tuple[str, int]
         host, port = None, None
     if not host:
         usage(f"the {what} must be HOST or HOST:PORT, not {text!r}")
+    # Whoever asks for TLS is not to be answered without it.
+    scheme = {1883: "mqtt", 5683: "coap"}[default]
+    if parts.scheme not in ("", scheme):
+        usage(f"the {what} is spoken to by {scheme}://, not by {parts.scheme}://")
     return host, default if port is None else port
 
 
