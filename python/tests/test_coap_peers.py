@@ -26,7 +26,7 @@ from waft.testing import Link, Relay
 LONG = 100.0
 
 #: How often a peer may be asked that gives up, or says that what has not changed has.
-TURNS = 3
+TURNS = 8
 
 SIZES = range(7)
 LOSSES = (0.0, 0.05, 0.2)
