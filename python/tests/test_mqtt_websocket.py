@@ -96,17 +96,23 @@ async def test_a_broker_takes_packets_however_frames_cut_them(cut: str) -> None:
         assert await receive(client, 10) == CONNACK + b"\x40\x02\x00\x05" + PINGRESP
 
 
+async def opened(port: int) -> tuple[ClientProtocol, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket whose frames are the test's own."""
+    protocol = ClientProtocol(parse_uri(uri(port)), subprotocols=[MQTT])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    protocol.send_request(protocol.connect())
+    writer.writelines(protocol.data_to_send())
+    protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
+    protocol.events_received()
+    return protocol, reader, writer
+
+
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_broker_closes_at_a_text_frame_and_takes_nothing_behind_it(whole: bool) -> None:
     """[MQTT-6.0.0-1]"""
     events: list[mqtt.BrokerEvent] = []
     async with await serve_broker(websocket=True, on_event=events.append) as server:
-        protocol = ClientProtocol(parse_uri(uri(server.port)), subprotocols=[MQTT])
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        protocol.send_request(protocol.connect())
-        writer.writelines(protocol.data_to_send())
-        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
-        protocol.events_received()
+        protocol, reader, writer = await opened(server.port)
         if whole:
             protocol.send_text(b"text")
             protocol.send_binary(CONNECT)
@@ -122,12 +128,7 @@ async def test_a_broker_closes_at_a_text_frame_and_takes_nothing_behind_it(whole
 async def test_a_goodbye_arrives_whatever_was_sent_meanwhile() -> None:
     """A socket closed while something is unread is reset, and what was sent last may be lost with it."""
     async with await serve_broker(websocket=True) as server:
-        protocol = ClientProtocol(parse_uri(uri(server.port)), subprotocols=[MQTT])
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        protocol.send_request(protocol.connect())
-        writer.writelines(protocol.data_to_send())
-        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
-        protocol.events_received()
+        protocol, reader, writer = await opened(server.port)
         protocol.send_text(b"text")
         for _ in range(24):
             protocol.send_binary(bytes(32_768))
